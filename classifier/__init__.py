@@ -1,0 +1,1 @@
+"""Neighbours and vectors to decisions: vote, head, fusion, calibration, and their fitting."""

@@ -1,0 +1,113 @@
+"""Held-out rows: what vote and head say of rows that neither they nor the index have seen."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.fusion import head_shares, known_to
+from classifier.head import Head
+from classifier.labels import Labels, Numbers
+from classifier.voting import K, Probabilities, VoteSettings, category_weights, renormalised, vote
+from indexer.neighbors import Neighbors
+from indexer.search import FaissSearcher
+from indexer.space import Space
+from indexer.store import Rows
+
+FOLDS = 5
+ONE_FOLD_FROM = 10_000  # rows: a fifth of so many is enough to choose a handful of settings
+MAX_HELD_OUT = 4_000  # rows of one fold that are scored
+# The rehearsal of a new category: a fifth of the categories are hidden from the head, and only so many
+# of their rows stay in the index.
+NEW_EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """m held-out rows before any setting is applied.
+
+    `labels` (n,) are the categories of the rows that could be found, `counts` (c,) their number by
+    category, `head` (m, c) the head's shares, `known` (c,) the categories that it was trained on, `truth`
+    (m,) the right ones. Categories are numbered alike in all folds.
+    """
+
+    neighbors: Neighbors
+    labels: Numbers
+    counts: Numbers
+    head: Probabilities
+    known: NDArray[np.bool_]
+    truth: Numbers
+
+    def vote(self, settings: VoteSettings) -> Probabilities:
+        """(m, c) shares of the vote."""
+        weights = category_weights(self.counts, self.known, settings)
+        return vote(self.neighbors, self.labels, weights, settings.temperature)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One split of the catalog: as it is, and as a rehearsal with new categories."""
+
+    closed: Evidence
+    opened: Evidence
+
+
+def rank_within(categories: Numbers) -> Numbers:
+    """(n,) how many rows of the same category come before each row."""
+    order = np.argsort(categories, kind="stable")
+    starts = np.flatnonzero(np.diff(categories[order], prepend=-1))
+    rank = np.empty(len(categories), np.int64)
+    rank[order] = np.arange(len(categories)) - np.repeat(starts, np.diff(np.append(starts, len(categories))))
+    return rank
+
+
+def fold_of(twin_keys: NDArray[np.object_], categories: Numbers) -> Numbers:
+    """(n,) fold of every row, 0 to FOLDS - 1: each category spread evenly, twins in one fold."""
+    _, first, group = np.unique(twin_keys, return_index=True, return_inverse=True)
+    category = categories[first]  # groups come in order of their key, which is a hash: no order of the catalog's
+    return np.asarray(((rank_within(category) + category) % FOLDS)[group])
+
+
+def folds(rows: Rows, labels: Labels) -> Iterator[Fold]:
+    """The evidence of every fold in turn; of a large catalog only the first."""
+    numbers = labels.numbers(list(rows.column("category_path")))
+    fold = fold_of(rows.column("twin_key"), numbers)
+    for held in range(FOLDS if len(rows) < ONE_FOLD_FROM else 1):
+        train, test = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
+        if len(np.unique(numbers[train])) < 2 or not len(test):
+            continue
+        if len(test) > MAX_HELD_OUT:
+            test = test[np.linspace(0, len(test) - 1, MAX_HELD_OUT).astype(np.int64)]
+        yield _evidence(rows.vectors, numbers, labels, train, test, hidden=np.arange(len(labels)) % FOLDS == held)
+
+
+def _evidence(
+    vectors: NDArray[np.float32],
+    numbers: Numbers,
+    labels: Labels,
+    train: Numbers,
+    test: Numbers,
+    hidden: NDArray[np.bool_],
+) -> Fold:
+    space = Space.fit(vectors[train])
+    index, queries, among = space.project(vectors[train]), space.project(vectors[test]), numbers[train]
+    head = Head.fit(index, [labels.paths[i] for i in among])
+    closed = Evidence(
+        neighbors=FaissSearcher(index).search(queries, K),
+        labels=among,
+        counts=np.bincount(among, minlength=len(labels)),
+        head=head_shares(head, queries, labels),
+        known=known_to(head, labels),
+        truth=numbers[test],
+    )
+    kept = ~hidden[among] | (rank_within(among) < NEW_EXAMPLES)
+    opened = replace(
+        closed,
+        neighbors=FaissSearcher(index[kept]).search(queries, K),
+        labels=among[kept],
+        counts=np.bincount(among[kept], minlength=len(labels)),
+        head=renormalised(closed.head * ~hidden),
+        known=closed.known & ~hidden,
+    )
+    return Fold(closed, opened)

@@ -1,0 +1,152 @@
+"""Fits a model to a catalog: the head on all rows, the settings on rows held out from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.calibration import FLOOR, fit_temperature, sharpened, threshold_for
+from classifier.fusion import fuse
+from classifier.head import Head
+from classifier.heldout import FOLDS, Evidence, Fold, folds
+from classifier.labels import Labels
+from classifier.metrics import expected_calibration_error
+from classifier.model import Model, Settings
+from classifier.voting import Probabilities, VoteSettings
+from indexer.encoder import Progress
+from indexer.space import Space
+from indexer.store import Rows
+
+TEMPERATURES = (0.02, 0.03, 0.05, 0.08, 0.12)
+PRIOR_EXPONENTS = (0.0, 0.25, 0.5)
+NEW_EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+VOTE_WEIGHTS = tuple(round(0.1 * i, 1) for i in range(1, 10))
+MAX_OLD_LOSS = 0.005  # accuracy that old categories may lose in the rehearsal of new ones
+TARGET_PRECISION = 0.95  # of accepted decisions on held-out rows
+FAR_QUANTILE = 0.005  # of held-out rows are farther from their nearest neighbour than what is called far
+MIN_HELD_OUT = 40  # rows: fewer say nothing about a setting
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training gives: the space, and the model fitted in it."""
+
+    space: Space
+    model: Model
+
+
+def train(rows: Rows, progress: Progress | None = None) -> Fitted:
+    """Fit head and settings to all rows of a catalog.
+
+    Settings are chosen on folds whose rows neither the head nor the index of that fold has, nor any twin
+    of them. A catalog that cannot spare rows keeps the default settings, which accept nothing.
+    """
+    labels = Labels.of(rows.column("category_path"), rows.column("category"))
+    space = Space.fit(rows.vectors)
+    evidence: list[Fold] = []
+    for fold in folds(rows, labels):
+        evidence.append(fold)
+        if progress:
+            progress("hold out", len(evidence), FOLDS)
+    head = Head.fit(space.project(rows.vectors), list(rows.column("category_path")))
+    if progress:
+        progress("fit head", 1, 1)
+    if sum(len(fold.closed.truth) for fold in evidence) < MIN_HELD_OUT:
+        return Fitted(space, Model(head, Settings()))
+    return Fitted(space, Model(head, choose_settings(evidence)))
+
+
+def choose_settings(evidence: Sequence[Fold]) -> Settings:
+    """Vote, weight, temperature and thresholds from held-out rows, each chosen for what it is there for.
+
+    Vote and weight by log-loss on the catalog as it is; then the weight of new categories by the harmonic
+    mean of accuracy on old and new ones in the rehearsal, while old ones lose at most MAX_OLD_LOSS; then
+    the temperature, again by log-loss; then the thresholds.
+    """
+    grid = [VoteSettings(t, p) for t, p in product(TEMPERATURES, PRIOR_EXPONENTS)]
+    scored = [(loss, vote, weight) for vote in grid for loss, weight in _losses(evidence, vote)]
+    _, chosen, weight = min(scored, key=lambda entry: entry[0])
+    rehearsed = {
+        exponent: _rehearse(evidence, replace(chosen, new_exponent=exponent), weight) for exponent in NEW_EXPONENTS
+    }
+    affordable = [e for e in NEW_EXPONENTS if rehearsed[NEW_EXPONENTS[0]].old - rehearsed[e].old <= MAX_OLD_LOSS]
+    best = max(affordable, key=lambda exponent: rehearsed[exponent].harmonic)
+    vote = replace(chosen, new_exponent=best)
+
+    truth = np.concatenate([fold.closed.truth for fold in evidence])
+    fused = np.concatenate([_fused(fold.closed, vote, weight) for fold in evidence])
+    temperature = fit_temperature(fused, truth)
+    probabilities = sharpened(fused, temperature)
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    correct = predicted == truth
+    accept_from = threshold_for(confidence, correct, TARGET_PRECISION)
+    accepted = confidence >= accept_from
+    nearest = np.concatenate([fold.closed.neighbors.best() for fold in evidence])
+    return Settings(
+        vote=vote,
+        vote_weight=weight,
+        temperature=temperature,
+        accept_from=accept_from,
+        far_below=float(np.quantile(nearest, FAR_QUANTILE)),
+        held_out={
+            "rows": len(truth),
+            "accuracy": float(correct.mean()),
+            "vote_accuracy": _accuracy([fold.closed.vote(vote) for fold in evidence], truth),
+            "head_accuracy": _accuracy([fold.closed.head for fold in evidence], truth),
+            "ece": expected_calibration_error(confidence, correct),
+            "accepted": float(accepted.mean()),
+            "accepted_accuracy": float(correct[accepted].mean()) if accepted.any() else 0.0,
+            "new_category_accuracy": rehearsed[best].new,
+            "old_category_loss": rehearsed[NEW_EXPONENTS[0]].old - rehearsed[best].old,
+        },
+    )
+
+
+def _fused(evidence: Evidence, vote: VoteSettings, weight: float) -> Probabilities:
+    return fuse(evidence.vote(vote), evidence.head, evidence.known, weight)
+
+
+def _accuracy(shares: Sequence[Probabilities], truth: NDArray[np.int64]) -> float:
+    return float((np.concatenate([part.argmax(axis=1) for part in shares]) == truth).mean())
+
+
+def _losses(evidence: Sequence[Fold], vote: VoteSettings) -> list[tuple[float, float]]:
+    """(log-loss, weight) for every weight of the vote, computed for the right categories alone."""
+    voted, headed, unknown_share, known = [], [], [], []
+    for fold in evidence:
+        row, truth = np.arange(len(fold.closed.truth)), fold.closed.truth
+        shares = fold.closed.vote(vote)
+        voted.append(shares[row, truth])
+        headed.append(fold.closed.head[row, truth])
+        unknown_share.append(shares[:, ~fold.closed.known].sum(axis=1))
+        known.append(fold.closed.known[truth])
+    v, h, u, k = map(np.concatenate, (voted, headed, unknown_share, known))
+    losses = []
+    for weight in VOTE_WEIGHTS:
+        p = np.where(k, weight * v + (1 - weight) * (1 - u) * h, v)
+        losses.append((float(-np.log(np.maximum(p, FLOOR)).mean()), weight))
+    return losses
+
+
+@dataclass(frozen=True, slots=True)
+class _Rehearsal:
+    """Accuracy on the categories that were there before, and on those that were hidden from the head."""
+
+    old: float
+    new: float
+
+    @property
+    def harmonic(self) -> float:
+        return 2 * self.old * self.new / (self.old + self.new) if self.old + self.new else 0.0
+
+
+def _rehearse(evidence: Sequence[Fold], vote: VoteSettings, weight: float) -> _Rehearsal:
+    correct = np.concatenate([_fused(f.opened, vote, weight).argmax(axis=1) == f.opened.truth for f in evidence])
+    old = np.concatenate([f.opened.known[f.opened.truth] for f in evidence])
+    return _Rehearsal(_mean(correct[old]), _mean(correct[~old]))
+
+
+def _mean(values: NDArray[np.bool_]) -> float:
+    return float(values.mean()) if len(values) else 0.0

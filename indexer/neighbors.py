@@ -1,0 +1,45 @@
+"""What a search returns, and what can be done to it without an engine."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+NONE = -1  # row number of a place that no neighbour fills
+# Similarities that agree to this many decimals are equal: the rounding of float64 sums, which differs from
+# engine to engine, must not decide between a row and its twin.
+DECIMALS = 9
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """The nearest rows of m queries, nearest first; of equally near rows the lower one comes first.
+
+    `rows` (m, k) int64 row numbers, NONE where there were fewer than k; `similarities` (m, k) float64
+    cosines in [-1, 1], -inf at NONE.
+    """
+
+    rows: NDArray[np.int64]
+    similarities: NDArray[np.float64]
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """(m, k) mask of the places that a neighbour fills."""
+        return self.rows != NONE
+
+    def best(self) -> NDArray[np.float64]:
+        """(m,) similarity of the nearest row, -inf where there is none."""
+        if self.similarities.shape[1] == 0:
+            return np.full(len(self.rows), -np.inf)
+        return self.similarities[:, 0]
+
+
+def nearest(
+    similarities: NDArray[np.float64], rows: NDArray[np.int64], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The k nearest of (m, j) candidates by similarity, then row number; places without a candidate last."""
+    similarities = np.round(similarities, DECIMALS)
+    order = np.lexsort((rows, -similarities), axis=1)[:, :k]
+    kept = np.take_along_axis(similarities, order, axis=1)
+    chosen = np.take_along_axis(rows, order, axis=1)
+    return np.where(np.isneginf(kept), NONE, chosen), kept

@@ -1,0 +1,173 @@
+"""Nearest rows by cosine similarity: exact in numpy (the oracle), and with FAISS on CPU or GPU.
+
+Every searcher is an immutable replica of vectors that the store holds, and gives the same rows and the
+same float64 similarities as the oracle. FAISS only proposes: its float32 candidates are scored again in
+float64, and more are fetched for a query whose last places could still change.
+"""
+
+import os
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.encoder import Vectors
+from indexer.errors import EngineError
+from indexer.neighbors import NONE, Neighbors, nearest
+
+Mask = NDArray[np.bool_]
+
+SPARE = 16  # candidates beyond k in the first round
+# Two float32 dot products of unit vectors (d up to 4,096) differ from float64 by less than this.
+FLOAT32_ERROR = 1e-5
+GPU_MAX_K = 2048
+RESCORE_BYTES = 1 << 27  # of gathered candidate vectors at a time
+ORACLE_BYTES = 1 << 27
+
+
+class Searcher(Protocol):
+    """Nearest rows among n unit vectors of d dimensions."""
+
+    def search(self, queries: Vectors, k: int, allowed: Mask | None = None) -> Neighbors:
+        """The k nearest rows of each of m unit `queries` (m, d), among those where `allowed` (n,) is true.
+
+        Equal similarity: the lower row first. Fewer than k rows: NONE and -inf in the places left over.
+        """
+        ...
+
+
+class ExactSearcher:
+    """Every similarity in float64, with numpy: slow, and what the others are held against."""
+
+    def __init__(self, vectors: Vectors) -> None:
+        self._vectors = vectors
+
+    def search(self, queries: Vectors, k: int, allowed: Mask | None = None) -> Neighbors:
+        """See `Searcher.search`."""
+        rows = np.arange(len(self._vectors)) if allowed is None else np.flatnonzero(allowed)
+        among = self._vectors[rows].astype(np.float64)
+        step = max(1, ORACLE_BYTES // (8 * max(len(rows), 1)))
+        parts = [
+            _padded(*nearest(part @ among.T, np.broadcast_to(rows, (len(part), len(rows))), k), k)
+            for part in (queries[i : i + step].astype(np.float64) for i in range(0, len(queries), step))
+        ]
+        return _stacked(parts, k)
+
+
+class FaissSearcher:
+    """FAISS's exact inner product, on the CPU or cloned to one GPU."""
+
+    def __init__(self, vectors: Vectors, device: str = "cpu") -> None:
+        """`device` is cpu or cuda, as `resolve_engine` gives it."""
+        faiss = import_faiss()
+        self._vectors = np.ascontiguousarray(vectors, np.float32)
+        self._index = faiss.IndexFlatIP(self._vectors.shape[1])
+        self._index.add(self._vectors)
+        self._on_gpu = device == "cuda"
+        if self._on_gpu:
+            self._resources = faiss.StandardGpuResources()
+            self._index = faiss.index_cpu_to_gpu(self._resources, 0, self._index)
+
+    def search(self, queries: Vectors, k: int, allowed: Mask | None = None) -> Neighbors:
+        """See `Searcher.search`. A filter is never given to a GPU, which ignores it without a word."""
+        if self._on_gpu and (allowed is not None or k + SPARE > GPU_MAX_K):
+            return ExactSearcher(self._vectors).search(queries, k, allowed)
+        n = len(self._vectors) if allowed is None else int(allowed.sum())
+        queries = np.ascontiguousarray(queries, np.float32)
+        rows, similarities = np.full((len(queries), k), NONE, np.int64), np.full((len(queries), k), -np.inf)
+        open_, fetch = np.arange(len(queries)), min(k + SPARE, n)
+        while len(open_) and fetch:
+            candidates, floor = self._propose(queries[open_], fetch, allowed)
+            found, scores = self._rescore(queries[open_], candidates, k)
+            rows[open_, : found.shape[1]], similarities[open_, : found.shape[1]] = found, scores
+            # A row not fetched is at most as similar as the last one fetched, but for rounding.
+            unsure = scores[:, -1] <= floor + FLOAT32_ERROR
+            open_, fetch = (open_[unsure], min(4 * fetch, n)) if fetch < n else (open_[:0], 0)
+            if self._on_gpu and fetch > GPU_MAX_K:
+                exact = ExactSearcher(self._vectors).search(queries[open_], k)
+                rows[open_], similarities[open_] = exact.rows, exact.similarities
+                break
+        return Neighbors(rows, similarities)
+
+    def _propose(
+        self, queries: Vectors, k: int, allowed: Mask | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """(m, k) candidate rows, and (m,) the float32 similarity of the last of them."""
+        if allowed is None:
+            scores, rows = self._index.search(queries, k)
+        else:
+            faiss = import_faiss()
+            selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+            scores, rows = self._index.search(queries, k, params=faiss.SearchParameters(sel=selector))
+        return rows, scores[:, -1].astype(np.float64)
+
+    def _rescore(
+        self, queries: Vectors, candidates: NDArray[np.int64], k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        scores = np.empty(candidates.shape)
+        step = max(1, RESCORE_BYTES // (8 * self._vectors.shape[1] * candidates.shape[1]))
+        for start in range(0, len(queries), step):
+            part = slice(start, start + step)
+            vectors = self._vectors[candidates[part]].astype(np.float64)
+            scores[part] = np.matmul(vectors, queries[part, :, None].astype(np.float64))[..., 0]
+        scores[candidates == NONE] = -np.inf
+        return nearest(scores, candidates, k)
+
+
+def _padded(rows: NDArray[np.int64], similarities: NDArray[np.float64], k: int) -> Neighbors:
+    missing = ((0, 0), (0, k - rows.shape[1]))
+    return Neighbors(
+        np.pad(rows, missing, constant_values=NONE), np.pad(similarities, missing, constant_values=-np.inf)
+    )
+
+
+def _stacked(parts: list[Neighbors], k: int) -> Neighbors:
+    if not parts:
+        return Neighbors(np.empty((0, k), np.int64), np.empty((0, k)))
+    return Neighbors(np.concatenate([p.rows for p in parts]), np.concatenate([p.similarities for p in parts]))
+
+
+def import_faiss() -> Any:
+    """The faiss module, with its threads set.
+
+    Raises EngineError where it is missing, or where both packages of it are installed: they write into
+    one folder, and which one is really there cannot be told.
+    """
+    installed = [name for name in ("faiss-cpu", "faiss-gpu") if _is_installed(name)]
+    if len(installed) == 2:
+        raise EngineError(
+            "faiss-cpu and faiss-gpu are both installed and overwrite each other: pip uninstall -y faiss-cpu faiss-gpu, "
+            "then pip install 'shelfwise[cpu]' or 'shelfwise[gpu]'"
+        )
+    if not installed:
+        raise EngineError(
+            "faiss is not installed: pip install 'shelfwise[cpu]', or 'shelfwise[gpu]' for an NVIDIA GPU"
+        )
+    import faiss
+
+    faiss.omp_set_num_threads(os.cpu_count() or 1)
+    return faiss
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def resolve_engine(device: str) -> str:
+    """Where FAISS searches: auto, cpu or cuda resolved to cpu or cuda. Raises EngineError."""
+    if device == "cpu":
+        return device
+    faiss = import_faiss()
+    gpus = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
+    if gpus > 0:
+        return "cuda"
+    if device == "cuda":
+        raise EngineError(
+            "--device cuda: faiss finds no GPU here (it needs shelfwise[gpu] and an NVIDIA driver): use --device cpu or auto"
+        )
+    return "cpu"

@@ -1,0 +1,230 @@
+"""The rows and their vectors on disk: one LanceDB table, read as a snapshot, written as a draft.
+
+A draft changes nothing that a reader sees until `commit` replaces the manifest: LanceDB keeps the table's
+versions apart, and the manifest names the one that counts. A writer that dies leaves the version before.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from indexer.encoder import Vectors
+from indexer.errors import QueryError, StoreError
+from indexer.manifest import (
+    FILE,
+    EncoderIdentity,
+    Manifest,
+    is_half_written,
+    read_manifest,
+    sum_files,
+    verify_files,
+    write_manifest,
+)
+
+TABLE, BLOBS = "items", "blobs"
+TEXT_COLUMNS = (
+    "id", "title", "description", "brand", "attributes", "category", "category_path", "text_digest", "twin_key",
+)  # fmt: skip
+LIBRARIES = ("shelfwise", "lancedb", "numpy", "scikit-learn", "sentence-transformers", "torch")
+DELETE_BATCH = 1000  # ids in one SQL list
+
+
+@dataclass(frozen=True)
+class Rows:
+    """n rows with their vectors, in order of id whatever order they were written in.
+
+    `table` has TEXT_COLUMNS; `vectors` is (n, d) float32, as the encoder made them. Equal catalogs give
+    equal rows.
+    """
+
+    table: pa.Table
+    vectors: Vectors
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def column(self, name: str) -> NDArray[np.object_]:
+        """One text column, (n,) Python strings."""
+        return np.array(self.table.column(name).to_pylist(), dtype=object)
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """Row number of every id."""
+        return {id_: row for row, id_ in enumerate(self.column("id"))}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One version of a store, whole and unchanging."""
+
+    path: Path
+    manifest: Manifest
+    rows: Rows
+
+    def blob(self, name: str) -> bytes | None:
+        """What was put under `name`, None where nothing was."""
+        file = self.manifest.blobs.get(name)
+        return (self.path / BLOBS / file).read_bytes() if file else None
+
+    def select(self, where: str) -> NDArray[np.bool_]:
+        """(n,) mask of the rows for which the SQL condition `where` holds. Raises QueryError."""
+        table = _connect(self.path).open_table(TABLE)
+        table.checkout(self.manifest.table_version)
+        try:
+            found = table.search().where(where).select(["id"]).limit(max(len(self.rows), 1)).to_arrow()
+        except (ValueError, RuntimeError, OSError) as error:
+            reason = str(error).splitlines()[0].partition("Invalid input, ")[2] or str(error).splitlines()[0]
+            raise QueryError(
+                f"the filter {where!r} is not valid: {reason[:200]}; expected SQL such as \"brand = 'X'\" on "
+                f"{', '.join(TEXT_COLUMNS[:7])}"
+            ) from None
+        mask = np.zeros(len(self.rows), bool)
+        mask[[self.rows.row_of[id_] for id_ in found.column("id").to_pylist()]] = True
+        return mask
+
+
+def read_snapshot(path: Path) -> Snapshot:
+    """The version that counts, checked against its checksums. Raises StoreError."""
+    manifest = read_manifest(path)
+    verify_files(path, manifest.files)
+    table = _connect(path).open_table(TABLE)
+    table.checkout(manifest.table_version)
+    return Snapshot(path, manifest, _rows(table))
+
+
+def _rows(table: Any) -> Rows:
+    content = table.to_arrow().sort_by("id").combine_chunks()
+    vectors = content.column("vector").combine_chunks()
+    flat = vectors.flatten().to_numpy(zero_copy_only=False)
+    return Rows(content.select(list(TEXT_COLUMNS)), flat.reshape(len(vectors), vectors.type.list_size))
+
+
+class Draft:
+    """The next version of a store, in the making. See `writing`."""
+
+    def __init__(self, path: Path, base: Snapshot | None) -> None:
+        self.path = path
+        self.base = base
+        self._blobs = dict(base.manifest.blobs) if base else {}
+        self._table: Any = None
+
+    def _open(self, dimensions: int) -> Any:
+        """The table, at the state of `base` even where a dead writer had gone on from there."""
+        if self._table is None and self.base is None:
+            shutil.rmtree(self.path / f"{TABLE}.lance", ignore_errors=True)
+            self._table = _connect(self.path).create_table(TABLE, schema=_schema(dimensions))
+        elif self._table is None and self.base is not None:
+            self._table = _connect(self.path).open_table(TABLE)
+            if self._table.version != self.base.manifest.table_version:
+                self._table.restore(self.base.manifest.table_version)
+        return self._table
+
+    def upsert(self, rows: Mapping[str, Sequence[str]], vectors: Vectors) -> None:
+        """Insert rows, or replace those with the same id. `rows` holds TEXT_COLUMNS, each of n values."""
+        if not len(vectors):
+            return
+        flat = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
+        schema = _schema(vectors.shape[1])
+        columns = [pa.array(rows[name], pa.string()) for name in TEXT_COLUMNS]
+        data = pa.Table.from_arrays(
+            [*columns, pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])], schema=schema
+        )
+        table = self._open(vectors.shape[1])
+        if self.base is None:
+            table.add(data)
+        else:
+            table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(data)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete the rows with these ids."""
+        for start in range(0, len(ids), DELETE_BATCH):
+            quoted = ", ".join(
+                "'" + id_.replace("'", "''") + "'" for id_ in ids[start : start + DELETE_BATCH]
+            )
+            self._open(0).delete(f"id IN ({quoted})")
+
+    def put_blob(self, name: str, content: bytes) -> None:
+        """Keep `content` under `name` with this version."""
+        folder = self.path / BLOBS
+        folder.mkdir(exist_ok=True)
+        file = f"{name}.{hashlib.sha256(content).hexdigest()[:16]}"
+        if not (folder / file).exists():
+            work = folder / (file + ".new")
+            work.write_bytes(content)
+            work.replace(folder / file)
+        self._blobs[name] = file
+
+    def rows(self) -> Rows:
+        """All rows as they would stand after a commit."""
+        return _rows(self._open(0))
+
+    def commit(self, encoder: EncoderIdentity, recipe: str) -> Manifest:
+        """Make this draft the version that counts, in one step."""
+        table = self._open(encoder.dimensions)
+        known = self.base.manifest.files if self.base else {}
+        manifest = Manifest(
+            version=self.base.manifest.version + 1 if self.base else 1,
+            table_version=table.version,
+            rows=table.count_rows(),
+            encoder=encoder,
+            recipe=recipe,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            libraries={name: version(name) for name in LIBRARIES},
+            blobs=self._blobs,
+            files=sum_files(self.path, (f"{TABLE}.lance", BLOBS), known),
+        )
+        write_manifest(self.path, manifest)
+        return manifest
+
+
+@contextmanager
+def writing(path: Path, create: bool = False) -> Iterator[Draft]:
+    """The one draft of the store at `path`; other writers are refused until the block ends.
+
+    With `create`, a folder that is not there, is empty or is half written becomes a store at the first
+    commit; if there is none, a folder made here goes away again. Raises StoreError.
+    """
+    base = None if create and not (path / FILE).exists() else read_snapshot(path)
+    made = not path.exists()
+    if base is None and not made and not is_half_written(path) and any(path.iterdir()):
+        raise StoreError(
+            f"{path} holds other files and is not a shelfwise store: name a new or an empty folder"
+        )
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with FileLock(path / ".lock", timeout=0):
+            if base is not None:  # another writer may have come between
+                base = read_snapshot(path)
+            yield Draft(path, base)
+    except Timeout:
+        raise StoreError(
+            f"store {path} is being written by another process: try again when it is done"
+        ) from None
+    except OSError as error:
+        raise StoreError(f"cannot write the store {path}: {error.strerror or error}") from None
+    finally:
+        if made and not (path / FILE).exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _schema(dimensions: int) -> pa.Schema:
+    texts = [pa.field(name, pa.string(), nullable=False) for name in TEXT_COLUMNS]
+    return pa.schema([*texts, pa.field("vector", pa.list_(pa.float32(), dimensions), nullable=False)])
+
+
+def _connect(path: Path) -> Any:
+    import lancedb
+
+    return lancedb.connect(path)

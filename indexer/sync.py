@@ -1,0 +1,76 @@
+"""What has to change so that a store holds a catalog, and the changing of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from indexer.catalog import Item
+from indexer.encoder import Encoder, Progress
+from indexer.store import Draft, Rows
+from indexer.text import compose, digest, twin_key
+
+_CONTENT = ("title", "description", "brand", "attributes", "category", "category_path")
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The difference between a store and the items that it should hold.
+
+    `upserts` are the items that are new or differ, with the text that is embedded for each in `texts`;
+    `removed` are ids. An updated item counts in `updated` whether its text or only its category changed.
+    """
+
+    upserts: list[Item]
+    texts: list[str]
+    removed: list[str]
+    added: int
+    updated: int
+    unchanged: int
+
+    def __bool__(self) -> bool:
+        return bool(self.upserts or self.removed)
+
+
+def find_changes(rows: Rows | None, items: Mapping[str, Item], remove_missing: bool) -> Changes:
+    """What turns `rows` into `items`; items that are not named are kept unless `remove_missing`."""
+    stored: dict[str, tuple[str, ...]] = {}
+    if rows is not None:
+        contents = zip(*(rows.column(name) for name in _CONTENT), strict=True)
+        stored = dict(zip(rows.column("id"), contents, strict=True))
+    upserts = [
+        item
+        for id_, item in items.items()
+        if stored.get(id_) != tuple(getattr(item, name) for name in _CONTENT)
+    ]
+    added = sum(item.id not in stored for item in upserts)
+    return Changes(
+        upserts=upserts,
+        texts=[compose(item.title, item.brand, item.attributes, item.description) for item in upserts],
+        removed=[id_ for id_ in stored if id_ not in items] if remove_missing else [],
+        added=added,
+        updated=len(upserts) - added,
+        unchanged=len(items) - len(upserts),
+    )
+
+
+def apply_changes(
+    draft: Draft, rows: Rows | None, changes: Changes, encoder: Encoder, progress: Progress | None
+) -> int:
+    """Write `changes` into `draft`; returns how many texts were embedded.
+
+    A text that `rows` hold already, under whatever id, keeps its vector.
+    """
+    digests = [digest(text) for text in changes.texts]
+    known = {} if rows is None else {name: row for row, name in enumerate(rows.column("text_digest"))}
+    fresh = sorted({text for text, name in zip(changes.texts, digests, strict=True) if name not in known})
+    vectors_of = dict(zip(fresh, encoder.encode(fresh, progress), strict=True)) if fresh else {}
+    vectors = np.empty((len(digests), encoder.dimensions), np.float32)
+    for i, (text, name) in enumerate(zip(changes.texts, digests, strict=True)):
+        vectors[i] = vectors_of[text] if rows is None or text in vectors_of else rows.vectors[known[name]]
+    columns = {name: [getattr(item, name) for item in changes.upserts] for name in ("id", *_CONTENT)}
+    columns["text_digest"] = digests
+    columns["twin_key"] = [twin_key(item.title) for item in changes.upserts]
+    draft.upsert(columns, vectors)
+    draft.delete(changes.removed)
+    return len(fresh)

@@ -1,0 +1,56 @@
+"""One row to the one string that is embedded."""
+
+import hashlib
+import html
+import re
+import unicodedata
+
+RECIPE = "title, brand, attributes, description[:300]; v1"  # a store refuses vectors of another recipe
+MAX_DESCRIPTION = 300  # characters: beyond them shops repeat themselves, and the encoder's time grows
+
+_TAG = re.compile(
+    r"</?(?:a|b|big|br|center|div|em|font|h[1-6]|hr|i|img|li|ol|p|pre|script|small|span|strong|style|sub|sup|"
+    r"table|tbody|td|th|thead|tr|u|ul)(?:\s[^<>]{0,500})?/?>",
+    re.IGNORECASE,
+)
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
+_SPACE = re.compile(r"\s+")
+# Letters of scripts that an English encoder has no words for: everything alphabetic beyond Latin.
+_LATIN_END = 0x0250
+
+
+def clean(text: str) -> str:
+    """`text` without HTML, in NFKC (full-width forms become ordinary ones), white space folded.
+
+    Tags go before entities are resolved, so that a title that shows `&lt;b&gt;` to its reader keeps it.
+    """
+    text = html.unescape(_TAG.sub(" ", text))
+    text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+    return _SPACE.sub(" ", text).strip()
+
+
+def compose(title: str, brand: str = "", attributes: str = "", description: str = "") -> str:
+    """The string to embed for one row: cleaned parts joined by ". ".
+
+    The brand is left out where the title has it already. Empty for a row that says nothing.
+    """
+    title, brand = clean(title), clean(brand)
+    if brand.casefold() in title.casefold():
+        brand = ""
+    parts = (title, brand, clean(attributes), clean(description)[:MAX_DESCRIPTION].strip())
+    return ". ".join(part for part in parts if part)
+
+
+def digest(text: str) -> str:
+    """32 hexadecimal digits that stand for `text` (the first 128 bits of its SHA-256)."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def twin_key(title: str) -> str:
+    """Digest shared by rows whose titles differ at most in case, width, markup and white space."""
+    return digest(clean(title).casefold())
+
+
+def beyond_latin(text: str) -> bool:
+    """Whether `text` has a letter outside the Latin script."""
+    return any(ord(char) >= _LATIN_END and char.isalpha() for char in unicodedata.normalize("NFKC", text))
