@@ -87,14 +87,10 @@ def parse_columns(text: str) -> dict[str, tuple[str, ...]]:
     for pair in filter(None, (part.strip() for part in text.split(","))):
         name, equals, source = (part.strip() for part in pair.partition("="))
         if name not in FIELDS or not equals or not source:
-            raise InputError(
-                f"--columns has {pair!r}: expected FIELD=COLUMN with FIELD one of {', '.join(FIELDS)}"
-            )
+            raise InputError(f"--columns has {pair!r}: expected FIELD=COLUMN with FIELD one of {', '.join(FIELDS)}")
         columns[name] = tuple(part.strip() for part in source.split("+"))
         if len(columns[name]) > 1 and name != "attributes":
-            raise InputError(
-                f"--columns has {pair!r}: only attributes can be put together from several columns"
-            )
+            raise InputError(f"--columns has {pair!r}: only attributes can be put together from several columns")
     return columns
 
 
@@ -116,9 +112,7 @@ def match_columns(
         if field_name not in mapping and match is not None:
             mapping[field_name] = (match,)
     if "title" not in mapping:
-        raise InputError(
-            f"{name} has no title column: it has {listed(found)}; name it with --columns title=COLUMN"
-        )
+        raise InputError(f"{name} has no title column: it has {listed(found)}; name it with --columns title=COLUMN")
     if labelled and "category" not in mapping and "category_path" not in mapping:
         raise InputError(
             f"{name} has no category column: it has {listed(found)}; name it with --columns category=COLUMN"
@@ -126,9 +120,7 @@ def match_columns(
     return mapping
 
 
-def read_catalog(
-    paths: Iterable[str | Path], rejects: RejectFile, options: ReadOptions | None = None
-) -> Catalog:
+def read_catalog(paths: Iterable[str | Path], rejects: RejectFile, options: ReadOptions | None = None) -> Catalog:
     """Every usable row of labelled files.
 
     Unusable rows go to `rejects`. Raises InputError for a file that cannot be used at all, or without any

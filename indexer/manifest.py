@@ -54,7 +54,7 @@ def write_manifest(store: Path, manifest: Manifest) -> None:
         json.dump(content | {"seal": _seal(content)}, out, indent=1)
         out.flush()
         os.fsync(out.fileno())
-    os.replace(work, store / FILE)
+    work.replace(store / FILE)
     folder = os.open(store, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -75,9 +75,7 @@ def read_manifest(store: Path) -> Manifest:
     except OSError as error:
         raise StoreError(f"{store / FILE} cannot be read ({error.strerror})") from None
     if found > FORMAT:
-        raise StoreError(
-            f"store {store} has format {found}, this shelfwise reads up to {FORMAT}: upgrade shelfwise"
-        )
+        raise StoreError(f"store {store} has format {found}, this shelfwise reads up to {FORMAT}: upgrade shelfwise")
     if seal != _seal(content):
         raise StoreError(f"{store / FILE} is damaged (its checksum differs): {_mend(store)}")
     content["encoder"] = EncoderIdentity(**content["encoder"])
@@ -128,9 +126,7 @@ def verify_files(store: Path, files: Mapping[str, tuple[int, str]]) -> None:
         try:
             whole = path.stat().st_size == size and _sum(path) == digest
         except OSError as error:
-            raise StoreError(
-                f"{path} of the store cannot be read ({error.strerror}): {_mend(store)}"
-            ) from None
+            raise StoreError(f"{path} of the store cannot be read ({error.strerror}): {_mend(store)}") from None
         if not whole:
             raise StoreError(f"{path} of the store is damaged (its checksum differs): {_mend(store)}")
 

@@ -90,9 +90,7 @@ class FaissSearcher:
                 break
         return Neighbors(rows, similarities)
 
-    def _propose(
-        self, queries: Vectors, k: int, allowed: Mask | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def _propose(self, queries: Vectors, k: int, allowed: Mask | None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """(m, k) candidate rows, and (m,) the float32 similarity of the last of them."""
         if allowed is None:
             scores, rows = self._index.search(queries, k)
@@ -137,13 +135,11 @@ def import_faiss() -> Any:
     installed = [name for name in ("faiss-cpu", "faiss-gpu") if _is_installed(name)]
     if len(installed) == 2:
         raise EngineError(
-            "faiss-cpu and faiss-gpu are both installed and overwrite each other: pip uninstall -y faiss-cpu faiss-gpu, "
-            "then pip install 'shelfwise[cpu]' or 'shelfwise[gpu]'"
+            "faiss-cpu and faiss-gpu are both installed and overwrite each other: "
+            "pip uninstall -y faiss-cpu faiss-gpu, then pip install 'shelfwise[cpu]' or 'shelfwise[gpu]'"
         )
     if not installed:
-        raise EngineError(
-            "faiss is not installed: pip install 'shelfwise[cpu]', or 'shelfwise[gpu]' for an NVIDIA GPU"
-        )
+        raise EngineError("faiss is not installed: pip install 'shelfwise[cpu]', or 'shelfwise[gpu]' for an NVIDIA GPU")
     import faiss
 
     faiss.omp_set_num_threads(os.cpu_count() or 1)
@@ -168,6 +164,7 @@ def resolve_engine(device: str) -> str:
         return "cuda"
     if device == "cuda":
         raise EngineError(
-            "--device cuda: faiss finds no GPU here (it needs shelfwise[gpu] and an NVIDIA driver): use --device cpu or auto"
+            "--device cuda: faiss finds no GPU here (it needs shelfwise[gpu] and an NVIDIA driver): "
+            "use --device cpu or auto"
         )
     return "cpu"

@@ -150,9 +150,7 @@ class Draft:
     def delete(self, ids: Sequence[str]) -> None:
         """Delete the rows with these ids."""
         for start in range(0, len(ids), DELETE_BATCH):
-            quoted = ", ".join(
-                "'" + id_.replace("'", "''") + "'" for id_ in ids[start : start + DELETE_BATCH]
-            )
+            quoted = ", ".join("'" + id_.replace("'", "''") + "'" for id_ in ids[start : start + DELETE_BATCH])
             self._open(0).delete(f"id IN ({quoted})")
 
     def put_blob(self, name: str, content: bytes) -> None:
@@ -199,9 +197,7 @@ def writing(path: Path, create: bool = False) -> Iterator[Draft]:
     base = None if create and not (path / FILE).exists() else read_snapshot(path)
     made = not path.exists()
     if base is None and not made and not is_half_written(path) and any(path.iterdir()):
-        raise StoreError(
-            f"{path} holds other files and is not a shelfwise store: name a new or an empty folder"
-        )
+        raise StoreError(f"{path} holds other files and is not a shelfwise store: name a new or an empty folder")
     try:
         path.mkdir(parents=True, exist_ok=True)
         with FileLock(path / ".lock", timeout=0):
@@ -209,9 +205,7 @@ def writing(path: Path, create: bool = False) -> Iterator[Draft]:
                 base = read_snapshot(path)
             yield Draft(path, base)
     except Timeout:
-        raise StoreError(
-            f"store {path} is being written by another process: try again when it is done"
-        ) from None
+        raise StoreError(f"store {path} is being written by another process: try again when it is done") from None
     except OSError as error:
         raise StoreError(f"cannot write the store {path}: {error.strerror or error}") from None
     finally:

@@ -39,9 +39,7 @@ def find_changes(rows: Rows | None, items: Mapping[str, Item], remove_missing: b
         contents = zip(*(rows.column(name) for name in _CONTENT), strict=True)
         stored = dict(zip(rows.column("id"), contents, strict=True))
     upserts = [
-        item
-        for id_, item in items.items()
-        if stored.get(id_) != tuple(getattr(item, name) for name in _CONTENT)
+        item for id_, item in items.items() if stored.get(id_) != tuple(getattr(item, name) for name in _CONTENT)
     ]
     added = sum(item.id not in stored for item in upserts)
     return Changes(

@@ -1,0 +1,88 @@
+"""Accept, review or unknown, with the reason and the evidence."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.model import Settings
+
+ACCEPT, REVIEW, UNKNOWN = "accept", "review", "unknown"
+
+# Reason of a decision, and the decision that it leads to. The first that holds counts.
+REASONS = {
+    "empty_text": UNKNOWN,  # nothing to go by
+    "far_from_catalog": UNKNOWN,  # nothing in the catalog is like it
+    "new_category": REVIEW,  # the head has not been trained on the category: no measured precision
+    "ok": ACCEPT,  # confidence at or above the threshold
+    "head_and_vote_disagree": REVIEW,
+    "low_confidence": REVIEW,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A category and its probability in [0, 1]."""
+
+    category_path: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarItem:
+    """A stored item and its cosine similarity in [-1, 1]."""
+
+    id: str
+    title: str
+    brand: str
+    category_path: str
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What Shelfwise says of one listing.
+
+    `decision` is accept, review or unknown, `reason` one of REASONS. `category` is the leaf of
+    `category_path`, the most probable category (also where the decision is unknown; empty for a listing
+    without text), `confidence` its probability. `alternatives` are the most probable categories, that one
+    first; `evidence` the most similar items.
+    """
+
+    category: str
+    category_path: str
+    confidence: float
+    decision: str
+    reason: str
+    alternatives: tuple[Alternative, ...]
+    evidence: tuple[SimilarItem, ...]
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What decides about m listings, each (m,).
+
+    `confidence` of the most probable category, `best_similarity` of the nearest item, and whether the
+    text is empty, the category is new to the head, and head and vote favour different categories.
+    """
+
+    confidence: NDArray[np.float64]
+    best_similarity: NDArray[np.float64]
+    empty: NDArray[np.bool_]
+    new: NDArray[np.bool_]
+    disagree: NDArray[np.bool_]
+
+
+def reasons(signals: Signals, settings: Settings) -> list[str]:
+    """The reason for each of m decisions."""
+    holds = {
+        "empty_text": signals.empty,
+        "far_from_catalog": signals.best_similarity < settings.far_below,
+        "new_category": signals.new,
+        "ok": signals.confidence >= settings.accept_from,
+        "head_and_vote_disagree": signals.disagree,
+        "low_confidence": np.ones(len(signals.confidence), bool),
+    }
+    first = np.argmax(np.stack([holds[name] for name in REASONS]), axis=0)
+    names = tuple(REASONS)
+    return [names[i] for i in first]

@@ -1,0 +1,155 @@
+"""The whole way of a listing to its decision."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.calibration import sharpened
+from classifier.decision import REASONS, Alternative, Decision, Signals, SimilarItem, reasons
+from classifier.fusion import fuse, head_shares, known_to
+from classifier.labels import Labels, Numbers
+from classifier.model import HEAD_BLOB, SETTINGS_BLOB, Model
+from classifier.voting import K, Probabilities, category_weights, vote
+from indexer.catalog import Item
+from indexer.encoder import Progress, Vectors
+from indexer.index import Index
+from indexer.neighbors import NONE, Neighbors
+from indexer.text import compose
+
+DEFAULT_SIMILAR = 10
+DECIMALS = 4  # of probabilities and similarities that are shown
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What vote and head say of m listings: `vote`, `head` and the calibrated `probabilities` are (m, c)."""
+
+    neighbors: Neighbors
+    vote: Probabilities
+    head: Probabilities
+    probabilities: Probabilities
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A store opened for classifying: its index and the model fitted to it."""
+
+    index: Index
+    model: Model
+
+    @classmethod
+    def open(cls, path: Path, device: str = "auto") -> Self:
+        """The store at `path`; `device` is auto, cpu or cuda. Raises ShelfwiseError."""
+        index = Index.open(path, device)
+        return cls(index, Model.from_blobs(index.snapshot.blob(HEAD_BLOB), index.snapshot.blob(SETTINGS_BLOB)))
+
+    @cached_property
+    def labels(self) -> Labels:
+        """The c categories that have a row in the index."""
+        rows = self.index.snapshot.rows
+        return Labels.of(rows.column("category_path"), rows.column("category"))
+
+    @cached_property
+    def _category_of_row(self) -> Numbers:
+        return self.labels.numbers(list(self.index.snapshot.rows.column("category_path")))
+
+    @cached_property
+    def known(self) -> NDArray[np.bool_]:
+        """(c,) mask of the categories that the head was trained on."""
+        return known_to(self.model.head, self.labels)
+
+    @cached_property
+    def _weights(self) -> NDArray[np.float64]:
+        counts = np.bincount(self._category_of_row, minlength=len(self.labels))
+        return category_weights(counts, self.known, self.model.settings.vote)
+
+    def classify(
+        self, items: Sequence[Item], top: int = 3, neighbors: int = 3, progress: Progress | None = None
+    ) -> list[Decision]:
+        """One decision for each item, in order, with `top` alternatives and `neighbors` items of evidence."""
+        texts = [compose(item.title, item.brand, item.attributes, item.description) for item in items]  # n
+        vectors = self.index.embed(texts, progress)  # (n, d)
+        scores = self.score(vectors, max(K, neighbors))  # (n, c)
+        return self._decide(texts, scores, top, neighbors)
+
+    def score(self, vectors: Vectors, k: int = K) -> Scores:
+        """Vote, head and their fusion for m vectors (m, d) of the store's space."""
+        settings = self.model.settings
+        found = self.index.search(vectors, k)  # (m, k)
+        voters = Neighbors(found.rows[:, :K], found.similarities[:, :K])
+        votes = vote(voters, self._category_of_row, self._weights, settings.vote.temperature)  # (m, c)
+        head = head_shares(self.model.head, vectors, self.labels)  # (m, c)
+        fused = fuse(votes, head, self.known, settings.vote_weight)  # (m, c)
+        return Scores(found, votes, head, sharpened(fused, settings.temperature))
+
+    def _decide(self, texts: Sequence[str], scores: Scores, top: int, neighbors: int) -> list[Decision]:
+        p = scores.probabilities
+        order = np.argsort(-p, axis=1, kind="stable")[:, : max(top, 1)]  # equal: first in sorted order
+        best = order[:, 0]
+        signals = Signals(
+            confidence=p[np.arange(len(p)), best],
+            best_similarity=scores.neighbors.best(),
+            empty=np.array([not text for text in texts], bool),
+            new=~self.known[best],
+            disagree=scores.vote.argmax(axis=1) != scores.head.argmax(axis=1),
+        )
+        decisions = []
+        for i, reason in enumerate(reasons(signals, self.model.settings)):
+            if reason == "empty_text":
+                decisions.append(Decision("", "", 0.0, REASONS[reason], reason, (), ()))
+                continue
+            alternatives = tuple(
+                Alternative(self.labels.paths[c], round(float(p[i, c]), DECIMALS))
+                for c in order[i, :top]
+                if p[i, c] > 0
+            )
+            category = int(best[i])
+            decisions.append(
+                Decision(
+                    category=self.labels.names[category],
+                    category_path=self.labels.paths[category],
+                    confidence=round(float(signals.confidence[i]), DECIMALS),
+                    decision=REASONS[reason],
+                    reason=reason,
+                    alternatives=alternatives,
+                    evidence=self.items(scores.neighbors, i, neighbors),
+                )
+            )
+        return decisions
+
+    def similar(
+        self, text: str | None = None, id_: str | None = None, k: int | None = None, where: str | None = None
+    ) -> tuple[SimilarItem, ...]:
+        """The `k` stored items (10 by default) most like a text, or like the stored item `id_` (itself left out).
+
+        `where` is an SQL condition on the items' columns. Raises QueryError for an id or a condition that is
+        not valid, and for a `k` beyond the size of the store.
+        """
+        k = min(DEFAULT_SIMILAR, len(self.index)) if k is None else self.index.require_k(k, "-k")
+        vector = self.index.embed([compose(text or "")]) if id_ is None else self.index.vector_of(id_)
+        return self.items(self.index.search(vector, k, where, without=id_), 0, k)
+
+    def items(self, found: Neighbors, query: int, limit: int) -> tuple[SimilarItem, ...]:
+        """The first `limit` neighbours of one query as items."""
+        places = zip(found.rows[query, :limit], found.similarities[query, :limit], strict=True)
+        return tuple(self._item(int(row), float(similarity)) for row, similarity in places if row != NONE)
+
+    def _item(self, row: int, similarity: float) -> SimilarItem:
+        column = self._shown
+        return SimilarItem(
+            column["id"][row],
+            column["title"][row],
+            column["brand"][row],
+            column["category_path"][row],
+            round(similarity, DECIMALS),
+        )
+
+    @cached_property
+    def _shown(self) -> dict[str, NDArray[np.object_]]:
+        rows = self.index.snapshot.rows
+        return {name: rows.column(name) for name in ("id", "title", "brand", "category_path")}

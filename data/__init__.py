@@ -1,0 +1,1 @@
+"""Sample catalog, listings and examples, all of them invented."""
