@@ -1,24 +1,31 @@
 """The command line: parse, one library call, print."""
 
 import contextlib
+import itertools
 import json
-import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from classifier.maintenance import Report
-    from classifier.model import Settings
-    from indexer.catalog import Catalog, ReadOptions
-    from indexer.encoder import Progress
-    from indexer.sync import Changes
+from terminal import (
+    InputOptions,
+    load_catalog,
+    output_file,
+    print_json,
+    progress_display,
+    reads_input,
+    show_changes,
+    show_notices,
+    show_rejects,
+    show_report,
+)
 
+DEFAULT_NEIGHBORS = 3
 CLASSIFY_BATCH = 1024  # listings that are in memory at a time
 
 STORE = click.option("--store", required=True, type=click.Path(path_type=Path), help="Folder of the store.")
@@ -26,17 +33,6 @@ DEVICE = click.option(
     "--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute."
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-COLUMNS = click.option(
-    "--columns", default="", metavar="FIELD=COLUMN,...", help="Which column is what, e.g. title=name,category=aisle."
-)
-ENCODING = click.option("--encoding", default=None, help="Encoding of the input, where detection is wrong.")
-REJECTS = click.option(
-    "--rejects",
-    default="REJECTS.jsonl",
-    show_default=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Where rows that cannot be used go, with line and reason.",
-)
 
 
 class ShelfwiseGroup(click.Group):
@@ -73,9 +69,7 @@ def main() -> None:
 @STORE
 @click.option("--encoder", default="auto", show_default=True, help="minilm, e5, hashing, a local folder or a hub name.")
 @DEVICE
-@COLUMNS
-@ENCODING
-@REJECTS
+@reads_input
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @AS_JSON
 def build(
@@ -83,9 +77,7 @@ def build(
     store: Path,
     encoder: str,
     device: str,
-    columns: str,
-    encoding: str | None,
-    rejects: Path,
+    source: InputOptions,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -101,30 +93,26 @@ def build(
     from classifier import maintenance
 
     start = time.monotonic()
-    catalog = _read_catalog(catalogs, columns, encoding, rejects)
+    catalog = load_catalog(catalogs, source)
     if dry_run:
-        _show_changes(maintenance.plan(store, catalog.items), catalog, as_json)
+        show_changes(maintenance.plan(store, catalog.items), catalog, as_json)
         return
-    with _progress() as progress:
+    with progress_display() as progress:
         report = maintenance.build(store, catalog.items, encoder, device, progress)
-    _show_report(report, catalog, time.monotonic() - start, as_json, fitted=True)
+    show_report(report, catalog, time.monotonic() - start, as_json)
 
 
 @main.command()
 @click.argument("examples", nargs=-1, required=True, type=click.Path(), metavar="EXAMPLES...")
 @STORE
 @DEVICE
-@COLUMNS
-@ENCODING
-@REJECTS
+@reads_input
 @AS_JSON
 def add(
     examples: tuple[str, ...],
     store: Path,
     device: str,
-    columns: str,
-    encoding: str | None,
-    rejects: Path,
+    source: InputOptions,
     as_json: bool,
 ) -> None:
     """Insert labelled examples, or update those with the same id; a new category works at once.
@@ -135,10 +123,10 @@ def add(
     from classifier import maintenance
 
     start = time.monotonic()
-    catalog = _read_catalog(examples, columns, encoding, rejects)
-    with _progress() as progress:
+    catalog = load_catalog(examples, source)
+    with progress_display() as progress:
         report = maintenance.add(store, catalog.items, device, progress)
-    _show_report(report, catalog, time.monotonic() - start, as_json)
+    show_report(report, catalog, time.monotonic() - start, as_json)
 
 
 @main.command()
@@ -159,7 +147,7 @@ def remove(store: Path, ids: tuple[str, ...], category: str | None, as_json: boo
         raise click.UsageError("Name items with --id, or a category with --category.")
     start = time.monotonic()
     report = maintenance.remove(store, ids, category)
-    _show_report(report, None, time.monotonic() - start, as_json)
+    show_report(report, None, time.monotonic() - start, as_json)
 
 
 @main.command()
@@ -174,9 +162,9 @@ def train(store: Path, as_json: bool) -> None:
     from classifier import maintenance
 
     start = time.monotonic()
-    with _progress() as progress:
+    with progress_display() as progress:
         report = maintenance.train(store, progress)
-    _show_report(report, None, time.monotonic() - start, as_json, fitted=True)
+    show_report(report, None, time.monotonic() - start, as_json)
 
 
 @main.command()
@@ -184,25 +172,21 @@ def train(store: Path, as_json: bool) -> None:
 @STORE
 @click.option("-o", "--output", default=None, type=click.Path(path_type=Path), help="Output file instead of stdout.")
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Alternatives for each listing.")
-@click.option("--neighbors", default=3, show_default=True, type=click.IntRange(0), help="Similar items as evidence.")
+@click.option("--neighbors", type=click.IntRange(0), help="Similar items as evidence.  [default: 3]")
 @click.option("--raw", is_flag=True, help="Leave spreadsheet formulas in titles live in CSV output.")
 @click.option("--format", "fmt", default=None, type=click.Choice(["csv", "tsv", "jsonl", "parquet"]))
 @DEVICE
-@COLUMNS
-@ENCODING
-@REJECTS
+@reads_input
 def classify(
     listings: str,
     store: Path,
     output: Path | None,
     top: int,
-    neighbors: int,
+    neighbors: int | None,
     raw: bool,
     fmt: str | None,
     device: str,
-    columns: str,
-    encoding: str | None,
-    rejects: Path,
+    source: InputOptions,
 ) -> None:
     """Give every listing a category, a probability and the evidence. CSV in, CSV out; JSONL in, JSONL out.
 
@@ -218,32 +202,30 @@ def classify(
     from indexer.files import open_records
     from indexer.rejects import RejectFile
 
-    options = _options(columns, encoding, fmt)
-    counts: dict[str, int] = {}
+    options = source.read(fmt)
+    counts: Counter[str] = Counter()
     start = time.monotonic()
-    stdin = click.get_binary_stream("stdin")
-    with open_records(listings, stdin, options.encoding, options.format) as source, RejectFile(rejects) as bad:
-        _notices(source.notices)
-        bom = source.encoding == "utf-8-sig" and output is not None
-        with _output(output, "utf-8-sig" if bom else "utf-8") as out, _progress() as progress:
-            batches = read_listings(source, bad, options, CLASSIFY_BATCH)
-            first = next(batches, [])
-            classifier = Classifier.open(store, device)
-            if click.get_current_context().get_parameter_source("neighbors") is not click.core.ParameterSource.DEFAULT:
-                classifier.index.require_k(neighbors, "--neighbors")
-            writer = DecisionWriter(out, source.format, source.columns, source.delimiter, raw)
-            while first:
-                decisions = classifier.classify([listing.item for listing in first], top, neighbors)
-                writer.write(first, decisions)
-                for decision in decisions:
-                    counts[decision.decision] = counts.get(decision.decision, 0) + 1
-                if progress:
-                    progress("classify", sum(counts.values()), 0)
-                first = next(batches, [])
-    seconds = time.monotonic() - start
+    with contextlib.ExitStack() as stack:
+        records = stack.enter_context(open_records(listings, sys.stdin.buffer, options.encoding, options.format))
+        rejects = stack.enter_context(RejectFile(source.rejects))
+        with_mark = output is not None and records.encoding == "utf-8-sig"
+        out = stack.enter_context(output_file(output, "utf-8-sig" if with_mark else "utf-8"))
+        progress = stack.enter_context(progress_display())
+        show_notices(records.notices)
+        batches = read_listings(records, rejects, options, CLASSIFY_BATCH)
+        first = next(batches)  # what is wrong with the input is said before the models are loaded
+        classifier = Classifier.open(store, device)
+        shown = DEFAULT_NEIGHBORS if neighbors is None else classifier.index.require_k(neighbors, "--neighbors")
+        writer = DecisionWriter(out, records.format, records.columns, records.delimiter, raw)
+        for batch in itertools.chain([first], batches):
+            decisions = classifier.classify([listing.item for listing in batch], top, shown)
+            writer.write(batch, decisions)
+            counts.update(decision.decision for decision in decisions)
+            if progress:
+                progress("classify", counts.total(), 0)
     shares = ", ".join(f"{count} {decision}" for decision, count in sorted(counts.items()))
-    click.echo(f"{sum(counts.values())} listings in {seconds:.1f} s: {shares}", err=True)
-    _show_rejects(bad.count, bad.path)
+    click.echo(f"{counts.total()} listings in {time.monotonic() - start:.1f} s: {shares}", err=True)
+    show_rejects(rejects.count, rejects.path)
 
 
 @main.command()
@@ -274,7 +256,7 @@ def similar(
         raise click.UsageError("TEXT is empty: give a title to look for.")
     items = Classifier.open(store, device).similar(text, id_, k, where)
     if as_json:
-        _print_json([asdict(item) for item in items])
+        print_json([asdict(item) for item in items])
         return
     for item in items:
         click.echo(f"{item.similarity:7.4f}  {item.category_path}  |  {item.title}  [{item.id}]")
@@ -287,17 +269,13 @@ def similar(
 @STORE
 @click.option("--json", "json_file", default=None, type=click.Path(path_type=Path), help="Also write figures here.")
 @DEVICE
-@COLUMNS
-@ENCODING
-@REJECTS
+@reads_input
 def evaluate(
     labelled: str,
     store: Path,
     json_file: Path | None,
     device: str,
-    columns: str,
-    encoding: str | None,
-    rejects: Path,
+    source: InputOptions,
 ) -> None:
     """Classify labelled listings and say how many are right, how sure, and how honestly.
 
@@ -310,21 +288,23 @@ def evaluate(
     from indexer.files import open_records
     from indexer.rejects import RejectFile
 
-    options = _options(columns, encoding, None)
+    options = source.read()
     with contextlib.ExitStack() as stack:
-        source = stack.enter_context(open_records(labelled, None, options.encoding))
-        bad = stack.enter_context(RejectFile(rejects))
-        out = stack.enter_context(_output(json_file)) if json_file else None
-        progress = stack.enter_context(_progress())
-        _notices(source.notices)
-        batches = read_listings(source, bad, options, CLASSIFY_BATCH, labelled=True)
+        records = stack.enter_context(open_records(labelled, None, options.encoding))
+        rejects = stack.enter_context(RejectFile(source.rejects))
+        out = stack.enter_context(output_file(json_file)) if json_file else None
+        progress = stack.enter_context(progress_display())
+        show_notices(records.notices)
+        batches = read_listings(records, rejects, options, CLASSIFY_BATCH, labelled=True)
+        first = next(batches)
         classifier = Classifier.open(store, device)
-        result = measure(classifier, ([listing.item for listing in batch] for batch in batches), progress)
+        items = ([listing.item for listing in batch] for batch in itertools.chain([first], batches))
+        result = measure(classifier, items, progress)
         if out:
             json.dump(result.figures | {"categories": result.categories}, out, ensure_ascii=False, indent=1)
     for name, value in result.figures.items():
-        click.echo(f"{name:20} {value:.4f}" if value != int(value) or value <= 1 else f"{name:20} {value:.0f}")
-    _show_rejects(bad.count, bad.path)
+        click.echo(f"{name:20} {value if isinstance(value, int) else format(value, '.4f')}")
+    show_rejects(rejects.count, rejects.path)
 
 
 @main.command()
@@ -341,7 +321,7 @@ def info(store: Path, as_json: bool) -> None:
 
     found = describe(store)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for name, value in found.items():
         if isinstance(value, dict):
@@ -364,169 +344,9 @@ def demo(store: Path | None, device: str) -> None:
     """
     from classifier.demo import narrate
 
-    with tempfile.TemporaryDirectory() as folder, _progress() as progress:
+    with tempfile.TemporaryDirectory() as folder, progress_display() as progress:
         for line in narrate(store or Path(folder) / "demo.store", device, progress):
             click.echo(line)
-
-
-def _options(columns: str, encoding: str | None, fmt: str | None) -> "ReadOptions":
-    from indexer.catalog import ReadOptions, parse_columns
-    from indexer.errors import InputError
-
-    try:
-        return ReadOptions(parse_columns(columns), encoding, fmt)
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
-
-
-def _read_catalog(paths: tuple[str, ...], columns: str, encoding: str | None, rejects: Path) -> "Catalog":
-    from indexer.catalog import read_catalog
-    from indexer.rejects import RejectFile
-
-    with RejectFile(rejects) as bad:
-        catalog = read_catalog(paths, bad, _options(columns, encoding, None))
-    _notices(catalog.notices)
-    _show_rejects(bad.count, bad.path)
-    if catalog.conflicting:
-        click.echo(f"{catalog.conflicting} rows repeat an id with other content: the last one counts", err=True)
-    return catalog
-
-
-def _notices(notices: list[str]) -> None:
-    for notice in notices:
-        click.echo(f"Note: {notice}", err=True)
-
-
-def _show_rejects(count: int, path: Path) -> None:
-    if count:
-        click.echo(f"{count} rows rejected, with line and reason in {path}", err=True)
-
-
-def _counts(catalog: "Catalog | None") -> dict[str, int]:
-    if catalog is None:
-        return {}
-    return {"rejected": catalog.rejected, "repeated": catalog.repeated, "conflicting": catalog.conflicting}
-
-
-def _show_changes(changes: "Changes", catalog: "Catalog", as_json: bool) -> None:
-    counts = {
-        "added": changes.added,
-        "updated": changes.updated,
-        "removed": len(changes.removed),
-        "unchanged": changes.unchanged,
-        **_counts(catalog),
-    }
-    if as_json:
-        _print_json(counts | {"dry_run": True})
-    else:
-        click.echo("would be: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
-
-
-def _show_report(
-    report: "Report", catalog: "Catalog | None", seconds: float, as_json: bool, fitted: bool = False
-) -> None:
-    from dataclasses import asdict
-
-    counts = {
-        "added": report.added,
-        "updated": report.updated,
-        "removed": report.removed,
-        "unchanged": report.unchanged,
-        **_counts(catalog),
-        "embedded": report.embedded,
-    }
-    if as_json:
-        more = {"version": report.version, "rows": report.rows, "seconds": round(seconds, 2)}
-        _print_json(
-            counts
-            | more
-            | {"encoder": asdict(report.encoder), "new_categories": report.new_categories}
-            | {"settings": asdict(report.settings)}
-        )
-        return
-    click.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
-    click.echo(f"encoder {report.encoder.name} ({report.encoder.reason})")
-    for category in report.new_categories:
-        click.echo(f"new category: {category}")
-    if fitted:
-        _show_settings(report.settings)
-    click.echo(f"version {report.version} with {report.rows} items, {seconds:.1f} s")
-
-
-def _show_settings(settings: "Settings") -> None:
-    if not settings.held_out:
-        click.echo("too few items to hold any out: default settings, nothing is accepted without review")
-        return
-    vote = settings.vote
-    click.echo(
-        f"chosen: vote temperature {vote.temperature}, prior exponent {vote.prior_exponent}, new-category exponent "
-        f"{vote.new_exponent}, vote weight {settings.vote_weight}, temperature {settings.temperature:.2f}, accept from "
-        f"{settings.accept_from:.3f}, far below {settings.far_below:.3f}"
-    )
-    held_out = ", ".join(
-        f"{name.replace('_', ' ')} {value:.3f}" for name, value in settings.held_out.items() if name != "rows"
-    )
-    click.echo(f"on {settings.held_out['rows']:.0f} held-out items: {held_out}")
-
-
-def _print_json(value: object) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=1))
-
-
-@contextlib.contextmanager
-def _output(path: Path | None, encoding: str = "utf-8") -> Iterator[IO[str]]:
-    """Standard output, or `path` by way of `path`.partial, which stays where the work is interrupted."""
-    from indexer.errors import InputError
-
-    if path is None:
-        yield click.get_text_stream("stdout", encoding="utf-8")
-        return
-    regular = not path.exists() or path.is_file()
-    work = path.with_name(path.name + ".partial") if regular else path
-    try:
-        if path.is_file() and not os.access(path, os.W_OK):
-            raise PermissionError(13, "Permission denied")
-        out = work.open("w", encoding=encoding, errors="backslashreplace", newline="")
-    except OSError as error:
-        raise InputError(f"cannot write {path} ({error.strerror}): name a file in a folder that is writable") from None
-    try:
-        with out:
-            yield out
-    except KeyboardInterrupt:
-        click.echo(f"Interrupted: what was done so far is in {work}", err=True)
-        raise
-    except BaseException:
-        if regular:
-            work.unlink(missing_ok=True)
-        raise
-    if regular:
-        work.replace(path)
-
-
-@contextlib.contextmanager
-def _progress() -> "Iterator[Progress | None]":
-    """A progress display on stderr where that is a terminal: items, rate and time left."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Any) -> Text:
-            return Text(f"{task.speed or 0:.0f}/s")
-
-    shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*shown, console=Console(stderr=True), transient=True) as display:
-        tasks: dict[str, Any] = {}
-
-        def update(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = display.add_task(stage, total=total or None)
-            display.update(tasks[stage], completed=done)
-
-        yield update
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ TOP = 3
 class Evaluation:
     """`figures` by name, and one dictionary for each category in `categories` (path, rows, precision, recall, f1)."""
 
-    figures: dict[str, float]
+    figures: dict[str, float | int]
     categories: list[dict[str, object]]
 
 
@@ -50,15 +50,15 @@ def evaluate(classifier: Classifier, batches: Iterable[Sequence[Item]], progress
             progress("classify", len(truth), 0)
     right, said = np.array(truth, dtype=object), np.array(predicted, dtype=object)
     correct, taken = np.asarray(right == said, bool), np.array(accepted, bool)
-    figures = {
-        "n": float(len(right)),
+    figures: dict[str, float | int] = {
+        "n": len(right),
         "accuracy": float(correct.mean()),
         "top3": float(np.mean(in_top)),
         **precision_recall_f1(right, said),
         "ece": expected_calibration_error(np.array(confidence), correct),
         "accepted": float(taken.mean()),
         "accepted_accuracy": float(correct[taken].mean()) if taken.any() else 0.0,
-        "unknown_categories": float((classifier.labels.numbers(truth) == UNKNOWN).sum()),
+        "unknown_categories": int((classifier.labels.numbers(truth) == UNKNOWN).sum()),
     }
     return Evaluation(figures, _by_category(right, said))
 

@@ -20,7 +20,8 @@ from indexer.text import RECIPE
 
 @dataclass(frozen=True)
 class Report:
-    """What a change did: counts of rows, texts embedded, the version that counts now, and the settings.
+    """What a change did: counts of rows, texts embedded, the version that counts now, the settings, and
+    whether they were fitted by this change.
 
     `encoder` says which one is in use and, at a first build with `auto`, why.
     """
@@ -34,6 +35,7 @@ class Report:
     rows: int
     encoder: EncoderChoice
     settings: Settings
+    fitted: bool
     new_categories: tuple[str, ...] = ()
 
 
@@ -61,7 +63,7 @@ def build(
         embedded = apply_changes(draft, base.rows if base else None, changes, embedder, progress)
         _fit(draft, draft.rows(), progress)
         draft.commit(identity_of(embedder), RECIPE)
-        return _report(changes, embedded, base, read_snapshot(path), choice)
+        return _report(changes, embedded, base, read_snapshot(path), choice, fitted=True)
 
 
 def add(path: Path, items: Mapping[str, Item], device: str = "auto", progress: Progress | None = None) -> Report:
@@ -71,7 +73,7 @@ def add(path: Path, items: Mapping[str, Item], device: str = "auto", progress: P
     """
     with writing(path) as draft:
         base = _require(draft)
-        choice = EncoderChoice(base.manifest.encoder.name, "the store's")
+        choice = _stored_choice(base)
         changes = find_changes(base.rows, items, remove_missing=False)
         if not changes:
             return _report(changes, 0, base, base, choice)
@@ -100,7 +102,7 @@ def remove(path: Path, ids: Sequence[str] = (), category: str | None = None) -> 
         draft.delete(chosen)
         draft.commit(base.manifest.encoder, base.manifest.recipe)
         changes = Changes([], [], chosen, 0, 0, len(base.rows) - len(chosen))
-        return _report(changes, 0, base, read_snapshot(path), EncoderChoice(base.manifest.encoder.name, "the store's"))
+        return _report(changes, 0, base, read_snapshot(path), _stored_choice(base))
 
 
 def train(path: Path, progress: Progress | None = None) -> Report:
@@ -110,7 +112,7 @@ def train(path: Path, progress: Progress | None = None) -> Report:
         _fit(draft, base.rows, progress)
         draft.commit(base.manifest.encoder, base.manifest.recipe)
         changes = Changes([], [], [], 0, 0, len(base.rows))
-        return _report(changes, 0, base, read_snapshot(path), EncoderChoice(base.manifest.encoder.name, "the store's"))
+        return _report(changes, 0, base, read_snapshot(path), _stored_choice(base), fitted=True)
 
 
 def describe(path: Path) -> dict[str, object]:
@@ -141,6 +143,10 @@ def _require(draft: Draft) -> Snapshot:
     return draft.base
 
 
+def _stored_choice(base: Snapshot) -> EncoderChoice:
+    return EncoderChoice(base.manifest.encoder.name, "the store's")
+
+
 def _choose(base: Snapshot | None, items: Mapping[str, Item], encoder: str) -> EncoderChoice:
     if base is None:
         if encoder == "auto":
@@ -152,7 +158,7 @@ def _choose(base: Snapshot | None, items: Mapping[str, Item], encoder: str) -> E
             f"store {base.path} was made with encoder {made_with}, not {encoder}: leave --encoder out, or build into a "
             "new folder"
         )
-    return EncoderChoice(made_with, "the store's")
+    return _stored_choice(base)
 
 
 def _embedder(base: Snapshot | None, choice: EncoderChoice, device: str) -> Encoder:
@@ -182,7 +188,9 @@ def _ids_below(rows: Rows, category: str) -> list[str]:
     return found
 
 
-def _report(changes: Changes, embedded: int, base: Snapshot | None, now: Snapshot, choice: EncoderChoice) -> Report:
+def _report(
+    changes: Changes, embedded: int, base: Snapshot | None, now: Snapshot, choice: EncoderChoice, fitted: bool = False
+) -> Report:
     before = set(base.rows.column("category_path")) if base else set()
     return Report(
         added=changes.added,
@@ -194,5 +202,6 @@ def _report(changes: Changes, embedded: int, base: Snapshot | None, now: Snapsho
         rows=len(now.rows),
         encoder=choice,
         settings=Model.from_blobs(now.blob(HEAD_BLOB), now.blob(SETTINGS_BLOB)).settings,
+        fitted=fitted,
         new_categories=tuple(sorted(set(now.rows.column("category_path")) - before)) if base else (),
     )

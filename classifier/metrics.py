@@ -31,7 +31,7 @@ def precision_recall_f1(truth: NDArray[np.object_], predicted: NDArray[np.object
     """Weighted and macro precision, recall and F1 over the categories that occur in either (scikit-learn)."""
     from sklearn.metrics import precision_recall_fscore_support
 
-    figures = {}
+    figures: dict[str, float] = {}
     for average in ("weighted", "macro"):
         values = precision_recall_fscore_support(truth, predicted, average=average, zero_division=0)
         figures |= {f"{average}_{name}": float(values[i]) for i, name in enumerate(("precision", "recall", "f1"))}

@@ -54,11 +54,11 @@ def vote(neighbors: Neighbors, labels: Numbers, weights: NDArray[np.float64], te
     behind = np.where(found, neighbors.similarities - neighbors.best()[:, None], 0.0)
     share = np.where(found, np.exp(behind / temperature) * weights[category], 0.0)
     cell = np.arange(m)[:, None] * c + category
-    shares = np.bincount(cell.ravel(), weights=share.ravel(), minlength=m * c).reshape(m, c)
-    return renormalised(shares)
+    shares = np.bincount(cell.ravel(), weights=share.ravel(), minlength=m * c)
+    return renormalised(shares.astype(np.float64).reshape(m, c))
 
 
 def renormalised(shares: Probabilities) -> Probabilities:
     """Rows divided by their sums; rows of zeros stay."""
     total = shares.sum(axis=1, keepdims=True)
-    return np.divide(shares, total, out=np.zeros_like(shares), where=total > 0)
+    return np.asarray(np.divide(shares, total, out=np.zeros_like(shares), where=total > 0))

@@ -25,7 +25,7 @@ class Neighbors:
     @property
     def found(self) -> NDArray[np.bool_]:
         """(m, k) mask of the places that a neighbour fills."""
-        return self.rows != NONE
+        return np.asarray(self.rows != NONE)
 
     def best(self) -> NDArray[np.float64]:
         """(m,) similarity of the nearest row, -inf where there is none."""

@@ -1,0 +1,220 @@
+"""What people and their shells see: options of input files, notices, reports, progress, output files."""
+
+import contextlib
+import errno
+import functools
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+if TYPE_CHECKING:
+    from classifier.maintenance import Report
+    from classifier.model import Settings
+    from indexer.catalog import Catalog, ReadOptions
+    from indexer.encoder import Progress
+    from indexer.sync import Changes
+
+
+@dataclass(frozen=True, slots=True)
+class InputOptions:
+    """How input files are read, and where rows go that cannot be used."""
+
+    columns: str
+    encoding: str | None
+    rejects: Path
+
+    def read(self, fmt: str | None = None) -> "ReadOptions":
+        """The options as the library takes them. Raises click.UsageError for `columns` that say nothing."""
+        from indexer.catalog import ReadOptions, parse_columns
+        from indexer.errors import InputError
+
+        try:
+            return ReadOptions(parse_columns(self.columns), self.encoding, fmt)
+        except InputError as error:
+            raise click.UsageError(str(error)) from None
+
+
+def reads_input(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of input files, as one argument `source`."""
+
+    @click.option(
+        "--columns", default="", metavar="FIELD=COLUMN,...", help="Which column is what: title=name,category=x"
+    )
+    @click.option("--encoding", default=None, help="Encoding of the input, where detection is wrong.")
+    @click.option(
+        "--rejects",
+        default="REJECTS.jsonl",
+        show_default=True,
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Where rows that cannot be used go, with line and reason.",
+    )
+    @functools.wraps(command)
+    def wrapper(columns: str, encoding: str | None, rejects: Path, **others: Any) -> None:
+        command(source=InputOptions(columns, encoding, rejects), **others)
+
+    return wrapper
+
+
+def load_catalog(paths: tuple[str, ...], source: InputOptions) -> "Catalog":
+    """The items of labelled files, with everything said about them that a user should know."""
+    from indexer.catalog import read_catalog
+    from indexer.rejects import RejectFile
+
+    with RejectFile(source.rejects) as rejects:
+        catalog = read_catalog(paths, rejects, source.read())
+    show_notices(catalog.notices)
+    show_rejects(rejects.count, source.rejects)
+    if catalog.conflicting:
+        click.echo(f"{catalog.conflicting} rows repeat an id with other content: the last one counts", err=True)
+    return catalog
+
+
+def show_notices(notices: list[str]) -> None:
+    """Remarks about an input file, on stderr."""
+    for notice in notices:
+        click.echo(f"Note: {notice}", err=True)
+
+
+def show_rejects(count: int, path: Path) -> None:
+    """How many rows were rejected, on stderr."""
+    if count:
+        click.echo(f"{count} rows rejected, with line and reason in {path}", err=True)
+
+
+def show_changes(changes: "Changes", catalog: "Catalog", as_json: bool) -> None:
+    """What a build would do."""
+    counts = {
+        "added": changes.added,
+        "updated": changes.updated,
+        "removed": len(changes.removed),
+        "unchanged": changes.unchanged,
+        **_read_counts(catalog),
+    }
+    if as_json:
+        print_json(counts | {"dry_run": True})
+    else:
+        click.echo("would be: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+def show_report(report: "Report", catalog: "Catalog | None", seconds: float, as_json: bool) -> None:
+    """What a change of the store did."""
+    counts = {
+        "added": report.added,
+        "updated": report.updated,
+        "removed": report.removed,
+        "unchanged": report.unchanged,
+        **(_read_counts(catalog) if catalog else {}),
+        "embedded": report.embedded,
+    }
+    if as_json:
+        more = {"version": report.version, "rows": report.rows, "seconds": round(seconds, 2)}
+        choice = {"encoder": asdict(report.encoder), "new_categories": report.new_categories}
+        print_json(counts | more | choice | {"settings": asdict(report.settings)})
+        return
+    click.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
+    click.echo(f"encoder {report.encoder.name} ({report.encoder.reason})")
+    for category in report.new_categories:
+        click.echo(f"new category: {category}")
+    if report.fitted:
+        _show_settings(report.settings)
+    click.echo(f"version {report.version} with {report.rows} items, {seconds:.1f} s")
+
+
+def _read_counts(catalog: "Catalog") -> dict[str, int]:
+    return {"rejected": catalog.rejected, "repeated": catalog.repeated, "conflicting": catalog.conflicting}
+
+
+def _show_settings(settings: "Settings") -> None:
+    if not settings.held_out:
+        click.echo("too few items to hold any out: default settings, nothing is accepted without review")
+        return
+    vote = settings.vote
+    click.echo(
+        f"chosen: vote temperature {vote.temperature}, prior exponent {vote.prior_exponent}, new-category exponent "
+        f"{vote.new_exponent}, vote weight {settings.vote_weight}, temperature {settings.temperature:.2f}, accept from "
+        f"{settings.accept_from:.3f}, far below {settings.far_below:.3f}"
+    )
+    held_out = ", ".join(
+        f"{name.replace('_', ' ')} {value:.3f}" for name, value in settings.held_out.items() if name != "rows"
+    )
+    click.echo(f"on {settings.held_out['rows']:.0f} held-out items: {held_out}")
+
+
+def print_json(value: object) -> None:
+    """One JSON value on stdout."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+@contextlib.contextmanager
+def output_file(path: Path | None, encoding: str = "utf-8") -> Iterator[TextIO]:
+    """Standard output, or `path` by way of `path`.partial, which stays where the work breaks off.
+
+    Raises InputError at once where the file cannot be written.
+    """
+    if path is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
+        yield sys.stdout
+        return
+    if path.exists() and not path.is_file() and not path.is_dir():  # a pipe or device
+        with path.open("w", encoding=encoding) as device:
+            yield device
+        return
+    work = path.with_name(path.name + ".partial")
+    out = _opened(path, work, encoding)
+    try:
+        with out:
+            yield out
+    except BaseException:
+        if work.stat().st_size:
+            click.echo(f"Broken off: what was done so far is in {work}", err=True)
+        else:
+            work.unlink()
+        raise
+    work.replace(path)
+
+
+def _opened(path: Path, work: Path, encoding: str) -> TextIO:
+    from indexer.errors import InputError
+
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return work.open("w", encoding=encoding, errors="backslashreplace", newline="")
+    except OSError as error:
+        raise InputError(f"cannot write {path} ({error.strerror}): name a file in a folder that is writable") from None
+
+
+@contextlib.contextmanager
+def progress_display() -> "Iterator[Progress | None]":
+    """A display of items, rate and time left on stderr, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            return Text(f"{task.speed or 0:.0f}/s")
+
+    shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    with Progress(*shown, console=Console(stderr=True), transient=True) as display:
+        tasks: dict[str, Any] = {}
+
+        def update(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = display.add_task(stage, total=total or None)
+            display.update(tasks[stage], completed=done)
+
+        yield update
