@@ -66,13 +66,13 @@ class RecordFile:
             if self.format == "parquet":
                 yield from _parquet_records(cast(Path, self._source))
                 return
-            stream = cast(IO[bytes], self._source)
-            lines = _Lines(_decoded(stream, self.encoding))
-            if self.format == "jsonl":
-                yield from _json_records(lines, self.name)
-            else:
-                next(_rows(lines, self.delimiter, self.name))  # the header, known since opening
-                yield from _table_records(lines, self.delimiter, self.columns, self.name)
+            with _decoded(cast(IO[bytes], self._source), self.encoding) as text:
+                lines = _Lines(text)
+                if self.format == "jsonl":
+                    yield from _json_records(lines, self.name)
+                else:
+                    next(_rows(lines, self.delimiter, self.name))  # the header, known since opening
+                    yield from _table_records(lines, self.delimiter, self.columns, self.name)
         except UnicodeDecodeError as error:
             raise InputError(
                 f"{self.name}: byte {error.start} is not {error.encoding}: name the file's encoding with --encoding"
@@ -102,8 +102,8 @@ def open_records(
         yield _opened(io.BufferedReader(cast(io.RawIOBase, stdin), SAMPLE), name, None, encoding, fmt)
         return
     try:
-        with Path(path).open("rb") as plain:
-            yield _opened(io.BufferedReader(cast(io.RawIOBase, plain), SAMPLE), name, Path(path), encoding, fmt)
+        with Path(path).open("rb", buffering=SAMPLE) as plain:
+            yield _opened(plain, name, Path(path), encoding, fmt)
     except FileNotFoundError:
         raise InputError(f"{name}: no such file") from None
     except IsADirectoryError:

@@ -1,0 +1,75 @@
+"""Small catalogs, and the command line as a function."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import main
+from indexer.catalog import Item
+
+WORDS = {
+    "Fashion > Shoes > Sandals": ("sandal", "slipper", "flip flop", "凉鞋", "拖鞋"),
+    "Fashion > Shoes > Boots": ("boot", "ankle boot", "rain boot", "靴子", "雨靴"),
+    "Home > Kitchen > Kettles": ("kettle", "electric kettle", "tea kettle", "水壶", "电热水壶"),
+    "Home > Kitchen > Mugs": ("mug", "coffee mug", "cup", "杯子", "马克杯"),
+    "Electronics > Audio > Headphones": ("headphones", "earbuds", "headset", "耳机", "蓝牙耳机"),
+}
+QUALITIES = ("red", "blue", "large", "small", "travel", "classic", "新款", "经典", "便携", "加厚")
+
+
+def small_catalog(rows_each: int = 10) -> list[Item]:
+    """A catalog of five categories, `rows_each` items in each, that hashed n-grams can tell apart."""
+    items = []
+    for path, words in WORDS.items():
+        for i in range(rows_each):
+            title = f"{QUALITIES[i % len(QUALITIES)]} {words[i % len(words)]} {100 + i}"
+            items.append(Item(f"{path[-3:]}-{i:03}", title, category=path.split(" > ")[-1], category_path=path))
+    return items
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Path:
+    """A plain CSV without any quoting, so that tests can write what is wrong, too."""
+    lines = [",".join(header), *(",".join(row) for row in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def write_catalog(path: Path, items: Sequence[Item]) -> Path:
+    rows = [(item.id, item.title, item.brand, item.category_path) for item in items]
+    return write_csv(path, ("id", "title", "brand", "category_path"), rows)
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`run("build", ...)` runs the command line in an empty folder; it must not end in a traceback."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object, stdin: bytes | None = None) -> Result:
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments], input=stdin)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+        return result
+
+    return call
+
+
+@pytest.fixture
+def catalog_file(tmp_path: Path) -> Path:
+    return write_catalog(tmp_path / "catalog.csv", small_catalog())
+
+
+@pytest.fixture
+def store(run: Run, tmp_path: Path, catalog_file: Path) -> Path:
+    """A store of the small catalog, made by the command line with the hashing encoder."""
+    result = run("build", catalog_file, "--store", "store", "--encoder", "hashing")
+    assert result.exit_code == 0, result.output
+    return tmp_path / "store"
+
+
+def rejects(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,107 @@
+import json
+
+import pytest
+from conftest import rejects
+
+from indexer.catalog import MAX_TITLE, Item, ReadOptions, match_columns, normal_path, parse_columns, read_catalog
+from indexer.errors import InputError
+from indexer.rejects import RejectFile
+
+
+def read(path, **options):
+    with RejectFile(path.parent / "REJECTS.jsonl") as bad:
+        return read_catalog([path], bad, ReadOptions(**options))
+
+
+def items(path, **options):
+    return list(read(path, **options).items.values())
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["id,title,category", "SKU,Product Name,Category_Name", "编号,商品名称,类目", "商品编号,标题,类别", "item-id,name,label"],
+)
+def test_header_synonyms(tmp_path, header):
+    (tmp_path / "c.csv").write_text(f"{header}\n7,Trail shoe,Shoes\n", encoding="utf-8")
+    assert items(tmp_path / "c.csv") == [Item("7", "Trail shoe", category="Shoes", category_path="Shoes")]
+
+
+def test_columns_can_be_named_and_put_together(tmp_path):
+    (tmp_path / "c.csv").write_text("a,b,g,c,name\nT,Shoes,Men,,wrong\n")
+    columns = parse_columns("title=a, category=b, attributes=g+c")
+    (item,) = items(tmp_path / "c.csv", columns=columns)
+    assert (item.title, item.attributes) == ("T", "g: Men")
+
+
+@pytest.mark.parametrize("text", ["title", "title=", "colour=x", "title=a+b"])
+def test_columns_that_say_nothing(text):
+    with pytest.raises(InputError, match="--columns"):
+        parse_columns(text)
+
+
+def test_a_path_gives_the_leaf_and_a_category_alone_is_a_path(tmp_path):
+    (tmp_path / "c.csv").write_text("title,category,path\na,,Fashion>Shoes ›  Boots\nb,X1,A > B\nc,Toys,\n")
+    assert [(i.category, i.category_path) for i in items(tmp_path / "c.csv")] == [
+        ("Boots", "Fashion > Shoes > Boots"),
+        ("X1", "A > B"),
+        ("Toys", "Toys"),
+    ]
+
+
+def test_normal_path_leaves_out_empty_levels():
+    assert normal_path(" A >> B ＞ ") == "A > B"
+
+
+def test_nested_json_values_become_text(tmp_path):
+    row = {"title": "Shoe", "category": "Shoes", "attributes": {"size": 42, "colours": ["red", "blue"]}, "brand": None}
+    (tmp_path / "c.jsonl").write_text(json.dumps(row))
+    (item,) = items(tmp_path / "c.jsonl")
+    assert (item.attributes, item.brand) == ("size: 42; colours: red, blue", "")
+
+
+def test_the_last_row_of_an_id_wins_and_is_counted(tmp_path):
+    (tmp_path / "c.csv").write_text("id,title,category\n1,a,X\n2,b,X\n1,a,X\n2,b,Y\n")
+    catalog = read(tmp_path / "c.csv")
+    assert (catalog.rows, catalog.repeated, catalog.conflicting) == (4, 1, 1)
+    assert catalog.items["2"].category == "Y"
+
+
+def test_derived_ids_come_from_the_content_and_not_from_the_label(tmp_path):
+    (tmp_path / "a.csv").write_text("title,category\nShoe,X\nBoot,X\n")
+    (tmp_path / "b.csv").write_text("id,title,category\n,Shoe,Y\n")
+    first, second = items(tmp_path / "a.csv")
+    assert first.id != second.id
+    assert items(tmp_path / "b.csv")[0].id == first.id
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "reason"),
+    [
+        (",X", "name", "empty title"),
+        ("<br> ,X", "name", "empty title"),
+        ("a, ", "category", "empty category"),
+        ("a\x00b,X", "name", "control character U+0000"),
+        ("a,X\x1b", "category", "control character U+001B"),
+        ("t" * (MAX_TITLE + 1) + ",X", "name", f"{MAX_TITLE + 1} characters: at most {MAX_TITLE} are read"),
+    ],
+)
+def test_unusable_rows_are_kept_with_their_reason(tmp_path, row, column, reason):
+    (tmp_path / "c.csv").write_text(f"name,category\ngood,X\n{row}\nfine,Y\n", newline="")
+    assert [item.title for item in items(tmp_path / "c.csv")] == ["good", "fine"]
+    (reject,) = rejects(tmp_path / "REJECTS.jsonl")
+    assert (reject["line"], reject["column"], reject["reason"]) == (3, column, reason)
+
+
+def test_missing_columns_are_listed():
+    with pytest.raises(InputError, match=r"it has sku, price; name it with --columns title=COLUMN"):
+        match_columns(["sku", "price"], {}, labelled=False, name="c.csv")
+    with pytest.raises(InputError, match=r"no category column: it has title"):
+        match_columns(["title"], {}, labelled=True, name="c.csv")
+    with pytest.raises(InputError, match=r"no column aisle as --columns says: it has title"):
+        match_columns(["title"], {"category": ("aisle",)}, labelled=True, name="c.csv")
+
+
+def test_without_a_reject_there_is_no_file(tmp_path):
+    (tmp_path / "c.csv").write_text("title,category\na,X\n")
+    read(tmp_path / "c.csv")
+    assert not (tmp_path / "REJECTS.jsonl").exists()

@@ -1,0 +1,147 @@
+"""The store under random sequences of add, upsert, delete and filter, against a plain dictionary."""
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import small_catalog
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from classifier import maintenance
+from indexer.catalog import Item
+from indexer.errors import QueryError, StoreError
+from indexer.index import Index
+from indexer.search import ExactSearcher
+from indexer.text import compose
+
+IDS = st.sampled_from([f"{letter}'{number}" for letter in "abc" for number in range(4)])  # with an SQL quote in it
+TITLES = st.sampled_from(["red shoe", "red shoes", "blue mug", "blue mug 2", "茶杯", "雨靴 加厚", "kettle"])
+BRANDS = st.sampled_from(["", "Veloro", "云岚"])
+PATHS = st.sampled_from(["Fashion > Shoes", "Home > Mugs", "Home > Kettles"])
+ITEMS = st.builds(lambda id_, title, brand, path: Item(id_, title, "", brand, "", path.split(" > ")[-1], path),
+                  IDS, TITLES, BRANDS, PATHS)  # fmt: skip
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Every state of the store is compared with `self.items`, searched by the oracle."""
+
+    @initialize()
+    def start(self):
+        self.folder = Path(tempfile.mkdtemp())
+        self.path = self.folder / "store"
+        self.items = {item.id: item for item in small_catalog(2)}
+        maintenance.build(self.path, self.items, "hashing")
+
+    def teardown(self):
+        shutil.rmtree(self.folder)
+
+    @rule(items=st.lists(ITEMS, min_size=1, max_size=4))
+    def add_or_upsert(self, items):
+        given = {item.id: item for item in items}
+        maintenance.add(self.path, given)
+        self.items |= given
+
+    @rule(data=st.data())
+    def delete(self, data):
+        ids = data.draw(st.lists(st.sampled_from(sorted(self.items)), min_size=1, max_size=3, unique=True))
+        if len(ids) < len(self.items):
+            maintenance.remove(self.path, ids)
+            for id_ in ids:
+                del self.items[id_]
+
+    @rule(id_=IDS)
+    def delete_what_is_not_there(self, id_):
+        if id_ not in self.items:
+            with pytest.raises(QueryError):
+                maintenance.remove(self.path, [id_])
+
+    @rule(items=st.lists(ITEMS, min_size=1, max_size=6))
+    def rebuild(self, items):
+        self.items = {item.id: item for item in items}
+        maintenance.build(self.path, self.items)
+
+    @invariant()
+    def same_as_the_oracle(self):
+        index = Index.open(self.path)
+        ids = sorted(self.items)
+        assert list(index.snapshot.rows.column("id")) == ids
+        texts = [compose(i.title, i.brand, i.attributes, i.description) for i in map(self.items.__getitem__, ids)]
+        oracle = ExactSearcher(index.space.project(index.encoder.encode(texts)))
+        queries = index.embed(["red shoe", "mug", "雨靴"])
+        for where, allowed in (
+            (None, None),
+            ("brand = 'Veloro'", np.array([self.items[id_].brand == "Veloro" for id_ in ids])),
+            ("category_path LIKE 'Home%'", np.array([self.items[id_].category_path.startswith("Home") for id_ in ids])),
+        ):
+            expected, found = oracle.search(queries, 5, allowed), index.search(queries, 5, where)
+            np.testing.assert_array_equal(found.rows, expected.rows)
+            np.testing.assert_allclose(found.similarities, expected.similarities, atol=1e-5)
+
+
+TestStore = StoreMachine.TestCase
+TestStore.settings = settings(max_examples=8, stateful_step_count=6, deadline=None)
+
+
+@pytest.fixture
+def path(tmp_path):
+    maintenance.build(tmp_path / "store", {item.id: item for item in small_catalog()}, "hashing")
+    return tmp_path / "store"
+
+
+def test_only_changed_texts_are_embedded(path):
+    items = {item.id: item for item in small_catalog()}
+    first, second, third = sorted(items)[:3]
+    items[first] = replace(items[first], title="something else")
+    items[second] = replace(items[second], category="Moved", category_path="Moved")
+    items["copy"] = replace(items[third], id="copy")
+    report = maintenance.build(path, items)
+    assert (report.added, report.updated, report.removed, report.unchanged) == (1, 2, 0, len(items) - 3)
+    assert report.embedded == 1
+
+
+def test_a_build_without_changes_makes_no_version(path):
+    items = {item.id: item for item in small_catalog()}
+    report = maintenance.build(path, items)
+    assert (report.version, report.embedded, report.unchanged) == (1, 0, len(items))
+
+
+def test_rows_do_not_depend_on_the_order_of_writing(path, tmp_path):
+    items = list(small_catalog())
+    maintenance.build(tmp_path / "other", {item.id: item for item in reversed(items)}, "hashing")
+    one, other = Index.open(path).snapshot.rows, Index.open(tmp_path / "other").snapshot.rows
+    assert one.table.equals(other.table)
+    np.testing.assert_array_equal(one.vectors, other.vectors)
+
+
+def test_a_dead_writer_leaves_the_version_before(path):
+    """What a writer that was killed before its commit leaves behind is neither seen nor kept."""
+    from indexer.store import read_snapshot, writing
+
+    before = read_snapshot(path)
+    with pytest.raises(ZeroDivisionError), writing(path) as draft:
+        draft.delete(list(before.rows.column("id")[:10]))
+        raise ZeroDivisionError
+    assert read_snapshot(path).rows.table.equals(before.rows.table)
+    report = maintenance.add(path, {"new": Item("new", "new boot", category="Boots", category_path="Boots")})
+    assert (report.rows, report.version) == (len(before.rows) + 1, 2)
+
+
+def test_a_second_writer_is_refused(path):
+    from indexer.store import writing
+
+    with writing(path), pytest.raises(StoreError, match="another process"):
+        maintenance.remove(path, category="Fashion")
+
+
+def test_remove_by_category_takes_what_is_below(path):
+    report = maintenance.remove(path, category="Fashion>Shoes")
+    assert report.removed == 20
+    with pytest.raises(QueryError, match="did you mean Home > Kitchen > Kettles"):
+        maintenance.remove(path, category="Home > Kitchen > Kettle")
+    with pytest.raises(QueryError, match="all 30 items"):
+        maintenance.remove(path, Index.open(path).snapshot.rows.column("id").tolist())
