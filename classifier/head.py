@@ -1,6 +1,7 @@
 """The trained head: multinomial logistic regression on the vectors."""
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -30,12 +31,17 @@ class Head:
     @classmethod
     def fit(cls, vectors: Vectors, paths: Sequence[str]) -> Self | None:
         """The head of n labelled vectors (n, d); None where there are fewer than two categories."""
+        from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
         if len(set(paths)) < 2:
             return None
         model = LogisticRegression(C=PENALTY_C, max_iter=MAX_ITERATIONS, tol=1e-3)
-        model.fit(vectors, np.asarray(paths, dtype=object))
+        with warnings.catch_warnings():
+            # MAX_ITERATIONS is a budget, and a catalog may well have one row in each category.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.filterwarnings("ignore", "The number of unique classes")
+            model.fit(vectors, np.asarray(paths, dtype=object))
         weights, bias = model.coef_, model.intercept_
         if len(model.classes_) == 2:  # scikit-learn keeps one row for two categories
             weights, bias = np.vstack((0 * weights, weights)), np.append(0, bias)

@@ -51,7 +51,8 @@ def vote(neighbors: Neighbors, labels: Numbers, weights: NDArray[np.float64], te
     m, c = len(neighbors.rows), len(weights)
     found = neighbors.found
     category = np.where(found, labels[neighbors.rows], 0)
-    behind = np.where(found, neighbors.similarities - neighbors.best()[:, None], 0.0)
+    similarities = np.where(found, neighbors.similarities, -1.0)
+    behind = similarities - similarities.max(axis=1, initial=-1.0, keepdims=True)
     share = np.where(found, np.exp(behind / temperature) * weights[category], 0.0)
     cell = np.arange(m)[:, None] * c + category
     shares = np.bincount(cell.ravel(), weights=share.ravel(), minlength=m * c)

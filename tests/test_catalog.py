@@ -19,7 +19,13 @@ def items(path, **options):
 
 @pytest.mark.parametrize(
     "header",
-    ["id,title,category", "SKU,Product Name,Category_Name", "编号,商品名称,类目", "商品编号,标题,类别", "item-id,name,label"],
+    [
+        "id,title,category",
+        "SKU,Product Name,Category_Name",
+        "编号,商品名称,类目",
+        "商品编号,标题,类别",
+        "item-id,name,label",
+    ],
 )
 def test_header_synonyms(tmp_path, header):
     (tmp_path / "c.csv").write_text(f"{header}\n7,Trail shoe,Shoes\n", encoding="utf-8")

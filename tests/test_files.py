@@ -51,7 +51,7 @@ def test_encoding_can_be_named(tmp_path):
 
 
 def test_one_invalid_row_is_rejected_and_the_others_read(tmp_path):
-    (tmp_path / "c.csv").write_bytes("id,title\n1,好\n2,b\xff\n3,茶\n4,c\n".encode("utf-8").replace(b"\xc3\xbf", b"\xff"))
+    (tmp_path / "c.csv").write_bytes("id,title\n1,好\n2,b\xff\n3,茶\n4,c\n".encode().replace(b"\xc3\xbf", b"\xff"))
     good, bad, *rest = read(tmp_path / "c.csv")
     assert good == Record(2, {"id": "1", "title": "好"})
     assert (bad.line, bad.column, bad.reason) == (3, "title", "invalid byte 0xFF in this encoding")
@@ -97,7 +97,9 @@ def test_tsv_takes_quotes_as_text_unless_they_enclose_the_field(tmp_path):
 
 
 def test_jsonl_keeps_types_and_rejects_what_is_no_object(tmp_path):
-    (tmp_path / "c.jsonl").write_text('{"title": "a", "price": 3}\n[1]\n{"title": "b"\n{"title": "\\ud800"}\n{"title": "c"}\n')
+    (tmp_path / "c.jsonl").write_text(
+        '{"title": "a", "price": 3}\n[1]\n{"title": "b"\n{"title": "\\ud800"}\n{"title": "c"}\n'
+    )
     first, array, broken, half, last = read(tmp_path / "c.jsonl")
     assert first == Record(1, {"title": "a", "price": 3})
     assert [bad.line for bad in (array, broken, half)] == [2, 3, 4]

@@ -5,7 +5,10 @@ from indexer.text import MAX_DESCRIPTION, beyond_latin, clean, compose, twin_key
 
 
 def test_clean_folds_width_markup_entities_and_space():
-    assert clean("  ＩＰＨＯＮＥ\u3000壳 <b>New</b>&nbsp;&amp; cheap\u200b<br/>5００ｍｌ ") == "IPHONE 壳 New & cheap 500ml"
+    assert (
+        clean("  ＩＰＨＯＮＥ\u3000壳 <b>New</b>&nbsp;&amp; cheap\u200b<br/>5００ｍｌ ")
+        == "IPHONE 壳 New & cheap 500ml"
+    )
 
 
 def test_clean_keeps_what_only_looks_like_markup():

@@ -1,0 +1,338 @@
+"""Every bad input: one clear line, exit code 1 (usage 2), nothing lost."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import rejects, small_catalog, write_catalog
+
+from indexer.manifest import FORMAT
+
+
+def failed(result, *said, code=1):
+    """The command failed with one line on stderr that has every part of `said`; stdout stayed clean."""
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    message = result.stderr.strip().splitlines()[-1]
+    for part in said:
+        assert part in message
+    if code == 1:
+        assert len([line for line in result.stderr.splitlines() if not line.startswith("Note:")]) == 1
+        assert message.startswith("Error: ")
+
+
+def test_missing_column(run, tmp_path):
+    (tmp_path / "c.csv").write_text("sku,price\n1,2\n")
+    failed(run("build", "c.csv", "--store", "s"), "c.csv has no title column: it has sku, price", "--columns title=")
+    (tmp_path / "c.csv").write_text("title,price\n1,2\n")
+    failed(run("build", "c.csv", "--store", "s"), "no category column", "title, price", "--columns category=COLUMN")
+    failed(run("build", "c.csv", "--store", "s", "--columns", "category=aisle"), "no column aisle", "title, price")
+    assert not (tmp_path / "s").exists()
+
+
+def test_columns_that_say_nothing_are_a_usage_error(run, catalog_file):
+    failed(run("build", catalog_file, "--store", "s", "--columns", "shade=x"), "--columns has 'shade=x'", code=2)
+
+
+@pytest.mark.parametrize(("content", "said"), [("", "c.csv is empty"), ("title,category\n", "header but no rows")])
+def test_empty_file_and_header_only(run, store, tmp_path, content, said):
+    (tmp_path / "c.csv").write_text(content)
+    failed(run("build", "c.csv", "--store", "s"), said)
+    failed(run("add", "c.csv", "--store", store), said)
+    failed(run("classify", "c.csv", "--store", store, "-o", "out.csv"), said)
+    failed(run("evaluate", "c.csv", "--store", store), said)
+    assert not list(tmp_path.glob("out.csv*"))
+
+
+def test_no_such_file_folder_and_spreadsheet(run, store, tmp_path):
+    failed(run("build", "nowhere.csv", "--store", "s"), "nowhere.csv: no such file")
+    failed(run("build", tmp_path, "--store", "s"), "is a folder")
+    (tmp_path / "c.xlsx").write_bytes(b"PK\x03\x04rest")
+    failed(run("classify", "c.xlsx", "--store", store), "spreadsheet", "save it as CSV")
+
+
+def test_bad_rows_are_rejected_with_line_and_reason_and_the_rest_goes_through(run, tmp_path):
+    (tmp_path / "c.csv").write_bytes(
+        b"id,title,category\n"
+        b"1,red shoe,Shoes\n"
+        b"2,too,many,fields\n"
+        b"3,too few\n"
+        b"4,,Shoes\n"
+        b"5,no category,\n"
+        b"6," + b"x" * 2001 + b",Shoes\n"
+        b"7,bell\x07,Shoes\n"
+        b"8,bad \xff byte,Shoes\n"
+        b'9,"never closed,Shoes\n'
+        b"10,blue mug,Mugs\n"
+        b"11,\xe8\x8c\xb6\xe6\x9d\xaf,Mugs\n"
+    )
+    result = run("build", "c.csv", "--store", "s", "--encoder", "hashing")
+    assert result.exit_code == 0, result.output
+    assert "3 added" in result.stdout
+    assert "8 rejected" in result.stdout
+    assert "8 rows rejected, with line and reason in REJECTS.jsonl" in result.stderr
+    found = rejects(tmp_path / "REJECTS.jsonl")
+    assert [(row["line"], row["column"]) for row in found] == [
+        (3, ""), (4, ""), (5, "title"), (6, "category"), (7, "title"), (8, "title"), (9, "title"), (10, "")
+    ]  # fmt: skip
+    reasons = " | ".join(str(row["reason"]) for row in found)
+    for part in (
+        "4 fields",
+        "2 fields",
+        "empty title",
+        "empty category",
+        "2001 characters",
+        "control",
+        "0xFF",
+        "quote",
+    ):
+        assert part in reasons
+    assert found[0]["value"] == "2,too,many,fields"
+
+
+def test_bad_listings_are_rejected_and_an_empty_title_is_a_decision(run, store, tmp_path):
+    (tmp_path / "l.csv").write_bytes(b"title,sku\nred sandal,1\n,2\na,b,c\nbell\x07,4\nboot,5\n")
+    result = run("classify", "l.csv", "--store", store, "--rejects", "bad.jsonl")
+    assert result.exit_code == 0
+    assert [line.split(",")[1] for line in result.stdout.splitlines()[1:]] == ["1", "2", "5"]
+    assert ",unknown,empty_text,[],[]" in result.stdout.splitlines()[2]
+    assert [row["line"] for row in rejects(tmp_path / "bad.jsonl")] == [4, 5]
+
+
+def test_no_usable_row(run, tmp_path):
+    (tmp_path / "c.csv").write_text("title,category\n,X\n,Y\n")
+    failed(run("build", "c.csv", "--store", "s"), "no usable row", "line 2", "empty title", "REJECTS.jsonl")
+    assert len(rejects(tmp_path / "REJECTS.jsonl")) == 2
+
+
+def test_rejects_file_that_cannot_be_written(run, tmp_path):
+    (tmp_path / "c.csv").write_text("title,category\n,X\na,Y\n")
+    failed(run("build", "c.csv", "--store", "s", "--rejects", "no/such/r.jsonl"), "no/such/r.jsonl", "--rejects")
+
+
+def test_duplicate_ids(run, tmp_path):
+    (tmp_path / "c.csv").write_text("id,title,category\n1,red shoe,Shoes\n1,blue mug,Mugs\n2,cup,Mugs\n2,cup,Mugs\n")
+    result = run("build", "c.csv", "--store", "s", "--encoder", "hashing", "--json")
+    assert "1 rows repeat an id with other content: the last one counts" in result.stderr
+    counts = json.loads(result.stdout)
+    assert (counts["added"], counts["conflicting"], counts["repeated"]) == (2, 1, 1)
+    assert json.loads(run("info", "--store", "s", "--json").stdout)["categories"] == {"Mugs": 2}
+
+
+def test_missing_ids_are_derived_and_stay_the_same(run, tmp_path):
+    (tmp_path / "c.csv").write_text("title,category\nred shoe,Shoes\nblue mug,Mugs\n")
+    run("build", "c.csv", "--store", "s", "--encoder", "hashing")
+    assert "2 unchanged" in run("build", "c.csv", "--store", "s").stdout
+
+
+COMMANDS = [
+    ("info",),
+    ("train",),
+    ("similar", "x"),
+    ("remove", "--id", "1"),
+    ("classify", "l.csv"),
+    ("evaluate", "l.csv"),
+]
+
+
+def on(run, tmp_path, command, store):
+    (tmp_path / "l.csv").write_text("title,category\nred shoe,Shoes\n")
+    return run(*command, "--store", store)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+class TestBadStore:
+    def test_no_store(self, run, tmp_path, command):
+        failed(on(run, tmp_path, command, "s"), "no store at s", "shelfwise build")
+
+    def test_not_a_store(self, run, tmp_path, command):
+        (tmp_path / "s").mkdir()
+        failed(on(run, tmp_path, command, "s"), "s is not a shelfwise store")
+
+    def test_half_written(self, run, tmp_path, store, command):
+        (store / "manifest.json").unlink()
+        failed(on(run, tmp_path, command, store), "half written", "shelfwise build again")
+
+    def test_newer_format(self, run, tmp_path, store, command):
+        manifest = json.loads((store / "manifest.json").read_text())
+        (store / "manifest.json").write_text(json.dumps(manifest | {"format": FORMAT + 1}))
+        failed(on(run, tmp_path, command, store), f"format {FORMAT + 1}", "upgrade")
+
+    def test_changed_manifest(self, run, tmp_path, store, command):
+        text = (store / "manifest.json").read_text()
+        (store / "manifest.json").write_text(text.replace('"rows": 50', '"rows": 51'))
+        failed(on(run, tmp_path, command, store), "manifest.json is damaged", "backup")
+        (store / "manifest.json").write_text(text[: len(text) // 2])
+        failed(on(run, tmp_path, command, store), "manifest.json is damaged", "backup")
+
+    def test_damaged_file(self, run, tmp_path, store, command):
+        (table,) = (store / "items.lance" / "data").iterdir()
+        content = bytearray(table.read_bytes())
+        content[len(content) // 2] ^= 1
+        table.write_bytes(content)
+        failed(on(run, tmp_path, command, store), table.name, "is damaged", "backup")
+
+    def test_missing_file(self, run, tmp_path, store, command):
+        next((store / "blobs").glob("head.*")).unlink()
+        failed(on(run, tmp_path, command, store), "head.", "cannot be read")
+
+
+def test_build_mends_a_half_written_store(run, store, catalog_file):
+    (store / "manifest.json").unlink()
+    result = run("build", catalog_file, "--store", store, "--encoder", "hashing")
+    assert "50 added" in result.stdout
+
+
+def test_build_does_not_write_into_a_folder_of_other_things(run, catalog_file, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"")
+    failed(run("build", catalog_file, "--store", "photos", "--encoder", "hashing"), "photos holds other files")
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.jpg"]
+
+
+def test_store_made_with_another_encoder(run, store, catalog_file, monkeypatch):
+    failed(run("build", catalog_file, "--store", store, "--encoder", "e5"), "made with encoder hashing, not e5")
+    monkeypatch.setattr("indexer.encoder.HashingEncoder.fingerprint", "other weights")
+    failed(run("similar", "x", "--store", store), "not the one that the store was made with", "new folder")
+
+
+def test_store_made_with_another_recipe(run, store, monkeypatch):
+    monkeypatch.setattr("indexer.index.RECIPE", "another recipe")
+    failed(run("similar", "x", "--store", store), "text recipe", "new folder")
+
+
+def test_k_larger_than_the_store(run, store, tmp_path):
+    failed(run("similar", "x", "--store", store, "-k", 51), "-k 51 is more than the 50 items", "use -k 50 or less")
+    (tmp_path / "l.csv").write_text("title\nshoe\n")
+    failed(run("classify", "l.csv", "--store", store, "--neighbors", 51), "--neighbors 51", "50 or less")
+    failed(run("similar", "x", "--store", store, "-k", 0), "-k", code=2)
+
+
+def test_unknown_encoder(run, catalog_file):
+    failed(
+        run("build", catalog_file, "--store", "s", "--encoder", "bert"), "'bert' is not known", "minilm, e5, hashing"
+    )
+
+
+def test_hub_model_without_network(run, catalog_file, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    result = run("build", catalog_file, "--store", "s", "--encoder", "no-such-owner/no-such-model")
+    failed(result, "no-such-owner/no-such-model cannot be fetched", "network")
+    assert not (tmp_path / "s").exists()
+
+
+def test_local_folder_without_a_model(run, catalog_file, tmp_path):
+    (tmp_path / "model").mkdir()
+    failed(run("build", catalog_file, "--store", "s", "--encoder", "./model"), "does not hold", "model")
+
+
+@pytest.mark.parametrize("output", ["no/such/folder/out.csv", "folder"])
+def test_output_that_cannot_be_written_is_said_before_the_work(run, store, tmp_path, monkeypatch, output):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "l.csv").write_text("title,category\nshoe,Shoes\n")
+    monkeypatch.setattr("classifier.pipeline.Classifier.open", lambda *_: pytest.fail("the work had begun"))
+    failed(run("classify", "l.csv", "--store", store, "-o", output), f"cannot write {output}")
+    failed(run("evaluate", "l.csv", "--store", store, "--json", output), f"cannot write {output}")
+
+
+def test_spreadsheet_formulas_are_made_harmless(run, store, tmp_path):
+    titles = ["=cmd|' /C calc'!A0", "+1-shoe", "-5", "@SUM(A1)", "shoe"]
+    (tmp_path / "l.csv").write_text("title,=note\n" + "".join(f"{title},x\n" for title in titles))
+    safe = run("classify", "l.csv", "--store", store).stdout.splitlines()
+    assert safe[0].startswith("title,'=note,")
+    assert [line.split(",x,")[0] for line in safe[1:]] == [
+        "'=cmd|' /C calc'!A0", "'+1-shoe", "-5", "'@SUM(A1)", "shoe"
+    ]  # fmt: skip
+    raw = run("classify", "l.csv", "--store", store, "--raw").stdout.splitlines()
+    assert [line.split(",x,")[0] for line in raw[1:]] == titles
+
+
+@pytest.mark.parametrize("where", ["brand = = 3", "shade = 'red'", "; DROP TABLE items", "brand"])
+def test_where_that_is_not_valid(run, store, where):
+    failed(run("similar", "x", "--store", store, "--where", where), "is not valid", "id, title, description, brand")
+
+
+def test_similar_needs_a_text_or_an_id(run, store):
+    failed(run("similar", "--store", store), "TEXT", code=2)
+    failed(run("similar", "x", "--id", "y", "--store", store), "TEXT", code=2)
+    failed(run("similar", " ", "--store", store), "empty", code=2)
+    failed(run("similar", "--id", "nobody", "--store", store), "no item with id 'nobody'")
+
+
+def test_remove_needs_ids_or_a_category(run, store):
+    failed(run("remove", "--store", store), "--id", "--category", code=2)
+    failed(run("remove", "--store", store, "--id", "nobody"), "no item with id nobody", "nothing was removed")
+    failed(run("remove", "--store", store, "--category", "Home > Kitchens"), "did you mean Home > Kitchen")
+
+
+def test_cuda_that_is_not_there(run, store):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    failed(run("similar", "x", "--store", store, "--device", "cuda"), "--device cuda", "--device cpu or auto")
+
+
+def interrupt(arguments, folder, when):
+    """Starts the command line, sends ctrl-C as soon as `when()` holds, and returns (exit code, stderr)."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", *map(str, arguments)], cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 60
+    while not when() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    return process.returncode, said.decode()
+
+
+def test_ctrl_c_keeps_partial_output_and_says_where(store, tmp_path):
+    lines = "".join(f"red sandal {i}\n" for i in range(400_000))
+    (tmp_path / "l.csv").write_text("title\n" + lines)
+    partial = tmp_path / "out.csv.partial"
+    code, said = interrupt(
+        ["classify", "l.csv", "--store", store, "-o", "out.csv"],
+        tmp_path,
+        lambda: partial.exists() and partial.stat().st_size > 10_000,
+    )
+    assert code == 130
+    assert "out.csv.partial" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out.csv").exists()
+    assert partial.read_text().startswith("title,predicted_category")
+
+
+def test_ctrl_c_leaves_the_store_as_it_was(store, tmp_path):
+    before = (store / "manifest.json").read_bytes()
+    write_catalog(tmp_path / "big.csv", small_catalog(4000))
+    started = time.monotonic()
+    code, said = interrupt(
+        ["build", "big.csv", "--store", store],
+        tmp_path,
+        lambda: len(list((store / "items.lance" / "_versions").iterdir())) > 3 or time.monotonic() - started > 20,
+    )
+    assert code == 130
+    assert "the store is as it was before" in said
+    assert (store / "manifest.json").read_bytes() == before
+    code, said = interrupt(["build", "big.csv", "--store", "new", "--encoder", "hashing"], tmp_path,
+                           lambda: (tmp_path / "new").exists())  # fmt: skip
+    assert code == 130
+    assert not (tmp_path / "new").exists()
+
+
+def test_help_names_every_command_with_an_example(run):
+    for command in ("build", "add", "remove", "train", "classify", "similar", "evaluate", "info", "demo"):
+        assert f"  shelfwise {command}" in run(command, "--help").stdout
+
+
+def test_unknown_commands_and_options_are_usage_errors(run, store):
+    assert run("bild").exit_code == 2
+    assert run("info", "--store", store, "--nope").exit_code == 2
+    assert run("info").exit_code == 2
+    shutil.rmtree(store)
+    assert Path(store).exists() is False

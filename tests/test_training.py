@@ -1,0 +1,134 @@
+"""What is held out, and what is chosen on it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import small_catalog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from classifier import heldout, maintenance
+from classifier.heldout import FOLDS, NEW_EXAMPLES, fold_of, folds, rank_within
+from classifier.labels import Labels
+from classifier.model import Model, Settings
+from classifier.training import train
+from indexer.catalog import Item
+from indexer.encoder import HashingEncoder
+from indexer.errors import StoreError
+from indexer.search import FaissSearcher
+from indexer.store import Rows, read_snapshot
+from indexer.text import twin_key
+
+
+def rows_of(items):
+    items = sorted(items, key=lambda item: item.id)
+    columns = {
+        "id": [i.id for i in items],
+        "category": [i.category for i in items],
+        "category_path": [i.category_path for i in items],
+        "twin_key": [twin_key(i.title) for i in items],
+    }
+    return Rows(pa.table(columns), HashingEncoder().encode([i.title for i in items]))
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4)), min_size=1, max_size=80))
+def test_twins_share_a_fold_and_categories_are_spread(rows):
+    keys = np.array([twin_key(str(title)) for title, _ in rows], object)
+    categories = np.array([category for _, category in rows], np.int64)
+    fold = fold_of(keys, categories)
+    assert set(fold) <= set(range(FOLDS))
+    for key in set(keys):
+        assert len(set(fold[keys == key])) == 1
+
+
+def test_every_fold_gets_its_share_of_every_category():
+    keys = np.array([twin_key(str(i)) for i in range(100)], object)
+    categories = np.arange(100) % 4
+    for category in range(4):
+        assert np.bincount(fold_of(keys, categories)[categories == category]).tolist() == [5] * FOLDS
+
+
+def test_rank_within():
+    assert rank_within(np.array([2, 0, 2, 2, 0])).tolist() == [0, 0, 1, 2, 1]
+
+
+def test_a_twin_never_votes_for_its_row(monkeypatch):
+    """Every title stands in the catalog five times, in five spellings; none may find itself."""
+    spellings = (str, str.upper, str.title, lambda t: t.replace(" ", "  "), lambda t: f"<b>{t}</b>")
+    items = [
+        replace(item, id=f"{item.id}-{i}", title=spell(item.title))
+        for item in small_catalog()
+        for i, spell in enumerate(spellings)
+    ]
+    rows = rows_of(items)
+    searched = []
+
+    class Spy(FaissSearcher):
+        def __init__(self, vectors, device="cpu"):
+            searched.append(len(vectors))
+            super().__init__(vectors, device)
+
+    monkeypatch.setattr(heldout, "FaissSearcher", Spy)
+    found = list(folds(rows, Labels.of(rows.column("category_path"), rows.column("category"))))
+    assert len(found) == FOLDS
+    assert searched[0] == len(rows) * 4 // 5
+    keys, fold = rows.column("twin_key"), fold_of(rows.column("twin_key"), np.zeros(len(rows), np.int64))
+    assert len(set(zip(keys, fold, strict=True))) == len(set(keys))
+    for evidence in found:
+        # The same title in other letters is at similarity 1 to hashed n-grams: were a twin there, it would be best.
+        assert evidence.closed.neighbors.best().max() < 0.999
+
+
+def test_the_rehearsal_hides_categories_from_the_head_and_leaves_five_examples():
+    rows = rows_of(small_catalog(20))
+    labels = Labels.of(rows.column("category_path"), rows.column("category"))
+    for held, fold in enumerate(folds(rows, labels)):
+        hidden = np.arange(len(labels)) % FOLDS == held
+        assert (fold.opened.known == ~hidden).all()
+        assert not fold.opened.head[:, hidden].any()
+        assert (fold.opened.counts[hidden] == NEW_EXAMPLES).all()
+        assert (fold.opened.counts[~hidden] == fold.closed.counts[~hidden]).all()
+        np.testing.assert_allclose(fold.opened.head.sum(axis=1), 1)
+
+
+def test_training_gives_settings_with_figures_and_is_repeatable():
+    rows = rows_of(small_catalog(20))
+    first, second = train(rows), train(rows)
+    settings = first.model.settings
+    assert settings.held_out["rows"] == len(rows)
+    assert settings.held_out["accuracy"] > 0.8
+    assert first.model.to_blobs() == second.model.to_blobs()
+    blobs = first.model.to_blobs()
+    assert Model.from_blobs(blobs["head"], blobs["settings"]).settings == settings
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [Item("1", "one shoe", category="S", category_path="S")],
+        [Item(str(i), f"shoe {i}", category="S", category_path="S") for i in range(60)],
+        [Item(str(i), f"thing {i}", category=str(i), category_path=str(i)) for i in range(60)],
+        [Item(str(i), "the same title", category=str(i % 2), category_path=str(i % 2)) for i in range(60)],
+    ],
+    ids=["one row", "one category", "one row in each category", "all twins"],
+)
+def test_catalogs_that_say_little_still_train_and_classify(items, tmp_path):
+    from classifier.pipeline import Classifier
+
+    maintenance.build(tmp_path / "store", {item.id: item for item in items}, "hashing")
+    classifier = Classifier.open(tmp_path / "store")
+    assert all(decision.category for decision in classifier.classify(items[:3]))
+
+
+def test_a_store_too_small_to_measure_accepts_nothing():
+    assert train(rows_of(small_catalog(2))).model.settings == Settings()
+
+
+def test_a_store_without_a_model_says_so(tmp_path):
+    maintenance.build(tmp_path / "store", {item.id: item for item in small_catalog()}, "hashing")
+    snapshot = read_snapshot(tmp_path / "store")
+    assert snapshot.blob("no such blob") is None
+    with pytest.raises(StoreError, match="shelfwise train"):
+        Model.from_blobs(None, None)

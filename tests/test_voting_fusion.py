@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from classifier.fusion import fuse, head_shares, known_to
+from classifier.head import Head
+from classifier.labels import UNKNOWN, Labels
+from classifier.voting import VoteSettings, category_weights, renormalised, vote
+from indexer.neighbors import NONE, Neighbors
+
+
+def neighbors(rows, similarities):
+    return Neighbors(np.array(rows, np.int64), np.array(similarities, np.float64))
+
+
+def test_the_vote_by_hand():
+    found = neighbors([[0, 1, 2, NONE]], [[0.9, 0.8, 0.8, -np.inf]])
+    shares = vote(found, np.array([0, 1, 1]), np.array([1.0, 0.5]), temperature=0.1)
+    near = np.exp(-1.0)
+    np.testing.assert_allclose(shares, [[1 / (1 + near), near / (1 + near)]])
+
+
+def test_weights_make_up_for_few_rows():
+    counts, known = np.array([100, 25, 4]), np.array([True, True, False])
+    plain = category_weights(counts, np.ones(3, bool), VoteSettings(prior_exponent=0.5, new_exponent=1.0))
+    np.testing.assert_allclose(plain, [0.1, 0.2, 0.5])
+    new = category_weights(counts, known, VoteSettings(prior_exponent=0.0, new_exponent=0.5))
+    np.testing.assert_allclose(new, [1, 1, (62.5 / 4) ** 0.5])
+
+
+def test_a_large_new_category_is_not_held_back():
+    weights = category_weights(np.array([10, 1000]), np.array([True, False]), VoteSettings(prior_exponent=0.0))
+    np.testing.assert_allclose(weights, [1, 1])
+
+
+def test_a_query_without_neighbors_has_no_vote():
+    assert not vote(neighbors([[NONE]], [[-np.inf]]), np.array([0]), np.ones(2), 0.1).any()
+
+
+@st.composite
+def shares(draw):
+    c = draw(st.integers(2, 6))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    known = np.array(draw(st.lists(st.booleans(), min_size=c, max_size=c)), bool)
+    votes, head = renormalised(random.random((3, c))), renormalised(random.random((3, c)) * known)
+    return votes, head, known, draw(st.floats(0, 1))
+
+
+@given(shares())
+def test_fused_shares_sum_to_one_and_leave_new_categories_their_vote(given_):
+    votes, head, known, weight = given_
+    fused = fuse(votes, head, known, weight)
+    np.testing.assert_allclose(fused.sum(axis=1), 1)
+    if known.any():
+        np.testing.assert_allclose(fused[:, ~known], votes[:, ~known])
+        np.testing.assert_allclose(fused[:, known].sum(axis=1), votes[:, known].sum(axis=1))
+    else:
+        np.testing.assert_allclose(fused, votes)
+
+
+def test_a_new_category_can_win_whatever_the_weight():
+    votes, head = np.array([[0.1, 0.9]]), np.array([[1.0, 0.0]])
+    for weight in (0.0, 0.3, 1.0):
+        assert fuse(votes, head, np.array([True, False]), weight).argmax() == 1
+
+
+def unit(n, d, seed=0):
+    rows = np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("c", [2, 3])
+def test_head_learns_and_survives_its_bytes(c):
+    centers = unit(c, 8)
+    vectors = np.repeat(centers, 20, axis=0) + 0.05 * unit(20 * c, 8, seed=1)
+    paths = [f"分类 {i}" for i in range(c) for _ in range(20)]
+    head = Head.fit(vectors, paths)
+    p = head.probabilities(vectors)
+    np.testing.assert_allclose(p.sum(axis=1), 1)
+    assert [head.paths[i] for i in p.argmax(axis=1)] == paths
+    again = Head.from_bytes(head.to_bytes())
+    assert again.paths == head.paths
+    np.testing.assert_array_equal(again.probabilities(vectors), p)
+
+
+def test_head_equals_scikit_learns_own_probabilities():
+    from sklearn.linear_model import LogisticRegression
+
+    from classifier.head import MAX_ITERATIONS, PENALTY_C
+
+    for c in (2, 4):
+        vectors, paths = unit(80, 6), [f"{i % c}" for i in range(80)]
+        theirs = LogisticRegression(C=PENALTY_C, max_iter=MAX_ITERATIONS, tol=1e-3).fit(vectors, paths)
+        expected = theirs.predict_proba(vectors)
+        np.testing.assert_allclose(Head.fit(vectors, paths).probabilities(vectors), expected, atol=1e-5)
+
+
+def test_one_category_has_no_head():
+    assert Head.fit(unit(3, 4), ["A"] * 3) is None
+    labels = Labels.of(["A"], ["A"])
+    assert not head_shares(None, unit(2, 4), labels).any()
+    assert not known_to(None, labels).any()
+
+
+def test_a_category_without_rows_gets_nothing_from_the_head():
+    head = Head(("A", "B", "C"), unit(3, 4), np.zeros(3, np.float32))
+    labels = Labels.of(["C", "D", "A"], ["C", "D", "A"])
+    p, own = head_shares(head, unit(5, 4), labels), head.probabilities(unit(5, 4))
+    assert labels.paths == ("A", "C", "D")
+    np.testing.assert_allclose(p[:, :2], own[:, [0, 2]] / own[:, [0, 2]].sum(axis=1, keepdims=True))
+    assert not p[:, 2].any()
+
+
+def test_labels():
+    labels = Labels.of(["B > y", "A > x", "B > y"], ["code2", "x", "code1"])
+    assert (labels.paths, labels.names) == (("A > x", "B > y"), ("x", "code1"))
+    assert labels.numbers(["B > y", "nowhere"]).tolist() == [1, UNKNOWN]
