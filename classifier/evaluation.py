@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,7 @@ def evaluate(classifier: Classifier, batches: Iterable[Sequence[Item]], progress
     in_top: list[bool] = []
     confidence: list[float] = []
     accepted: list[bool] = []
+    start = perf_counter()
     for batch in batches:
         wanted = _stored_paths(batch, classifier.labels)
         decisions = classifier.classify(batch, top=TOP, neighbors=0)
@@ -48,6 +50,7 @@ def evaluate(classifier: Classifier, batches: Iterable[Sequence[Item]], progress
         accepted += [decision.decision == ACCEPT for decision in decisions]
         if progress:
             progress("classify", len(truth), 0)
+    seconds = perf_counter() - start
     right, said = np.array(truth, dtype=object), np.array(predicted, dtype=object)
     correct, taken = np.asarray(right == said, bool), np.array(accepted, bool)
     figures: dict[str, float | int] = {
@@ -58,6 +61,8 @@ def evaluate(classifier: Classifier, batches: Iterable[Sequence[Item]], progress
         "ece": expected_calibration_error(np.array(confidence), correct),
         "accepted": float(taken.mean()),
         "accepted_accuracy": float(correct[taken].mean()) if taken.any() else 0.0,
+        "seconds": seconds,
+        "listings_per_second": len(right) / seconds,
         "unknown_categories": int((classifier.labels.numbers(truth) == UNKNOWN).sum()),
     }
     return Evaluation(figures, _by_category(right, said))

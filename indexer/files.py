@@ -103,7 +103,7 @@ def open_records(
         return
     try:
         with Path(path).open("rb", buffering=SAMPLE) as plain:
-            yield _opened(plain, name, Path(path), encoding, fmt)
+            yield _opened(cast(io.BufferedReader, plain), name, Path(path), encoding, fmt)
     except FileNotFoundError:
         raise InputError(f"{name}: no such file") from None
     except IsADirectoryError:
