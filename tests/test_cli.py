@@ -1,0 +1,155 @@
+"""The main job through the command line, with the hashing encoder."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+from conftest import small_catalog, write_catalog
+from pyarrow import parquet
+
+from classifier.decision import REASONS
+from classifier.output import COLUMNS
+
+LISTINGS = ["red sandal", "加厚 雨靴", "electric kettle 1.5 l", "蓝牙耳机 新款", "quantum flux capacitor", "travel mug"]
+
+
+@pytest.fixture
+def listings(tmp_path):
+    path = tmp_path / "listings.csv"
+    path.write_text(
+        "sku,title,price\n" + "".join(f"{i},{t},-{i}.5\n" for i, t in enumerate(LISTINGS)), encoding="utf-8"
+    )
+    return path
+
+
+def table(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_build_classify_add_similar(run, store, listings, tmp_path):
+    rows = table(run("classify", listings, "--store", store).stdout)
+    assert [row["title"] for row in rows] == LISTINGS
+    assert list(rows[0]) == ["sku", "title", "price", *COLUMNS]
+    assert [row["predicted_category"] for row in rows[:4]] == ["Sandals", "Boots", "Kettles", "Headphones"]
+    for row in rows:
+        assert REASONS[row["reason"]] == row["decision"]
+        alternatives, evidence = json.loads(row["alternatives"]), json.loads(row["evidence"])
+        assert alternatives[0] == {"category_path": row["predicted_path"], "probability": float(row["confidence"])}
+        assert len(evidence) == 3
+        assert set(evidence[0]) == {"id", "title", "brand", "category_path", "similarity"}
+
+    (tmp_path / "new.csv").write_text(
+        "title,category_path\nflux capacitor 88,Parts > Flux\nflux capacitor mini,Parts > Flux\n"
+    )
+    added = run("add", "new.csv", "--store", store)
+    assert "new category: Parts > Flux" in added.stdout
+    after = table(run("classify", listings, "--store", store).stdout)
+    assert after[4]["predicted_path"] == "Parts > Flux"
+    assert (after[4]["decision"], after[4]["reason"]) == ("review", "new_category")
+    assert [row["predicted_path"] for row in after[:4]] == [row["predicted_path"] for row in rows[:4]]
+
+    found = json.loads(run("similar", "flux", "--store", store, "-k", 2, "--json").stdout)
+    assert {item["category_path"] for item in found} == {"Parts > Flux"}
+    assert "Parts > Flux" in run("info", "--store", store).stdout
+
+    trained = run("train", "--store", store)
+    assert "held-out items" in trained.stdout
+    assert table(run("classify", listings, "--store", store).stdout)[4]["reason"] != "new_category"
+
+    removed = run("remove", "--store", store, "--category", "Parts", "--json")
+    assert json.loads(removed.stdout)["removed"] == 2
+    assert table(run("classify", listings, "--store", store).stdout)[4]["predicted_path"] != "Parts > Flux"
+
+
+def test_two_runs_are_byte_identical(run, store, listings, tmp_path):
+    for name in ("a.csv", "b.csv"):
+        assert run("classify", listings, "--store", store, "-o", name).exit_code == 0
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_rebuild_decides_like_a_build_from_scratch(run, store, listings, tmp_path):
+    items = small_catalog()
+    items[3] = replace(items[3], title="another sandal")
+    items = [
+        *items[:10],
+        *items[11:],
+        replace(items[0], id="zz", title="brand new boot", category_path=items[15].category_path),
+    ]
+    write_catalog(tmp_path / "changed.csv", items)
+    dry = json.loads(run("build", "changed.csv", "--store", store, "--dry-run", "--json").stdout)
+    assert (dry["added"], dry["updated"], dry["removed"], dry["unchanged"]) == (1, 1, 1, 48)
+    report = json.loads(run("build", "changed.csv", "--store", store, "--json").stdout)
+    assert (report["added"], report["updated"], report["removed"], report["embedded"]) == (1, 1, 1, 2)
+    run("build", "changed.csv", "--store", "fresh", "--encoder", "hashing")
+    rebuilt, scratch = (run("classify", listings, "--store", name).stdout for name in (store, "fresh"))
+    assert rebuilt == scratch
+
+
+def test_a_dry_run_of_a_first_build_writes_nothing(run, catalog_file, tmp_path):
+    assert "50 added" in run("build", catalog_file, "--store", "new", "--dry-run").stdout
+    assert not (tmp_path / "new").exists()
+
+
+def test_jsonl_in_jsonl_out(run, store):
+    lines = [{"title": "red sandal", "price": 3, "decision": "mine"}, {"title": "", "tags": ["a"]}]
+    given = "\n".join(map(json.dumps, lines)).encode()
+    result = run("classify", "-", "--store", store, "--neighbors", 1, "--top", 1, stdin=given)
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert (first["price"], first["input_decision"], first["predicted_category"]) == (3, "mine", "Sandals")
+    assert len(first["alternatives"]) == len(first["evidence"]) == 1
+    assert (second["tags"], second["reason"]) == (["a"], "empty_text")
+
+
+def test_parquet_in_csv_out(run, store, tmp_path):
+    parquet.write_table(pa.table({"title": ["red sandal"], "n": [7]}), tmp_path / "l.parquet")
+    (row,) = table(run("classify", "l.parquet", "--store", store).stdout)
+    assert (row["n"], row["predicted_category"]) == ("7", "Sandals")
+
+
+def test_a_byte_order_mark_is_kept_so_that_spreadsheets_show_chinese(run, store, tmp_path):
+    (tmp_path / "l.csv").write_text("标题\n新款 凉鞋\n", encoding="utf-8-sig")
+    run("classify", "l.csv", "--store", store, "-o", "out.csv")
+    assert (tmp_path / "out.csv").read_bytes().startswith("\ufeff标题,".encode())
+
+
+def test_similar_by_id_filter_and_text(run, store):
+    lines = run("similar", "--id", "als-001", "--store", store, "-k", 4).stdout.splitlines()
+    assert len(lines) == 4
+    assert not any("[als-001]" in line for line in lines)
+    only = run("similar", "sandal", "--store", store, "--where", "category_path LIKE 'Home%'", "-k", 3).stdout
+    assert all("Home > Kitchen" in line for line in only.splitlines())
+    none = run("similar", "sandal", "--store", store, "--where", "brand = 'nobody'")
+    assert (none.stdout, none.exit_code) == ("", 0)
+    assert len(run("similar", "sandal", "--store", store).stdout.splitlines()) == 10
+
+
+def test_evaluate_writes_its_figures(run, store, catalog_file, tmp_path):
+    result = run("evaluate", catalog_file, "--store", store, "--json", "figures.json")
+    assert result.exit_code == 0
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    expected = {"accuracy", "top3", "weighted_f1", "macro_f1", "ece", "accepted", "accepted_accuracy", "n"}
+    assert expected <= set(figures)
+    assert figures["n"] == 50
+    assert figures["accuracy"] > 0.9  # on its own items
+    assert sum(entry["rows"] for entry in figures["categories"]) == 50
+
+
+def test_evaluate_by_leaf_name_and_with_a_category_of_its_own(run, store, tmp_path):
+    (tmp_path / "l.csv").write_text("title,category\nred sandal,Sandals\nblue boot,Boots\nred sandal,Nowhere\n")
+    run("evaluate", "l.csv", "--store", store, "--json", "f.json")
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert figures["accuracy"] == pytest.approx(2 / 3)
+    assert figures["unknown_categories"] == 1
+
+
+def test_a_listing_far_from_the_catalog_is_unknown(run, tmp_path):
+    write_catalog(tmp_path / "c.csv", small_catalog(40))
+    run("build", "c.csv", "--store", "s", "--encoder", "hashing")
+    (tmp_path / "l.csv").write_text("title\nЖЩЮЭЪ ФЫЦЧ\nred sandal 117\n", encoding="utf-8")
+    far, near = table(run("classify", "l.csv", "--store", "s").stdout)
+    assert (far["decision"], far["reason"]) == ("unknown", "far_from_catalog")
+    assert near["decision"] == "accept"
