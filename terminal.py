@@ -158,6 +158,8 @@ def output_file(path: Path | None, encoding: str = "utf-8") -> Iterator[TextIO]:
 
     Raises InputError at once where the file cannot be written.
     """
+    from indexer.errors import InputError
+
     if path is None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
@@ -168,30 +170,30 @@ def output_file(path: Path | None, encoding: str = "utf-8") -> Iterator[TextIO]:
             yield device
         return
     work = path.with_name(path.name + ".partial")
-    out = _opened(path, work, encoding)
+    try:
+        out = _opened(path, work, encoding)
+    except OSError as error:
+        raise InputError(f"cannot write {path} ({error.strerror}): name a file in a folder that is writable") from None
     try:
         with out:
             yield out
-    except BaseException:
+    except BaseException as error:
         if work.stat().st_size:
             click.echo(f"Broken off: what was done so far is in {work}", err=True)
         else:
             work.unlink()
+        if isinstance(error, OSError):
+            raise InputError(f"cannot write {path} ({error.strerror}): free some space, or name another file") from None
         raise
     work.replace(path)
 
 
 def _opened(path: Path, work: Path, encoding: str) -> TextIO:
-    from indexer.errors import InputError
-
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if path.exists() and not os.access(path, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return work.open("w", encoding=encoding, errors="backslashreplace", newline="")
-    except OSError as error:
-        raise InputError(f"cannot write {path} ({error.strerror}): name a file in a folder that is writable") from None
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return work.open("w", encoding=encoding, errors="backslashreplace", newline="")
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Writes the README's tables from benchmarks/results/*.json.
 
-    python benchmarks/readme.py            rewrites what stands between the markers
-    python benchmarks/readme.py --check    fails where the README says something else
+python benchmarks/readme.py            rewrites what stands between the markers
+python benchmarks/readme.py --check    fails where the README says something else
 """
 
 import json

@@ -12,7 +12,7 @@ from indexer.catalog import PATH_SEPARATOR, Item, normal_path
 from indexer.encoder import Encoder, EncoderChoice, Progress, choose_encoder, load_encoder
 from indexer.errors import EncoderError, QueryError, listed
 from indexer.index import SPACE_BLOB, encoder_for, identity_of
-from indexer.manifest import FILE
+from indexer.manifest import FILE, Manifest
 from indexer.store import Draft, Rows, Snapshot, read_snapshot, writing
 from indexer.sync import Changes, apply_changes, find_changes
 from indexer.text import RECIPE
@@ -58,12 +58,12 @@ def build(
         choice = _choose(base, items, encoder)
         changes = find_changes(base.rows if base else None, items, remove_missing=True)
         if base is not None and not changes:
-            return _report(changes, 0, base, base, choice)
+            return _report(changes, base.manifest, base, choice)
         embedder = _embedder(base, choice, device)
         embedded = apply_changes(draft, base.rows if base else None, changes, embedder, progress)
-        _fit(draft, draft.rows(), progress)
-        draft.commit(identity_of(embedder), RECIPE)
-        return _report(changes, embedded, base, read_snapshot(path), choice, fitted=True)
+        settings = _fit(draft, draft.rows(), progress)
+        manifest = draft.commit(identity_of(embedder), RECIPE)
+        return _report(changes, manifest, base, choice, embedded, settings)
 
 
 def add(path: Path, items: Mapping[str, Item], device: str = "auto", progress: Progress | None = None) -> Report:
@@ -76,11 +76,11 @@ def add(path: Path, items: Mapping[str, Item], device: str = "auto", progress: P
         choice = _stored_choice(base)
         changes = find_changes(base.rows, items, remove_missing=False)
         if not changes:
-            return _report(changes, 0, base, base, choice)
+            return _report(changes, base.manifest, base, choice)
         embedder = _embedder(base, choice, device)
         embedded = apply_changes(draft, base.rows, changes, embedder, progress)
-        draft.commit(base.manifest.encoder, RECIPE)
-        return _report(changes, embedded, base, read_snapshot(path), choice)
+        manifest = draft.commit(base.manifest.encoder, RECIPE)
+        return _report(changes, manifest, base, choice, embedded)
 
 
 def remove(path: Path, ids: Sequence[str] = (), category: str | None = None) -> Report:
@@ -100,26 +100,26 @@ def remove(path: Path, ids: Sequence[str] = (), category: str | None = None) -> 
         if len(chosen) == len(base.rows):
             raise QueryError(f"that would remove all {len(base.rows)} items: delete the folder {path} instead")
         draft.delete(chosen)
-        draft.commit(base.manifest.encoder, base.manifest.recipe)
+        manifest = draft.commit(base.manifest.encoder, base.manifest.recipe)
         changes = Changes([], [], chosen, 0, 0, len(base.rows) - len(chosen))
-        return _report(changes, 0, base, read_snapshot(path), _stored_choice(base))
+        return _report(changes, manifest, base, _stored_choice(base))
 
 
 def train(path: Path, progress: Progress | None = None) -> Report:
     """Fit head and settings again to the items that the store holds."""
     with writing(path) as draft:
         base = _require(draft)
-        _fit(draft, base.rows, progress)
-        draft.commit(base.manifest.encoder, base.manifest.recipe)
+        settings = _fit(draft, base.rows, progress)
+        manifest = draft.commit(base.manifest.encoder, base.manifest.recipe)
         changes = Changes([], [], [], 0, 0, len(base.rows))
-        return _report(changes, 0, base, read_snapshot(path), _stored_choice(base), fitted=True)
+        return _report(changes, manifest, base, _stored_choice(base), settings=settings)
 
 
 def describe(path: Path) -> dict[str, object]:
     """What a store holds and how it was made, for people and machines."""
     snapshot = read_snapshot(path)
     manifest = snapshot.manifest
-    model = Model.from_blobs(snapshot.blob(HEAD_BLOB), snapshot.blob(SETTINGS_BLOB))
+    model = _model(snapshot)
     counts = Counter(snapshot.rows.column("category_path"))
     trained = set(model.head.paths) if model.head else set()
     return {
@@ -167,10 +167,15 @@ def _embedder(base: Snapshot | None, choice: EncoderChoice, device: str) -> Enco
     return encoder_for(base.manifest.encoder, base.manifest.recipe, device)
 
 
-def _fit(draft: Draft, rows: Rows, progress: Progress | None) -> None:
+def _fit(draft: Draft, rows: Rows, progress: Progress | None) -> Settings:
     fitted = fit(rows, progress)
     for name, content in {SPACE_BLOB: fitted.space.to_bytes(), **fitted.model.to_blobs()}.items():
         draft.put_blob(name, content)
+    return fitted.model.settings
+
+
+def _model(snapshot: Snapshot) -> Model:
+    return Model.from_blobs(snapshot.blob(HEAD_BLOB), snapshot.blob(SETTINGS_BLOB))
 
 
 def _ids_below(rows: Rows, category: str) -> list[str]:
@@ -189,19 +194,29 @@ def _ids_below(rows: Rows, category: str) -> list[str]:
 
 
 def _report(
-    changes: Changes, embedded: int, base: Snapshot | None, now: Snapshot, choice: EncoderChoice, fitted: bool = False
+    changes: Changes,
+    manifest: Manifest,
+    base: Snapshot | None,
+    choice: EncoderChoice,
+    embedded: int = 0,
+    settings: Settings | None = None,
 ) -> Report:
-    before = set(base.rows.column("category_path")) if base else set()
+    """`settings` are those that were fitted by this change; without any, those of `base` still hold."""
+    fitted = settings is not None
+    before: set[str] = set()
+    if base is not None:
+        before = set(base.rows.column("category_path"))
+        settings = settings or _model(base).settings
     return Report(
         added=changes.added,
         updated=changes.updated,
         removed=len(changes.removed),
         unchanged=changes.unchanged,
         embedded=embedded,
-        version=now.manifest.version,
-        rows=len(now.rows),
+        version=manifest.version,
+        rows=manifest.rows,
         encoder=choice,
-        settings=Model.from_blobs(now.blob(HEAD_BLOB), now.blob(SETTINGS_BLOB)).settings,
+        settings=settings or Settings(),
         fitted=fitted,
-        new_categories=tuple(sorted(set(now.rows.column("category_path")) - before)) if base else (),
+        new_categories=tuple(sorted({item.category_path for item in changes.upserts} - before)) if before else (),
     )

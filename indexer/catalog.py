@@ -226,7 +226,7 @@ def _fault(values: Mapping[str, str], labelled: bool) -> tuple[str, str]:
     if labelled:
         if not clean(values["title"]):
             return "title", "empty title"
-        if not clean(values.get("category", "")) and not normal_path(values.get("category_path", "")):
+        if not normal_path(values.get("category_path", "")) and not normal_path(values.get("category", "")):
             return "category" if "category" in values else "category_path", "empty category"
     return "", ""
 

@@ -148,7 +148,8 @@ def load_encoder(name: str, device: str = "auto", cache: Path | None = None) -> 
         return HashingEncoder()
     folder = _folder_of(name, cache)
     # A local folder is known by its full path, so that its store opens from anywhere.
-    return SentenceEncoder(str(folder) if Path(name).is_dir() else name, folder, resolve_device(device))
+    known_by = str(folder) if name not in KNOWN and Path(name).is_dir() else name
+    return SentenceEncoder(known_by, folder, resolve_device(device))
 
 
 def resolve_device(device: str) -> str:

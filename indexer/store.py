@@ -99,9 +99,10 @@ def read_snapshot(path: Path) -> Snapshot:
     """The version that counts, checked against its checksums. Raises StoreError."""
     manifest = read_manifest(path)
     verify_files(path, manifest.files)
-    table = _connect(path).open_table(TABLE)
-    table.checkout(manifest.table_version)
-    return Snapshot(path, manifest, _rows(table))
+    with _lance_errors(path):
+        table = _connect(path).open_table(TABLE)
+        table.checkout(manifest.table_version)
+        return Snapshot(path, manifest, _rows(table))
 
 
 def _rows(table: Any) -> Rows:
@@ -141,17 +142,19 @@ class Draft:
         data = pa.Table.from_arrays(
             [*columns, pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])], schema=schema
         )
-        table = self._open(vectors.shape[1])
-        if self.base is None:
-            table.add(data)
-        else:
-            table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(data)
+        with _lance_errors(self.path):
+            table = self._open(vectors.shape[1])
+            if self.base is None:
+                table.add(data)
+            else:
+                table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(data)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete the rows with these ids."""
         for start in range(0, len(ids), DELETE_BATCH):
             quoted = ", ".join("'" + id_.replace("'", "''") + "'" for id_ in ids[start : start + DELETE_BATCH])
-            self._open(0).delete(f"id IN ({quoted})")
+            with _lance_errors(self.path):
+                self._open(0).delete(f"id IN ({quoted})")
 
     def put_blob(self, name: str, content: bytes) -> None:
         """Keep `content` under `name` with this version."""
@@ -166,7 +169,8 @@ class Draft:
 
     def rows(self) -> Rows:
         """All rows as they would stand after a commit."""
-        return _rows(self._open(0))
+        with _lance_errors(self.path):
+            return _rows(self._open(0))
 
     def commit(self, encoder: EncoderIdentity, recipe: str) -> Manifest:
         """Make this draft the version that counts, in one step."""
@@ -194,16 +198,16 @@ def writing(path: Path, create: bool = False) -> Iterator[Draft]:
     With `create`, a folder that is not there, is empty or is half written becomes a store at the first
     commit; if there is none, a folder made here goes away again. Raises StoreError.
     """
-    base = None if create and not (path / FILE).exists() else read_snapshot(path)
+    first = create and not (path / FILE).exists()
     made = not path.exists()
-    if base is None and not made and not is_half_written(path) and any(path.iterdir()):
+    if not first:
+        read_manifest(path)  # says what is wrong before anything is written there
+    elif not made and not is_half_written(path) and any(path.iterdir()):
         raise StoreError(f"{path} holds other files and is not a shelfwise store: name a new or an empty folder")
     try:
         path.mkdir(parents=True, exist_ok=True)
         with FileLock(path / ".lock", timeout=0):
-            if base is not None:  # another writer may have come between
-                base = read_snapshot(path)
-            yield Draft(path, base)
+            yield Draft(path, None if first else read_snapshot(path))
     except Timeout:
         raise StoreError(f"store {path} is being written by another process: try again when it is done") from None
     except OSError as error:
@@ -211,6 +215,16 @@ def writing(path: Path, create: bool = False) -> Iterator[Draft]:
     finally:
         if made and not (path / FILE).exists():
             shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _lance_errors(path: Path) -> Iterator[None]:
+    """LanceDB's own failures (a full disk, a file that went away) as StoreError."""
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0].removeprefix("lance error: ").partition(", /")[0]
+        raise StoreError(f"store {path} cannot be read or written: {reason}; nothing was changed") from None
 
 
 def _schema(dimensions: int) -> pa.Schema:

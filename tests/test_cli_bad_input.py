@@ -336,3 +336,29 @@ def test_unknown_commands_and_options_are_usage_errors(run, store):
     assert run("info").exit_code == 2
     shutil.rmtree(store)
     assert Path(store).exists() is False
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 6 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("cannot mount a small file system here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_leaves_the_store_as_it_was(run, small_disk, catalog_file, tmp_path):
+    write_catalog(tmp_path / "big.csv", small_catalog(1000))
+    assert run("build", catalog_file, "--store", small_disk / "s", "--encoder", "hashing").exit_code == 0
+    failed(run("build", "big.csv", "--store", small_disk / "s"), "No space left", "nothing was changed")
+    failed(run("build", "big.csv", "--store", small_disk / "t", "--encoder", "hashing"), "No space left")
+    assert not (small_disk / "t").exists()
+    assert "rows: 50" in run("info", "--store", small_disk / "s").stdout
+    (tmp_path / "l.csv").write_text("title\n" + "red sandal\n" * 60_000)
+    result = run("classify", "l.csv", "--store", small_disk / "s", "-o", small_disk / "out.csv")
+    assert result.exit_code == 1
+    assert "No space left" in result.stderr
+    assert "out.csv.partial" in result.stderr
