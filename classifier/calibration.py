@@ -3,18 +3,21 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.voting import Probabilities
+from classifier.voting import Probabilities, renormalised
 
 FLOOR = 1e-12  # a probability of 0 would make one held-out row outweigh all the others
 MIN_ACCEPTED = 20  # held-out decisions: precision measured on fewer says little
 
 
 def sharpened(probabilities: Probabilities, temperature: float) -> Probabilities:
-    """Rows p^(1/`temperature`), normalised: below 1 surer, above 1 less sure, the order unchanged."""
+    """Rows p^(1/`temperature`), normalised: below 1 surer, above 1 less sure, the order unchanged.
+
+    Zeros stay zero, and so do rows of nothing else.
+    """
     logs = np.log(np.maximum(probabilities, FLOOR)) / temperature
     logs -= logs.max(axis=1, keepdims=True)
     powers = np.where(probabilities > 0, np.exp(logs), 0.0)
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    return renormalised(powers)
 
 
 def fit_temperature(probabilities: Probabilities, truth: NDArray[np.int64]) -> float:

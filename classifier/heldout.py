@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier.calibration import sharpened
 from classifier.fusion import head_shares, known_to
 from classifier.head import Head
 from classifier.labels import Labels, Numbers
@@ -51,6 +52,13 @@ class Fold:
 
     closed: Evidence
     opened: Evidence
+
+    def sharpened(self, temperature: float) -> "Fold":
+        """The same with the head's shares at another temperature."""
+        return Fold(
+            replace(self.closed, head=sharpened(self.closed.head, temperature)),
+            replace(self.opened, head=sharpened(self.opened.head, temperature)),
+        )
 
 
 def rank_within(categories: Numbers) -> Numbers:

@@ -16,13 +16,15 @@ HEAD_BLOB, SETTINGS_BLOB = "head", "settings"
 class Settings:
     """What was chosen on held-out rows; the defaults serve a catalog too small to choose on.
 
-    `vote_weight` in [0, 1]; `temperature` sharpens the fused probabilities; `accept_from` is the
+    `head_temperature` sharpens the head's shares before they are fused with the vote's by `vote_weight` in
+    [0, 1]; `temperature` sharpens the fused probabilities; `accept_from` is the
     confidence from which a decision is accepted; `far_below` the similarity of the best neighbour below
     which a listing is far from the catalog. `held_out` has the figures measured on held-out rows, and is
     empty where none could be held out.
     """
 
     vote: VoteSettings = field(default_factory=VoteSettings)
+    head_temperature: float = 1.0
     vote_weight: float = 0.5
     temperature: float = 1.0
     accept_from: float = 2.0

@@ -83,7 +83,7 @@ class Classifier:
         found = self.index.search(vectors, k)  # (m, k)
         voters = Neighbors(found.rows[:, :K], found.similarities[:, :K])
         votes = vote(voters, self._category_of_row, self._weights, settings.vote.temperature)  # (m, c)
-        head = head_shares(self.model.head, vectors, self.labels)  # (m, c)
+        head = sharpened(head_shares(self.model.head, vectors, self.labels), settings.head_temperature)  # (m, c)
         fused = fuse(votes, head, self.known, settings.vote_weight)  # (m, c)
         return Scores(found, votes, head, sharpened(fused, settings.temperature))
 

@@ -61,10 +61,13 @@ def train(rows: Rows, progress: Progress | None = None) -> Fitted:
 def choose_settings(evidence: Sequence[Fold]) -> Settings:
     """Vote, weight, temperature and thresholds from held-out rows, each chosen for what it is there for.
 
-    Vote and weight by log-loss on the catalog as it is; then the weight of new categories by the harmonic
+    First the head's own temperature, so that it meets the vote with shares that mean what they say; then vote
+    and weight together, both by log-loss on the catalog as it is; then the weight of new categories by the harmonic
     mean of accuracy on old and new ones in the rehearsal, while old ones lose at most MAX_OLD_LOSS; then
     the temperature, again by log-loss; then the thresholds.
     """
+    head_temperature = _head_temperature(evidence)
+    evidence = [fold.sharpened(head_temperature) for fold in evidence]
     grid = [VoteSettings(t, p) for t, p in product(TEMPERATURES, PRIOR_EXPONENTS)]
     scored = [(loss, vote, weight) for vote in grid for loss, weight in _losses(evidence, vote)]
     _, chosen, weight = min(scored, key=lambda entry: entry[0])
@@ -86,6 +89,7 @@ def choose_settings(evidence: Sequence[Fold]) -> Settings:
     nearest = np.concatenate([fold.closed.neighbors.best() for fold in evidence])
     return Settings(
         vote=vote,
+        head_temperature=head_temperature,
         vote_weight=weight,
         temperature=temperature,
         accept_from=accept_from,
@@ -101,6 +105,17 @@ def choose_settings(evidence: Sequence[Fold]) -> Settings:
             "new_category_accuracy": rehearsed[best].new,
             "old_category_loss": rehearsed[NEW_EXPONENTS[0]].old - rehearsed[best].old,
         },
+    )
+
+
+def _head_temperature(evidence: Sequence[Fold]) -> float:
+    """By log-loss on the rows whose category the head knows."""
+    known = [fold.closed.known[fold.closed.truth] for fold in evidence]
+    if not any(rows.any() for rows in known):
+        return 1.0
+    return fit_temperature(
+        np.concatenate([fold.closed.head[rows] for fold, rows in zip(evidence, known, strict=True)]),
+        np.concatenate([fold.closed.truth[rows] for fold, rows in zip(evidence, known, strict=True)]),
     )
 
 
