@@ -30,7 +30,7 @@ def accuracy_table() -> str:
 
 def _row(name: str, ours: dict[str, Any]) -> str:
     return (
-        f"| `{name}`, {ours['items']:,} items, {ours['n']:,} listings | Shelfwise, frozen {ours['encoder']} "
+        f"| `{name}`, {ours['items']:,} items, {ours['n']:,} listings | Shelfwise, {ours['encoder']} as it comes "
         f"| {ours['accuracy']:.3f} | {ours['macro_f1']:.3f} | {ours['top3']:.3f} | {ours['ece']:.3f} "
         f"| {ours['accepted']:.0%}, {ours['accepted_accuracy']:.1%} | {ours['listings_per_second']:,.0f} "
         f"| {ours['build_process_seconds']:.0f} | {max(ours['build_peak_mib'], ours['evaluate_peak_mib']):,.0f} |"

@@ -31,7 +31,7 @@ def fit_temperature(probabilities: Probabilities, truth: NDArray[np.int64]) -> f
     def loss(log_temperature: float) -> float:
         return log_loss(sharpened(probabilities, float(np.exp(log_temperature))), truth)
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-2.0, 2.0), method="bounded").x))
+    return float(np.exp(minimize_scalar(loss, bounds=(-4.0, 4.0), method="bounded").x))
 
 
 def log_loss(probabilities: Probabilities, truth: NDArray[np.int64]) -> float:

@@ -3,10 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.head import Head
+from classifier.head import Features, Head
 from classifier.labels import Labels
 from classifier.voting import Probabilities, renormalised
-from indexer.encoder import Vectors
 
 
 def known_to(head: Head | None, labels: Labels) -> NDArray[np.bool_]:
@@ -15,20 +14,20 @@ def known_to(head: Head | None, labels: Labels) -> NDArray[np.bool_]:
     return np.array([path in trained for path in labels.paths], bool)
 
 
-def head_shares(head: Head | None, vectors: Vectors, labels: Labels) -> Probabilities:
+def head_shares(head: Head | None, features: Features, labels: Labels) -> Probabilities:
     """(m, c) probabilities of the head in the numbering of `labels`.
 
     Categories that the head does not know get 0. What it would give to categories without a row in the
     index goes to the others in proportion.
     """
-    shares = np.zeros((len(vectors), len(labels)))
+    shares = np.zeros((len(features.vectors), len(labels)))
     if head is None:
         return shares
     columns = [(i, labels.number_of[path]) for i, path in enumerate(head.paths) if path in labels.number_of]
     if not columns:
         return shares
     own, theirs = map(list, zip(*columns, strict=True))
-    shares[:, theirs] = head.probabilities(vectors)[:, own]
+    shares[:, theirs] = head.probabilities(features)[:, own]
     return renormalised(shares)
 
 

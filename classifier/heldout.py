@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from classifier.calibration import sharpened
 from classifier.fusion import head_shares, known_to
-from classifier.head import Head
+from classifier.head import Features, Head
 from classifier.labels import Labels, Numbers
 from classifier.voting import K, Probabilities, VoteSettings, category_weights, renormalised, vote
+from indexer.lexical import ngram_counts
 from indexer.neighbors import Neighbors
 from indexer.search import FaissSearcher
 from indexer.space import Space
@@ -61,6 +62,11 @@ class Fold:
         )
 
 
+def features_of(rows: Rows, space: Space) -> Features:
+    """What the head sees of every row."""
+    return Features(space.project(rows.vectors), ngram_counts(rows.texts()))
+
+
 def rank_within(categories: Numbers) -> Numbers:
     """(n,) how many rows of the same category come before each row."""
     order = np.argsort(categories, kind="stable")
@@ -87,25 +93,25 @@ def folds(rows: Rows, labels: Labels) -> Iterator[Fold]:
             continue
         if len(test) > MAX_HELD_OUT:
             test = test[np.linspace(0, len(test) - 1, MAX_HELD_OUT).astype(np.int64)]
-        yield _evidence(rows.vectors, numbers, labels, train, test, hidden=np.arange(len(labels)) % FOLDS == held)
+        features = features_of(rows, Space.fit(rows.vectors[train]))
+        yield _evidence(features, numbers, labels, train, test, hidden=np.arange(len(labels)) % FOLDS == held)
 
 
 def _evidence(
-    vectors: NDArray[np.float32],
+    features: Features,
     numbers: Numbers,
     labels: Labels,
     train: Numbers,
     test: Numbers,
     hidden: NDArray[np.bool_],
 ) -> Fold:
-    space = Space.fit(vectors[train])
-    index, queries, among = space.project(vectors[train]), space.project(vectors[test]), numbers[train]
-    head = Head.fit(index, [labels.paths[i] for i in among])
+    index, queries, among = features.vectors[train], features.vectors[test], numbers[train]
+    head = Head.fit(features[train], [labels.paths[i] for i in among])
     closed = Evidence(
         neighbors=FaissSearcher(index).search(queries, K),
         labels=among,
         counts=np.bincount(among, minlength=len(labels)),
-        head=head_shares(head, queries, labels),
+        head=head_shares(head, features[test], labels),
         known=known_to(head, labels),
         truth=numbers[test],
     )

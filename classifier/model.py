@@ -24,7 +24,7 @@ class Settings:
     """
 
     vote: VoteSettings = field(default_factory=VoteSettings)
-    head_temperature: float = 1.0
+    head_temperature: float = 0.2
     vote_weight: float = 0.5
     temperature: float = 1.0
     accept_from: float = 2.0

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from classifier.calibration import sharpened
 from classifier.decision import REASONS, Alternative, Decision, Signals, SimilarItem, reasons
 from classifier.fusion import fuse, head_shares, known_to
+from classifier.head import Features
 from classifier.labels import Labels, Numbers
 from classifier.model import HEAD_BLOB, SETTINGS_BLOB, Model
 from classifier.voting import K, Probabilities, category_weights, vote
 from indexer.catalog import Item
-from indexer.encoder import Progress, Vectors
+from indexer.encoder import Progress
 from indexer.index import Index
+from indexer.lexical import ngram_counts
 from indexer.neighbors import NONE, Neighbors
 from indexer.text import compose
 
@@ -73,17 +75,17 @@ class Classifier:
     ) -> list[Decision]:
         """One decision for each item, in order, with `top` alternatives and `neighbors` items of evidence."""
         texts = [compose(item.title, item.brand, item.attributes, item.description) for item in items]  # n
-        vectors = self.index.embed(texts, progress)  # (n, d)
-        scores = self.score(vectors, max(K, neighbors))  # (n, c)
+        features = Features(self.index.embed(texts, progress), ngram_counts(texts))  # (n, d), (n, FEATURES)
+        scores = self.score(features, max(K, neighbors))  # (n, c)
         return self._decide(texts, scores, top, neighbors)
 
-    def score(self, vectors: Vectors, k: int = K) -> Scores:
-        """Vote, head and their fusion for m vectors (m, d) of the store's space."""
+    def score(self, features: Features, k: int = K) -> Scores:
+        """Vote, head and their fusion for the features of m texts."""
         settings = self.model.settings
-        found = self.index.search(vectors, k)  # (m, k)
+        found = self.index.search(features.vectors, k)  # (m, k)
         voters = Neighbors(found.rows[:, :K], found.similarities[:, :K])
         votes = vote(voters, self._category_of_row, self._weights, settings.vote.temperature)  # (m, c)
-        head = sharpened(head_shares(self.model.head, vectors, self.labels), settings.head_temperature)  # (m, c)
+        head = sharpened(head_shares(self.model.head, features, self.labels), settings.head_temperature)  # (m, c)
         fused = fuse(votes, head, self.known, settings.vote_weight)  # (m, c)
         return Scores(found, votes, head, sharpened(fused, settings.temperature))
 

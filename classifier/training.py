@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from classifier.calibration import FLOOR, fit_temperature, sharpened, threshold_for
 from classifier.fusion import fuse
 from classifier.head import Head
-from classifier.heldout import FOLDS, Evidence, Fold, folds
+from classifier.heldout import FOLDS, Evidence, Fold, features_of, folds
 from classifier.labels import Labels
 from classifier.metrics import expected_calibration_error
 from classifier.model import Model, Settings
@@ -50,7 +50,7 @@ def train(rows: Rows, progress: Progress | None = None) -> Fitted:
         evidence.append(fold)
         if progress:
             progress("hold out", len(evidence), FOLDS)
-    head = Head.fit(space.project(rows.vectors), list(rows.column("category_path")))
+    head = Head.fit(features_of(rows, space), list(rows.column("category_path")))
     if progress:
         progress("fit head", 1, 1)
     if sum(len(fold.closed.truth) for fold in evidence) < MIN_HELD_OUT:

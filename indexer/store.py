@@ -32,6 +32,7 @@ from indexer.manifest import (
     verify_files,
     write_manifest,
 )
+from indexer.text import compose
 
 TABLE, BLOBS = "items", "blobs"
 TEXT_COLUMNS = (
@@ -58,6 +59,10 @@ class Rows:
     def column(self, name: str) -> NDArray[np.object_]:
         """One text column, (n,) Python strings."""
         return np.array(self.table.column(name).to_pylist(), dtype=object)
+
+    def texts(self) -> list[str]:
+        """The string of every row that its vector was made from."""
+        return list(map(compose, *(self.column(name) for name in ("title", "brand", "attributes", "description"))))
 
     @cached_property
     def row_of(self) -> dict[str, int]:

@@ -26,6 +26,10 @@ def rows_of(items):
     items = sorted(items, key=lambda item: item.id)
     columns = {
         "id": [i.id for i in items],
+        "title": [i.title for i in items],
+        "brand": [i.brand for i in items],
+        "attributes": [i.attributes for i in items],
+        "description": [i.description for i in items],
         "category": [i.category for i in items],
         "category_path": [i.category_path for i in items],
         "twin_key": [twin_key(i.title) for i in items],

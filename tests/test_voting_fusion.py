@@ -4,9 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from classifier.fusion import fuse, head_shares, known_to
-from classifier.head import Head
+from classifier.head import Features, Head
 from classifier.labels import UNKNOWN, Labels
 from classifier.voting import VoteSettings, category_weights, renormalised, vote
+from indexer.lexical import FEATURES, ngram_counts
 from indexer.neighbors import NONE, Neighbors
 
 
@@ -70,43 +71,68 @@ def unit(n, d, seed=0):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+def features(n, d, seed=0):
+    random = np.random.default_rng(seed)
+    texts = [" ".join(random.choice(["red", "blue", "shoe", "mug", "茶", "杯"], 3)) for _ in range(n)]
+    return Features(unit(n, d, seed), ngram_counts(texts))
+
+
 @pytest.mark.parametrize("c", [2, 3])
-def test_head_learns_and_survives_its_bytes(c):
-    centers = unit(c, 8)
-    vectors = np.repeat(centers, 20, axis=0) + 0.05 * unit(20 * c, 8, seed=1)
+def test_head_learns_from_vectors_alone_and_survives_its_bytes(c):
+    vectors = np.repeat(unit(c, 8), 20, axis=0) + 0.05 * unit(20 * c, 8, seed=1)
     paths = [f"分类 {i}" for i in range(c) for _ in range(20)]
-    head = Head.fit(vectors, paths)
-    p = head.probabilities(vectors)
+    seen = Features(vectors, ngram_counts(["the same"] * len(paths)))
+    head = Head.fit(seen, paths)
+    p = head.probabilities(seen)
     np.testing.assert_allclose(p.sum(axis=1), 1)
     assert [head.paths[i] for i in p.argmax(axis=1)] == paths
     again = Head.from_bytes(head.to_bytes())
     assert again.paths == head.paths
-    np.testing.assert_array_equal(again.probabilities(vectors), p)
+    np.testing.assert_array_equal(again.probabilities(seen), p)
 
 
-def test_head_equals_scikit_learns_own_probabilities():
-    from sklearn.linear_model import LogisticRegression
+def test_head_learns_from_ngrams_alone():
+    texts, paths = ["usb-c 2m cable", "hdmi 2m cable", "usb-c 3m", "hdmi 3m"] * 5, ["U", "H", "U", "H"] * 5
+    head = Head.fit(Features(np.tile(unit(1, 4), (20, 1)), ngram_counts(texts)), paths)
+    asked = Features(unit(2, 4), ngram_counts(["USB-C 9 m", "long hdmi"]))
+    assert [head.paths[i] for i in head.probabilities(asked).argmax(axis=1)] == ["U", "H"]
 
-    from classifier.head import MAX_ITERATIONS, PENALTY_C
+
+def test_head_equals_scikit_learns_own_margins():
+    from scipy import sparse
+    from sklearn.feature_extraction.text import TfidfTransformer
+    from sklearn.svm import LinearSVC
+
+    from classifier.head import PENALTY_C, SEED, TOLERANCE
 
     for c in (2, 4):
-        vectors, paths = unit(80, 6), [f"{i % c}" for i in range(80)]
-        theirs = LogisticRegression(C=PENALTY_C, max_iter=MAX_ITERATIONS, tol=1e-3).fit(vectors, paths)
-        expected = theirs.predict_proba(vectors)
-        np.testing.assert_allclose(Head.fit(vectors, paths).probabilities(vectors), expected, atol=1e-5)
+        given_, paths = features(80, 6), [f"{i % c}" for i in range(80)]
+        tfidf = TfidfTransformer().fit_transform(given_.counts)
+        stacked = sparse.hstack([given_.vectors, tfidf]).tocsr()
+        theirs = LinearSVC(C=PENALTY_C, tol=TOLERANCE, random_state=SEED).fit(stacked, paths).decision_function(stacked)
+        margins = np.stack([-theirs, theirs], axis=1) if c == 2 else theirs
+        expected = np.exp(margins) / np.exp(margins).sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(Head.fit(given_, paths).probabilities(given_), expected, atol=1e-4)
+
+
+def test_ngrams_ignore_case_and_know_characters_and_words():
+    counts = ngram_counts(["Red 鞋", "red 鞋", ""])
+    assert counts.shape == (3, FEATURES)
+    assert (counts[0] != counts[1]).nnz == 0
+    assert counts[2].nnz == 0
 
 
 def test_one_category_has_no_head():
-    assert Head.fit(unit(3, 4), ["A"] * 3) is None
+    assert Head.fit(features(3, 4), ["A"] * 3) is None
     labels = Labels.of(["A"], ["A"])
-    assert not head_shares(None, unit(2, 4), labels).any()
+    assert not head_shares(None, features(2, 4), labels).any()
     assert not known_to(None, labels).any()
 
 
 def test_a_category_without_rows_gets_nothing_from_the_head():
-    head = Head(("A", "B", "C"), unit(3, 4), np.zeros(3, np.float32))
+    head = Head.fit(features(30, 4), ["A", "B", "C"] * 10)
     labels = Labels.of(["C", "D", "A"], ["C", "D", "A"])
-    p, own = head_shares(head, unit(5, 4), labels), head.probabilities(unit(5, 4))
+    p, own = head_shares(head, features(5, 4, 1), labels), head.probabilities(features(5, 4, 1))
     assert labels.paths == ("A", "C", "D")
     np.testing.assert_allclose(p[:, :2], own[:, [0, 2]] / own[:, [0, 2]].sum(axis=1, keepdims=True))
     assert not p[:, 2].any()
