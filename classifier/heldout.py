@@ -1,6 +1,6 @@
 """Held-out rows: what vote and head say of rows that neither they nor the index have seen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +20,8 @@ from indexer.store import Rows
 FOLDS = 5
 ONE_FOLD_FROM = 10_000  # rows: a fifth of so many is enough to choose a handful of settings
 MAX_HELD_OUT = 4_000  # rows of one fold that are scored
+AXES = (0, 1)  # widest directions that the space may be without
+AXES_GAIN = 0.005  # accuracy of the vote that a direction must be worth to go
 # The rehearsal of a new category: a fifth of the categories are hidden from the head, and only so many
 # of their rows stay in the index.
 NEW_EXAMPLES = 5
@@ -62,11 +64,6 @@ class Fold:
         )
 
 
-def features_of(rows: Rows, space: Space) -> Features:
-    """What the head sees of every row."""
-    return Features(space.project(rows.vectors), ngram_counts(rows.texts()))
-
-
 def rank_within(categories: Numbers) -> Numbers:
     """(n,) how many rows of the same category come before each row."""
     order = np.argsort(categories, kind="stable")
@@ -83,45 +80,73 @@ def fold_of(twin_keys: NDArray[np.object_], categories: Numbers) -> Numbers:
     return np.asarray(((rank_within(category) + category) % FOLDS)[group])
 
 
-def folds(rows: Rows, labels: Labels) -> Iterator[Fold]:
-    """The evidence of every fold in turn; of a large catalog only the first."""
+@dataclass(frozen=True)
+class Split:
+    """Row numbers of one fold, and the mask (c,) of the categories that its rehearsal hides."""
+
+    train: Numbers
+    test: Numbers
+    hidden: NDArray[np.bool_]
+
+
+def splits(rows: Rows, labels: Labels) -> list[Split]:
+    """The folds in which vote and head can both be tried; of a large catalog only the first."""
     numbers = labels.numbers(list(rows.column("category_path")))
     fold = fold_of(rows.column("twin_key"), numbers)
+    found = []
     for held in range(FOLDS if len(rows) < ONE_FOLD_FROM else 1):
         train, test = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
-        if len(np.unique(numbers[train])) < 2 or not len(test):
-            continue
         if len(test) > MAX_HELD_OUT:
             test = test[np.linspace(0, len(test) - 1, MAX_HELD_OUT).astype(np.int64)]
-        features = features_of(rows, Space.fit(rows.vectors[train]))
-        yield _evidence(features, numbers, labels, train, test, hidden=np.arange(len(labels)) % FOLDS == held)
+        if len(np.unique(numbers[train])) > 1 and len(test):
+            found.append(Split(train, test, np.arange(len(labels)) % FOLDS == held))
+    return found
 
 
-def _evidence(
-    features: Features,
-    numbers: Numbers,
-    labels: Labels,
-    train: Numbers,
-    test: Numbers,
-    hidden: NDArray[np.bool_],
-) -> Fold:
-    index, queries, among = features.vectors[train], features.vectors[test], numbers[train]
-    head = Head.fit(features[train], [labels.paths[i] for i in among])
+def choose_axes(rows: Rows, labels: Labels, among: Sequence[Split]) -> int:
+    """How many widest directions the space should be without: the fewest within AXES_GAIN of the best vote."""
+    if not among:
+        return AXES[0]
+    numbers = labels.numbers(list(rows.column("category_path")))
+    accuracy = {axes: np.concatenate([_voted(rows, numbers, split, axes) for split in among]).mean() for axes in AXES}
+    return min(axes for axes in AXES if accuracy[axes] >= max(accuracy.values()) - AXES_GAIN)
+
+
+def _voted(rows: Rows, numbers: Numbers, split: Split, axes: int) -> NDArray[np.bool_]:
+    """Whether the plain vote is right for each held-out row."""
+    space = Space.fit(rows.vectors[split.train], axes)
+    found = FaissSearcher(space.project(rows.vectors[split.train])).search(space.project(rows.vectors[split.test]), K)
+    shares = vote(found, numbers[split.train], np.ones(len(split.hidden)), VoteSettings().temperature)
+    return np.asarray(shares.argmax(axis=1) == numbers[split.test])
+
+
+def folds(rows: Rows, labels: Labels, among: Sequence[Split], axes: int) -> Iterator[Fold]:
+    """The evidence of each split in turn."""
+    numbers = labels.numbers(list(rows.column("category_path")))
+    counts = ngram_counts(rows.texts())
+    for split in among:
+        features = Features(Space.fit(rows.vectors[split.train], axes).project(rows.vectors), counts)
+        yield _evidence(features, numbers, labels, split)
+
+
+def _evidence(features: Features, numbers: Numbers, labels: Labels, split: Split) -> Fold:
+    seen, asked, among = features[split.train], features[split.test], numbers[split.train]
+    head = Head.fit(seen, [labels.paths[i] for i in among])
     closed = Evidence(
-        neighbors=FaissSearcher(index).search(queries, K),
+        neighbors=FaissSearcher(seen.vectors).search(asked.vectors, K),
         labels=among,
         counts=np.bincount(among, minlength=len(labels)),
-        head=head_shares(head, features[test], labels),
+        head=head_shares(head, asked, labels),
         known=known_to(head, labels),
-        truth=numbers[test],
+        truth=numbers[split.test],
     )
-    kept = ~hidden[among] | (rank_within(among) < NEW_EXAMPLES)
+    kept = ~split.hidden[among] | (rank_within(among) < NEW_EXAMPLES)
     opened = replace(
         closed,
-        neighbors=FaissSearcher(index[kept]).search(queries, K),
+        neighbors=FaissSearcher(seen.vectors[kept]).search(asked.vectors, K),
         labels=among[kept],
         counts=np.bincount(among[kept], minlength=len(labels)),
-        head=renormalised(closed.head * ~hidden),
-        known=closed.known & ~hidden,
+        head=renormalised(closed.head * ~split.hidden),
+        known=closed.known & ~split.hidden,
     )
     return Fold(closed, opened)

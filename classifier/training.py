@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from classifier.calibration import FLOOR, fit_temperature, sharpened, threshold_for
 from classifier.fusion import fuse
-from classifier.head import Head
-from classifier.heldout import FOLDS, Evidence, Fold, features_of, folds
+from classifier.head import Features, Head
+from classifier.heldout import Evidence, Fold, choose_axes, folds, splits
 from classifier.labels import Labels
 from classifier.metrics import expected_calibration_error
 from classifier.model import Model, Settings
 from classifier.voting import Probabilities, VoteSettings
 from indexer.encoder import Progress
+from indexer.lexical import ngram_counts
 from indexer.space import Space
 from indexer.store import Rows
 
@@ -44,13 +45,16 @@ def train(rows: Rows, progress: Progress | None = None) -> Fitted:
     of them. A catalog that cannot spare rows keeps the default settings, which accept nothing.
     """
     labels = Labels.of(rows.column("category_path"), rows.column("category"))
-    space = Space.fit(rows.vectors)
+    among = splits(rows, labels)
+    axes = choose_axes(rows, labels, among)
     evidence: list[Fold] = []
-    for fold in folds(rows, labels):
+    for fold in folds(rows, labels, among, axes):
         evidence.append(fold)
         if progress:
-            progress("hold out", len(evidence), FOLDS)
-    head = Head.fit(features_of(rows, space), list(rows.column("category_path")))
+            progress("hold out", len(evidence), len(among))
+    space = Space.fit(rows.vectors, axes)
+    features = Features(space.project(rows.vectors), ngram_counts(rows.texts()))
+    head = Head.fit(features, list(rows.column("category_path")))
     if progress:
         progress("fit head", 1, 1)
     if sum(len(fold.closed.truth) for fold in evidence) < MIN_HELD_OUT:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from classifier import heldout, maintenance
-from classifier.heldout import FOLDS, NEW_EXAMPLES, fold_of, folds, rank_within
+from classifier.heldout import FOLDS, NEW_EXAMPLES, choose_axes, fold_of, folds, rank_within, splits
 from classifier.labels import Labels
 from classifier.model import Model, Settings
 from classifier.training import train
@@ -18,6 +18,7 @@ from indexer.catalog import Item
 from indexer.encoder import HashingEncoder
 from indexer.errors import StoreError
 from indexer.search import FaissSearcher
+from indexer.space import Space
 from indexer.store import Rows, read_snapshot
 from indexer.text import twin_key
 
@@ -35,6 +36,11 @@ def rows_of(items):
         "twin_key": [twin_key(i.title) for i in items],
     }
     return Rows(pa.table(columns), HashingEncoder().encode([i.title for i in items]))
+
+
+def evidence_of(rows, axes=0):
+    labels = Labels.of(rows.column("category_path"), rows.column("category"))
+    return list(folds(rows, labels, splits(rows, labels), axes))
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4)), min_size=1, max_size=80))
@@ -75,7 +81,7 @@ def test_a_twin_never_votes_for_its_row(monkeypatch):
             super().__init__(vectors, device)
 
     monkeypatch.setattr(heldout, "FaissSearcher", Spy)
-    found = list(folds(rows, Labels.of(rows.column("category_path"), rows.column("category"))))
+    found = evidence_of(rows)
     assert len(found) == FOLDS
     assert searched[0] == len(rows) * 4 // 5
     keys, fold = rows.column("twin_key"), fold_of(rows.column("twin_key"), np.zeros(len(rows), np.int64))
@@ -88,7 +94,7 @@ def test_a_twin_never_votes_for_its_row(monkeypatch):
 def test_the_rehearsal_hides_categories_from_the_head_and_leaves_five_examples():
     rows = rows_of(small_catalog(20))
     labels = Labels.of(rows.column("category_path"), rows.column("category"))
-    for held, fold in enumerate(folds(rows, labels)):
+    for held, fold in enumerate(evidence_of(rows)):
         hidden = np.arange(len(labels)) % FOLDS == held
         assert (fold.opened.known == ~hidden).all()
         assert not fold.opened.head[:, hidden].any()
@@ -136,3 +142,29 @@ def test_a_store_without_a_model_says_so(tmp_path):
     assert snapshot.blob("no such blob") is None
     with pytest.raises(StoreError, match="shelfwise train"):
         Model.from_blobs(None, None)
+
+
+def test_a_direction_goes_where_the_vote_gains_by_it():
+    """The widest direction drowns what tells the categories apart, or is nothing but that."""
+    random = np.random.default_rng(5)
+    n, c = 240, 12
+    meaning = random.normal(size=(c, 16))[np.arange(n) % c] + 0.5 * random.normal(size=(n, 16))
+    paths = [str(i % c) for i in range(n)]
+    table = pa.table({"category_path": paths, "twin_key": [twin_key(str(i)) for i in range(n)]})
+    labels = Labels.of(paths, paths)
+    drowned = Rows(table, (meaning + 20 * random.normal(size=(n, 1)) * np.eye(16)[3]).astype(np.float32))
+    assert choose_axes(drowned, labels, splits(drowned, labels)) == 1
+    plain = Rows(table, meaning.astype(np.float32))
+    assert choose_axes(plain, labels, splits(plain, labels)) == 0
+    assert choose_axes(plain, labels, []) == 0
+
+
+def test_space_survives_its_bytes_and_takes_off_what_it_says():
+    vectors = HashingEncoder().encode([item.title for item in small_catalog()])
+    space = Space.fit(vectors, axes=1)
+    again = Space.from_bytes(space.to_bytes())
+    projected = again.project(vectors)
+    np.testing.assert_array_equal(projected, space.project(vectors))
+    np.testing.assert_allclose(np.linalg.norm(projected, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(projected @ space.axes[0], 0, atol=1e-5)
+    assert Space.fit(vectors).axes.shape == (0, vectors.shape[1])
