@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import product, starmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ TEMPERATURES = (0.02, 0.03, 0.05, 0.08, 0.12)
 PRIOR_EXPONENTS = (0.0, 0.25, 0.5)
 NEW_EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 VOTE_WEIGHTS = tuple(round(0.1 * i, 1) for i in range(1, 10))
+LOSS_SLACK = 0.02  # log-loss above the least at which settings still count as good for the catalog as it is
 MAX_OLD_LOSS = 0.005  # accuracy that old categories may lose in the rehearsal of new ones
 TARGET_PRECISION = 0.95  # of accepted decisions on held-out rows
 FAR_QUANTILE = 0.005  # of held-out rows are farther from their nearest neighbour than what is called far
@@ -65,22 +66,23 @@ def train(rows: Rows, progress: Progress | None = None) -> Fitted:
 def choose_settings(evidence: Sequence[Fold]) -> Settings:
     """Vote, weight, temperature and thresholds from held-out rows, each chosen for what it is there for.
 
-    First the head's own temperature, so that it meets the vote with shares that mean what they say; then vote
-    and weight together, both by log-loss on the catalog as it is; then the weight of new categories by the harmonic
-    mean of accuracy on old and new ones in the rehearsal, while old ones lose at most MAX_OLD_LOSS; then
-    the temperature, again by log-loss; then the thresholds.
+    First the head's own temperature, so that it meets the vote with shares that mean what they say. Then vote
+    and weight: of those that are good by log-loss on the catalog as it is, the ones with the best harmonic mean of
+    accuracy on old and new categories in the rehearsal, while old ones lose at most MAX_OLD_LOSS. Then the
+    temperature, by log-loss, and the thresholds.
     """
     head_temperature = _head_temperature(evidence)
     evidence = [fold.sharpened(head_temperature) for fold in evidence]
-    grid = [VoteSettings(t, p) for t, p in product(TEMPERATURES, PRIOR_EXPONENTS)]
-    scored = [(loss, vote, weight) for vote in grid for loss, weight in _losses(evidence, vote)]
-    _, chosen, weight = min(scored, key=lambda entry: entry[0])
-    rehearsed = {
-        exponent: _rehearse(evidence, replace(chosen, new_exponent=exponent), weight) for exponent in NEW_EXPONENTS
-    }
-    affordable = [e for e in NEW_EXPONENTS if rehearsed[NEW_EXPONENTS[0]].old - rehearsed[e].old <= MAX_OLD_LOSS]
-    best = max(affordable, key=lambda exponent: rehearsed[exponent].harmonic)
-    vote = replace(chosen, new_exponent=best)
+    scored = [
+        (*min(_losses(evidence, vote)), vote) for vote in starmap(VoteSettings, product(TEMPERATURES, PRIOR_EXPONENTS))
+    ]  # (loss, weight, vote): the best weight for each vote
+    least = min(loss for loss, _, _ in scored)
+    good = [(weight, vote) for loss, weight, vote in scored if loss <= least * (1 + LOSS_SLACK)]
+    tried = [(replace(vote, new_exponent=exponent), weight) for weight, vote in good for exponent in NEW_EXPONENTS]
+    rehearsed = [(_rehearse(evidence, vote, weight), vote, weight) for vote, weight in tried]
+    best_old = max(rehearsal.old for rehearsal, _, _ in rehearsed)
+    affordable = [entry for entry in rehearsed if entry[0].old >= best_old - MAX_OLD_LOSS]
+    rehearsal, vote, weight = max(affordable, key=lambda entry: entry[0].harmonic)
 
     truth = np.concatenate([fold.closed.truth for fold in evidence])
     fused = np.concatenate([_fused(fold.closed, vote, weight) for fold in evidence])
@@ -106,8 +108,8 @@ def choose_settings(evidence: Sequence[Fold]) -> Settings:
             "ece": expected_calibration_error(confidence, correct),
             "accepted": float(accepted.mean()),
             "accepted_accuracy": float(correct[accepted].mean()) if accepted.any() else 0.0,
-            "new_category_accuracy": rehearsed[best].new,
-            "old_category_loss": rehearsed[NEW_EXPONENTS[0]].old - rehearsed[best].old,
+            "new_category_accuracy": rehearsal.new,
+            "old_category_loss": best_old - rehearsal.old,
         },
     )
 
