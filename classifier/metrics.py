@@ -19,14 +19,6 @@ def expected_calibration_error(confidence: NDArray[np.float64], correct: NDArray
     return float(np.abs(gap).sum() / len(confidence))
 
 
-def top_accuracy(probabilities: NDArray[np.float64], truth: NDArray[np.int64], k: int) -> float:
-    """Share of rows whose right category is among the k most probable; `truth` -1 never is."""
-    if not len(truth):
-        return 0.0
-    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
-    return float((best == truth[:, None]).any(axis=1).mean())
-
-
 def precision_recall_f1(truth: NDArray[np.object_], predicted: NDArray[np.object_]) -> dict[str, float]:
     """Weighted and macro precision, recall and F1 over the categories that occur in either (scikit-learn)."""
     from sklearn.metrics import precision_recall_fscore_support

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from classifier.calibration import MIN_ACCEPTED, fit_temperature, sharpened, threshold_for
-from classifier.metrics import expected_calibration_error, precision_recall_f1, top_accuracy
+from classifier.metrics import expected_calibration_error, precision_recall_f1
 
 
 def test_the_temperature_that_made_the_rows_is_found():
@@ -50,13 +50,6 @@ def test_nothing_is_accepted_where_no_threshold_is_good_enough():
 def test_calibration_error_by_hand():
     confidence, correct = np.array([0.9, 0.9, 0.1, 1.0]), np.array([True, False, False, True])
     assert expected_calibration_error(confidence, correct) == pytest.approx((0.8 + 0.1 + 0.0) / 4)
-
-
-def test_top_accuracy_counts_the_first_of_equals():
-    p = np.array([[0.4, 0.4, 0.2], [0.1, 0.2, 0.7]])
-    assert top_accuracy(p, np.array([1, 0]), 1) == 0
-    assert top_accuracy(p, np.array([1, 0]), 2) == 0.5
-    assert top_accuracy(p, np.array([-1, -1]), 3) == 0
 
 
 def test_precision_recall_f1_by_hand():
