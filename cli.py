@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,10 +20,15 @@ from terminal import (
     progress_display,
     reads_input,
     show_changes,
+    show_finetuned,
     show_notices,
     show_rejects,
     show_report,
+    states_goals,
 )
+
+if TYPE_CHECKING:
+    from classifier.maintenance import Wishes
 
 DEFAULT_NEIGHBORS = 3
 CLASSIFY_BATCH = 1024  # listings that are in memory at a time
@@ -70,6 +75,7 @@ def main() -> None:
 @click.option("--encoder", default="auto", show_default=True, help="minilm, e5, hashing, a local folder or a hub name.")
 @DEVICE
 @reads_input
+@states_goals
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @AS_JSON
 def build(
@@ -78,6 +84,7 @@ def build(
     encoder: str,
     device: str,
     source: InputOptions,
+    wishes: "Wishes",
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -98,7 +105,7 @@ def build(
         show_changes(maintenance.plan(store, catalog.items), catalog, as_json)
         return
     with progress_display() as progress:
-        report = maintenance.build(store, catalog.items, encoder, device, progress)
+        report = maintenance.build(store, catalog.items, encoder, device, wishes, progress)
     show_report(report, catalog, time.monotonic() - start, as_json)
 
 
@@ -152,19 +159,47 @@ def remove(store: Path, ids: tuple[str, ...], category: str | None, as_json: boo
 
 @main.command()
 @STORE
+@states_goals
 @AS_JSON
-def train(store: Path, as_json: bool) -> None:
+def train(store: Path, wishes: "Wishes", as_json: bool) -> None:
     """Fit head, fusion, temperature and thresholds again to the items that the store holds.
 
     \b
+    What is wished here stays with the store:
       shelfwise train --store my.store
+      shelfwise train --store my.store --target-precision 0.98
+      shelfwise train --store my.store --optimize macro-f1 --head svm
     """
     from classifier import maintenance
 
     start = time.monotonic()
     with progress_display() as progress:
-        report = maintenance.train(store, progress)
+        report = maintenance.train(store, wishes, progress)
     show_report(report, None, time.monotonic() - start, as_json)
+
+
+@main.command()
+@STORE
+@click.option("--minutes", default=20.0, show_default=True, type=click.FloatRange(0, min_open=True), help="In all.")
+@click.option(
+    "--epochs", default=10, show_default=True, type=click.IntRange(1), help="At most so often over the items."
+)
+@DEVICE
+@AS_JSON
+def finetune(store: Path, minutes: float, epochs: int, device: str, as_json: bool) -> None:
+    """Train the store's encoder on its items, embed them again, and keep what is better on items kept back.
+
+    \b
+    Broken off, it goes on from where it was when it is called again:
+      shelfwise finetune --store my.store
+      shelfwise finetune --store my.store --minutes 40
+    """
+    from classifier import maintenance
+
+    start = time.monotonic()
+    with progress_display() as progress:
+        done = maintenance.finetune(store, epochs, minutes, device, progress)
+    show_finetuned(done, time.monotonic() - start, as_json)
 
 
 @main.command()

@@ -15,11 +15,16 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 if TYPE_CHECKING:
-    from classifier.maintenance import Report
+    from classifier.maintenance import Finetuned, Report
     from classifier.model import Settings
     from indexer.catalog import Catalog, ReadOptions
     from indexer.encoder import Progress
     from indexer.sync import Changes
+
+
+# As in `classifier`, which is too heavy to be loaded for a look at --help; a test compares them.
+HEADS = ("mlp", "svm", "logistic", "closed-form")
+MEASURES = ("accuracy", "macro-f1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,25 @@ def reads_input(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapper(columns: str, encoding: str | None, rejects: Path, **others: Any) -> None:
         command(source=InputOptions(columns, encoding, rejects), **others)
+
+    return wrapper
+
+
+def states_goals(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of what a model is fitted for, as one argument `wishes`."""
+
+    @click.option("--head", type=click.Choice(HEADS), help="Kind of the dense half of the head.  [default: mlp]")
+    @click.option("--optimize", type=click.Choice(MEASURES), help="What settings are chosen for.  [default: accuracy]")
+    @click.option(
+        "--target-precision",
+        type=click.FloatRange(0.5, 1, min_open=True, max_open=True),
+        help="Share of accepted decisions that should be right.  [default: 0.95]",
+    )
+    @functools.wraps(command)
+    def wrapper(head: str | None, optimize: str | None, target_precision: float | None, **others: Any) -> None:
+        from classifier.maintenance import Wishes
+
+        command(wishes=Wishes(head, optimize, target_precision), **others)
 
     return wrapper
 
@@ -125,6 +149,28 @@ def show_report(report: "Report", catalog: "Catalog | None", seconds: float, as_
     if report.fitted:
         _show_settings(report.settings)
     click.echo(f"version {report.version} with {report.rows} items, {seconds:.1f} s")
+
+
+def show_finetuned(done: "Finetuned", seconds: float, as_json: bool) -> None:
+    """What fine-tuning did."""
+    if as_json:
+        figures = {"trained": asdict(done.trained), "before": dict(done.before), "after": dict(done.after)}
+        more = {"version": done.report.version, "rows": done.report.rows, "seconds": round(seconds, 2)}
+        print_json(figures | {"switched": done.switched} | more | {"settings": asdict(done.report.settings)})
+        return
+    trained = done.trained
+    click.echo(
+        f"{'went on from a checkpoint: ' if trained.resumed else ''}{trained.epochs:.1f} epochs, {trained.seconds:.0f} s; "
+        f"vote alone {trained.vote_before:.3f} -> {trained.vote_after:.3f}"
+    )
+    for name in ("accuracy", "macro_f1"):
+        click.echo(f"{name.replace('_', ' ')} on items kept back: {done.before[name]:.3f} -> {done.after[name]:.3f}")
+    if done.switched:
+        click.echo("the store now has the fine-tuned encoder")
+        _show_settings(done.report.settings)
+    else:
+        click.echo("that is no better: the store keeps the encoder that it had")
+    click.echo(f"version {done.report.version} with {done.report.rows} items, {seconds:.1f} s")
 
 
 def _read_counts(catalog: "Catalog") -> dict[str, int]:
@@ -214,9 +260,9 @@ def progress_display() -> "Iterator[Progress | None]":
     with Progress(*shown, console=Console(stderr=True), transient=True) as display:
         tasks: dict[str, Any] = {}
 
-        def update(stage: str, done: int, total: int) -> None:
+        def update(stage: str, done: int, total: int, note: str = "") -> None:
             if stage not in tasks:
                 tasks[stage] = display.add_task(stage, total=total or None)
-            display.update(tasks[stage], completed=done)
+            display.update(tasks[stage], completed=done, description=f"{stage} {note}".strip())
 
         yield update

@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from classifier.voting import Probabilities, renormalised
 
 FLOOR = 1e-12  # a probability of 0 would make one held-out row outweigh all the others
-MIN_ACCEPTED = 20  # held-out decisions: precision measured on fewer says little
+ASSURANCE = 0.9  # probability with which a threshold keeps its precision
+NEVER = 2.0  # a threshold that no probability reaches
 
 
 def sharpened(probabilities: Probabilities, temperature: float) -> Probabilities:
@@ -40,13 +41,30 @@ def log_loss(probabilities: Probabilities, truth: NDArray[np.int64]) -> float:
 
 
 def threshold_for(confidence: NDArray[np.float64], correct: NDArray[np.bool_], precision: float) -> float:
-    """The least confidence from which held-out decisions reach `precision`; above 1 where none do.
+    """The least confidence from which decisions reach `precision`, as far as held-out ones can tell; above 1 for never.
 
-    At least MIN_ACCEPTED decisions must lie at or above it.
+    Not the share that is right among the held-out ones at or above it, but the least share that these still speak for
+    with probability ASSURANCE (Clopper-Pearson), must reach `precision`: the fewer they are, the more careful. Geifman
+    and El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017.
     """
+    from scipy.stats import beta
+
     order = np.argsort(-confidence, kind="stable")
-    reached = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
+    taken = np.arange(1, len(order) + 1)
+    right = np.cumsum(correct[order])
+    assured = np.where(right > 0, beta.ppf(1 - ASSURANCE, np.maximum(right, 1), taken - right + 1), 0.0)
     last_of_tie = np.append(np.diff(confidence[order]) != 0, True)
-    enough = np.arange(1, len(order) + 1) >= MIN_ACCEPTED
-    good = np.flatnonzero((reached >= precision) & last_of_tie & enough)
-    return float(confidence[order][good[-1]]) if len(good) else float(np.nextafter(1.0, 2.0))
+    good = np.flatnonzero((assured >= precision) & last_of_tie)
+    return float(confidence[order][good[-1]]) if len(good) else NEVER
+
+
+def set_threshold(probabilities: Probabilities, truth: NDArray[np.int64], coverage: float) -> float:
+    """The probability from which a category belongs to the prediction set, so that the set holds the right one with
+    probability `coverage` or more, over listings like the held-out ones.
+
+    Split conformal prediction with the score 1 - p(truth): Sadinle et al., "Least Ambiguous Set-Valued Classifiers", JASA
+    2019. 0 where there are too few rows for any other promise.
+    """
+    scores = np.sort(probabilities[np.arange(len(truth)), truth])
+    allowed = int(np.floor((len(scores) + 1) * (1 - coverage)))  # held-out rows whose set may miss the truth
+    return float(scores[allowed - 1]) if allowed else 0.0

@@ -15,6 +15,7 @@ REASONS = {
     "far_from_catalog": UNKNOWN,  # nothing in the catalog is like it
     "new_category": REVIEW,  # the head has not been trained on the category: no measured precision
     "ok": ACCEPT,  # confidence at or above the threshold
+    "sure_above": REVIEW,  # not sure of the category, but of the node in `sure_path`
     "head_and_vote_disagree": REVIEW,
     "low_confidence": REVIEW,
 }
@@ -45,8 +46,11 @@ class Decision:
 
     `decision` is accept, review or unknown, `reason` one of REASONS. `category` is the leaf of
     `category_path`, the most probable category (also where the decision is unknown; empty for a listing
-    without text), `confidence` its probability. `alternatives` are the most probable categories, that one
-    first; `evidence` the most similar items.
+    without text), `confidence` its probability. `sure_path` is the deepest node of the category tree that is sure
+    enough: the category itself where it is accepted, a node above where only that is, empty where nothing is.
+    `alternatives` are the most probable categories, that one first; `levels` the most probable node of each level above
+    the categories, from the top; `prediction_set` the paths among which the right one is with the stated coverage;
+    `evidence` the most similar items.
     """
 
     category: str
@@ -54,7 +58,10 @@ class Decision:
     confidence: float
     decision: str
     reason: str
+    sure_path: str
     alternatives: tuple[Alternative, ...]
+    levels: tuple[Alternative, ...]
+    prediction_set: tuple[str, ...]
     evidence: tuple[SimilarItem, ...]
 
 
@@ -62,12 +69,14 @@ class Decision:
 class Signals:
     """What decides about m listings, each (m,).
 
-    `confidence` of the most probable category, `best_similarity` of the nearest item, and whether the
-    text is empty, the category is new to the head, and head and vote favour different categories.
+    `confidence` of the most probable category, `best_similarity` of the nearest item, `sure_level` the deepest
+    level above the categories with a node that is sure enough (-1 for none), and whether the text is empty, the
+    category is new to the head, and head and vote favour different categories.
     """
 
     confidence: NDArray[np.float64]
     best_similarity: NDArray[np.float64]
+    sure_level: NDArray[np.int64]
     empty: NDArray[np.bool_]
     new: NDArray[np.bool_]
     disagree: NDArray[np.bool_]
@@ -80,6 +89,7 @@ def reasons(signals: Signals, settings: Settings) -> list[str]:
         "far_from_catalog": signals.best_similarity < settings.far_below,
         "new_category": signals.new,
         "ok": signals.confidence >= settings.accept_from,
+        "sure_above": signals.sure_level >= 0,
         "head_and_vote_disagree": signals.disagree,
         "low_confidence": np.ones(len(signals.confidence), bool),
     }

@@ -1,10 +1,13 @@
 """Vote and head to one probability for each category: the open-class split."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier.calibration import sharpened
 from classifier.head import Features, Head
-from classifier.labels import Labels
+from classifier.labels import UNKNOWN, Labels, Numbers
 from classifier.voting import Probabilities, renormalised
 
 
@@ -14,21 +17,47 @@ def known_to(head: Head | None, labels: Labels) -> NDArray[np.bool_]:
     return np.array([path in trained for path in labels.paths], bool)
 
 
-def head_shares(head: Head | None, features: Features, labels: Labels) -> Probabilities:
-    """(m, c) probabilities of the head in the numbering of `labels`.
+@dataclass(frozen=True)
+class HeadShares:
+    """What the two halves of a head say of m texts, each (m, c)."""
+
+    dense: Probabilities
+    lexical: Probabilities
+
+    def sharpened(self, dense: float, lexical: float) -> "HeadShares":
+        """The same with each half at its own temperature."""
+        return HeadShares(sharpened(self.dense, dense), sharpened(self.lexical, lexical))
+
+    def mixed(self, lexical_weight: float) -> Probabilities:
+        """(m, c) one share for each category, `lexical_weight` in [0, 1] of it the n-grams'."""
+        return (1 - lexical_weight) * self.dense + lexical_weight * self.lexical
+
+
+def head_shares(head: Head | None, features: Features, labels: Labels) -> HeadShares:
+    """What the head says in the numbering of `labels`.
 
     Categories that the head does not know get 0. What it would give to categories without a row in the
     index goes to the others in proportion.
     """
-    shares = np.zeros((len(features.vectors), len(labels)))
-    if head is None:
-        return shares
-    columns = [(i, labels.number_of[path]) for i, path in enumerate(head.paths) if path in labels.number_of]
-    if not columns:
-        return shares
-    own, theirs = map(list, zip(*columns, strict=True))
-    shares[:, theirs] = head.probabilities(features)[:, own]
-    return renormalised(shares)
+    halves = [np.zeros((len(features.vectors), len(labels))) for _ in range(2)]
+    numbers = labels.numbers(head.paths) if head else np.empty(0, np.int64)
+    stored = numbers != UNKNOWN
+    if head and stored.any():
+        for shares, half in zip(halves, head.halves(features), strict=True):
+            shares[:, numbers[stored]] = half[:, stored]
+    dense, lexical = map(renormalised, halves)
+    return HeadShares(dense, lexical)
+
+
+def balanced(probabilities: Probabilities, counts: Numbers, balance: float) -> Probabilities:
+    """(m, c) probabilities times n(c)^-`balance`, normalised; `counts` (c,) are the rows of each category.
+
+    0 leaves them alone, and is best for accuracy; more finds more of the rare categories, at some cost to the others, which
+    is what macro-averaged measures ask for. Menon et al., "Long-Tail Learning via Logit Adjustment", ICLR 2021.
+    """
+    if not balance:
+        return probabilities
+    return renormalised(probabilities * np.maximum(counts, 1).astype(np.float64) ** -balance)
 
 
 def fuse(vote: Probabilities, head: Probabilities, known: NDArray[np.bool_], vote_weight: float) -> Probabilities:

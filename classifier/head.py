@@ -1,7 +1,6 @@
-"""The trained head: a linear classifier that sees the vector and the n-grams of a text."""
+"""The trained head, in two halves: one sees the vector of a text, the other its n-grams."""
 
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -9,13 +8,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier.dense import KINDS, SEED, Scores, Tensors, linear_scores, linear_tensors
 from classifier.voting import Probabilities
 from indexer.encoder import Vectors
-from indexer.lexical import Counts
+from indexer.lexical import Counts, rarity_of, weighted
 
-PENALTY_C = 1.0  # inverse strength of the L2 penalty; see ARCHITECTURE.md for what others gave
+LEXICAL_C = 1.0  # inverse strength of the L2 penalty; see ARCHITECTURE.md for what others gave
 TOLERANCE = 1e-2
-SEED = 0  # LIBLINEAR visits the rows in random order
 
 
 @dataclass(frozen=True)
@@ -32,55 +31,55 @@ class Features:
 
 @dataclass(frozen=True)
 class Head:
-    """One-vs-rest support vector machines over the categories that it was trained on.
+    """Two classifiers over `paths`, the c categories that they were trained on, in sorted order.
 
-    `paths` in sorted order; `weights` (d + FEATURES, c), `bias` (c,) and `rarity` (FEATURES,), the inverse
-    document frequency of the n-grams, float32.
+    `dense` is of one of `classifier.dense.KINDS`, named by `kind`; `lexical` has weights (FEATURES, c), bias (c,) and rarity
+    (FEATURES,) of one-vs-rest support vector machines on n-grams. Apart, because an encoder that was fine-tuned knows the
+    rows that it learned from too well: one classifier on both would hardly listen to the n-grams.
     """
 
+    kind: str
     paths: tuple[str, ...]
-    weights: NDArray[np.float32]
-    bias: NDArray[np.float32]
-    rarity: NDArray[np.float32]
+    dense: Tensors
+    lexical: Tensors
 
     @classmethod
-    def fit(cls, features: Features, paths: Sequence[str]) -> Self | None:
+    def fit(cls, kind: str, features: Features, paths: Sequence[str]) -> Self | None:
         """The head of n labelled rows; None where there are fewer than two categories.
 
-        Squared hinge loss, by LIBLINEAR: Fan et al., JMLR 9 (2008).
+        The lexical half by LIBLINEAR, squared hinge: Fan et al., JMLR 9 (2008).
         """
-        from scipy import sparse
         from sklearn.svm import LinearSVC
 
         if len(set(paths)) < 2:
             return None
-        rows_with = np.bincount(features.counts.indices, minlength=features.counts.shape[1])
-        rarity = (np.log((1 + len(paths)) / (1 + rows_with)) + 1).astype(np.float32)
-        seen = sparse.hstack([sparse.csr_array(features.vectors), _weighted(features.counts, rarity)]).tocsr()
-        model = LinearSVC(C=PENALTY_C, tol=TOLERANCE, dual=True, random_state=SEED)
-        with warnings.catch_warnings():  # a catalog may well have one row in each category
-            warnings.filterwarnings("ignore", "The number of unique classes")
-            warnings.filterwarnings("ignore", "Liblinear failed to converge")
-            model.fit(seen, np.asarray(paths, dtype=object))
-        weights, bias = model.coef_, model.intercept_
-        if len(model.classes_) == 2:  # scikit-learn keeps one row for two categories
-            weights, bias = np.vstack((-weights, weights)), np.append(-bias, bias)
-        return cls(tuple(model.classes_), weights.T.astype(np.float32, order="C"), bias.astype(np.float32), rarity)
+        categories, numbers = np.unique(np.asarray(paths, dtype=object), return_inverse=True)
+        rarity = rarity_of(features.counts)
+        machines = LinearSVC(C=LEXICAL_C, tol=TOLERANCE, dual=True, random_state=SEED)
+        return cls(
+            kind=kind,
+            paths=tuple(categories),
+            dense=KINDS[kind].fit(features.vectors, numbers, len(categories)),
+            lexical={**linear_tensors(machines, weighted(features.counts, rarity), numbers), "rarity": rarity},
+        )
 
-    def probabilities(self, features: Features) -> Probabilities:
-        """(m, c) softmax of the margins; they mean something only at the temperature that was fitted to them."""
-        d = features.vectors.shape[1]
-        margins = features.vectors @ self.weights[:d] + self.bias
-        margins = np.asarray(margins + _weighted(features.counts, self.rarity) @ self.weights[d:], np.float64)
-        shares = np.exp(margins - margins.max(axis=1, keepdims=True))
-        return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+    def halves(self, features: Features) -> tuple[Probabilities, Probabilities]:
+        """The dense and the lexical half's softmax of scores, each (m, c).
+
+        They mean something only at the temperatures that were fitted to them.
+        """
+        grams = weighted(features.counts, self.lexical["rarity"])
+        dense, lexical = KINDS[self.kind].scores(self.dense, features.vectors), linear_scores(self.lexical, grams)
+        return _softmax(dense), _softmax(lexical)
 
     def to_bytes(self) -> bytes:
-        """A safetensors file with the paths in its metadata."""
+        """A safetensors file with kind and paths in its metadata."""
         from safetensors.numpy import save
 
-        tensors = {"weights": self.weights, "bias": self.bias, "rarity": self.rarity}
-        return bytes(save(tensors, metadata={"paths": json.dumps(self.paths, ensure_ascii=False)}))
+        tensors = {f"dense.{name}": array for name, array in self.dense.items()}
+        tensors |= {f"lexical.{name}": array for name, array in self.lexical.items()}
+        paths = json.dumps(self.paths, ensure_ascii=False)
+        return bytes(save(tensors, metadata={"kind": self.kind, "paths": paths}))
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
@@ -89,14 +88,13 @@ class Head:
 
         size = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + size])["__metadata__"]
-        return cls(paths=tuple(json.loads(metadata["paths"])), **load(content))
+        halves: dict[str, dict[str, NDArray[np.float32]]] = {"dense": {}, "lexical": {}}
+        for name, array in load(content).items():
+            half, _, rest = name.partition(".")
+            halves[half][rest] = array
+        return cls(metadata["kind"], tuple(json.loads(metadata["paths"])), **halves)
 
 
-def _weighted(counts: Counts, rarity: NDArray[np.float32]) -> Counts:
-    """Counts times `rarity`, rows at unit length (as the vectors beside them)."""
-    weighted = counts.copy()
-    weighted.data = weighted.data * rarity[weighted.indices]
-    row = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-    length = np.sqrt(np.bincount(row, weights=weighted.data.astype(np.float64) ** 2, minlength=counts.shape[0]))
-    weighted.data = (weighted.data / np.maximum(length, 1e-12)[row]).astype(np.float32)
-    return weighted
+def _softmax(scores: Scores) -> Probabilities:
+    shares = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True))

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.calibration import sharpened
-from classifier.fusion import head_shares, known_to
+from classifier.fusion import HeadShares, head_shares, known_to
 from classifier.head import Features, Head
 from classifier.labels import Labels, Numbers
 from classifier.voting import K, Probabilities, VoteSettings, category_weights, renormalised, vote
@@ -25,6 +24,7 @@ AXES_GAIN = 0.005  # accuracy of the vote that a direction must be worth to go
 # The rehearsal of a new category: a fifth of the categories are hidden from the head, and only so many
 # of their rows stay in the index.
 NEW_EXAMPLES = 5
+KEPT_BACK = 10  # one title in so many is never shown to an encoder that is fine-tuned
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Evidence:
     """m held-out rows before any setting is applied.
 
     `labels` (n,) are the categories of the rows that could be found, `counts` (c,) their number by
-    category, `head` (m, c) the head's shares, `known` (c,) the categories that it was trained on, `truth`
+    category, `head` the head's shares, `known` (c,) the categories that it was trained on, `truth`
     (m,) the right ones. Categories are numbered alike in all folds.
     """
 
     neighbors: Neighbors
     labels: Numbers
     counts: Numbers
-    head: Probabilities
+    head: HeadShares
     known: NDArray[np.bool_]
     truth: Numbers
 
@@ -56,11 +56,11 @@ class Fold:
     closed: Evidence
     opened: Evidence
 
-    def sharpened(self, temperature: float) -> "Fold":
-        """The same with the head's shares at another temperature."""
+    def sharpened(self, dense: float, lexical: float) -> "Fold":
+        """The same with the halves of the head at other temperatures."""
         return Fold(
-            replace(self.closed, head=sharpened(self.closed.head, temperature)),
-            replace(self.opened, head=sharpened(self.opened.head, temperature)),
+            replace(self.closed, head=self.closed.head.sharpened(dense, lexical)),
+            replace(self.opened, head=self.opened.head.sharpened(dense, lexical)),
         )
 
 
@@ -80,6 +80,11 @@ def fold_of(twin_keys: NDArray[np.object_], categories: Numbers) -> Numbers:
     return np.asarray(((rank_within(category) + category) % FOLDS)[group])
 
 
+def kept_back(twin_keys: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """(n,) mask of the rows that no encoder may be fine-tuned on, the same at any time: settings are chosen on them."""
+    return np.array([int(key[:8], 16) % KEPT_BACK == 0 for key in twin_keys], bool)
+
+
 @dataclass(frozen=True)
 class Split:
     """Row numbers of one fold, and the mask (c,) of the categories that its rehearsal hides."""
@@ -89,13 +94,17 @@ class Split:
     hidden: NDArray[np.bool_]
 
 
-def splits(rows: Rows, labels: Labels) -> list[Split]:
-    """The folds in which vote and head can both be tried; of a large catalog only the first."""
+def splits(rows: Rows, labels: Labels, fine_tuned: bool = False) -> list[Split]:
+    """The folds in which vote and head can both be tried; of a large catalog only the first.
+
+    For an encoder that was fine-tuned there is one: the rows that were kept back from it.
+    """
     numbers = labels.numbers(list(rows.column("category_path")))
     fold = fold_of(rows.column("twin_key"), numbers)
+    masks = [fold == held for held in range(FOLDS if len(rows) < ONE_FOLD_FROM else 1)]
     found = []
-    for held in range(FOLDS if len(rows) < ONE_FOLD_FROM else 1):
-        train, test = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
+    for held, mask in enumerate([kept_back(rows.column("twin_key"))] if fine_tuned else masks):
+        train, test = np.flatnonzero(~mask), np.flatnonzero(mask)
         if len(test) > MAX_HELD_OUT:
             test = test[np.linspace(0, len(test) - 1, MAX_HELD_OUT).astype(np.int64)]
         if len(np.unique(numbers[train])) > 1 and len(test):
@@ -120,18 +129,18 @@ def _voted(rows: Rows, numbers: Numbers, split: Split, axes: int) -> NDArray[np.
     return np.asarray(shares.argmax(axis=1) == numbers[split.test])
 
 
-def folds(rows: Rows, labels: Labels, among: Sequence[Split], axes: int) -> Iterator[Fold]:
-    """The evidence of each split in turn."""
+def folds(rows: Rows, labels: Labels, among: Sequence[Split], axes: int, kind: str) -> Iterator[Fold]:
+    """The evidence of each split in turn, with a head of this kind."""
     numbers = labels.numbers(list(rows.column("category_path")))
     counts = ngram_counts(rows.texts())
     for split in among:
         features = Features(Space.fit(rows.vectors[split.train], axes).project(rows.vectors), counts)
-        yield _evidence(features, numbers, labels, split)
+        yield _evidence(features, numbers, labels, split, kind)
 
 
-def _evidence(features: Features, numbers: Numbers, labels: Labels, split: Split) -> Fold:
+def _evidence(features: Features, numbers: Numbers, labels: Labels, split: Split, kind: str) -> Fold:
     seen, asked, among = features[split.train], features[split.test], numbers[split.train]
-    head = Head.fit(seen, [labels.paths[i] for i in among])
+    head = Head.fit(kind, seen, [labels.paths[i] for i in among])
     closed = Evidence(
         neighbors=FaissSearcher(seen.vectors).search(asked.vectors, K),
         labels=among,
@@ -146,7 +155,9 @@ def _evidence(features: Features, numbers: Numbers, labels: Labels, split: Split
         neighbors=FaissSearcher(seen.vectors[kept]).search(asked.vectors, K),
         labels=among[kept],
         counts=np.bincount(among[kept], minlength=len(labels)),
-        head=renormalised(closed.head * ~split.hidden),
+        head=HeadShares(
+            renormalised(closed.head.dense * ~split.hidden), renormalised(closed.head.lexical * ~split.hidden)
+        ),
         known=closed.known & ~split.hidden,
     )
     return Fold(closed, opened)

@@ -8,9 +8,26 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.catalog import PATH_SEPARATOR
+
 Numbers = NDArray[np.int64]
 
 UNKNOWN = -1  # number of a category that a label set does not have
+
+
+@dataclass(frozen=True)
+class Level:
+    """The nodes of a category tree at one depth: their `paths` in sorted order, and which of them each of the c
+    categories belongs to, `of` (c,). A category whose path is not as long is its own node."""
+
+    paths: tuple[str, ...]
+    of: Numbers
+
+    def sums(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(m, nodes) sums of the probabilities (m, c) of each node's categories."""
+        total = np.zeros((len(self.paths), len(probabilities)))
+        np.add.at(total, self.of, probabilities.T)
+        return np.ascontiguousarray(total.T)
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,17 @@ class Labels:
     def number_of(self) -> dict[str, int]:
         """Number of every path."""
         return {path: number for number, path in enumerate(self.paths)}
+
+    @cached_property
+    def levels(self) -> tuple[Level, ...]:
+        """The levels above the categories, from the top; none where all paths have one part."""
+        parts = [path.split(PATH_SEPARATOR) for path in self.paths]
+        found = []
+        for depth in range(1, max(map(len, parts), default=1)):
+            nodes = [PATH_SEPARATOR.join(part[:depth]) for part in parts]
+            paths, of = np.unique(np.array(nodes, dtype=object), return_inverse=True)
+            found.append(Level(tuple(paths), of.astype(np.int64)))
+        return tuple(found)
 
     def numbers(self, paths: Sequence[str]) -> Numbers:
         """(n,) numbers of `paths`, UNKNOWN for those that are not in the set."""

@@ -1,21 +1,44 @@
-"""The four ways in which a store changes: build, add, remove, train. Each is one version or none."""
+"""The ways in which a store changes: build, add, remove, train, finetune. Each is one version or none."""
 
+import shutil
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from classifier.model import HEAD_BLOB, SETTINGS_BLOB, Model, Settings
-from classifier.training import train as fit
+import numpy as np
+
+from classifier.finetune import EPOCHS, Lessons, Limits, Trained
+from classifier.finetune import finetune as run_finetune
+from classifier.heldout import KEPT_BACK, kept_back
+from classifier.labels import Labels
+from classifier.model import HEAD_BLOB, SETTINGS_BLOB, Goals, Model, Settings
+from classifier.training import MIN_HELD_OUT, Fitted, fit, hold_out
+from classifier.training import train as fit_all
 from indexer.catalog import PATH_SEPARATOR, Item, normal_path
-from indexer.encoder import Encoder, EncoderChoice, Progress, choose_encoder, load_encoder
+from indexer.encoder import Encoder, EncoderChoice, Progress, SentenceEncoder, choose_encoder, load_encoder
 from indexer.errors import EncoderError, QueryError, listed
 from indexer.index import SPACE_BLOB, encoder_for, identity_of
 from indexer.manifest import FILE, Manifest
-from indexer.store import Draft, Rows, Snapshot, read_snapshot, writing
+from indexer.store import ENCODERS, Draft, Rows, Snapshot, read_snapshot, writing
 from indexer.sync import Changes, apply_changes, find_changes
 from indexer.text import RECIPE
+
+CHECKPOINT = "finetune.checkpoint"  # in the store, until fine-tuning is done
+FITS_AFTER = 2.2  # times that holding out takes before fine-tuning: held out once more, and the head fitted to all
+MIN_SHARE = 0.2  # of the time given must be left for learning
+RATE_SAMPLE = 512  # texts whose encoding is timed
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """Goals that a user names, as in `Goals`; None leaves one as it is."""
+
+    head: str | None = None
+    optimize: str | None = None
+    target_precision: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,23 +69,31 @@ def plan(path: Path, items: Mapping[str, Item]) -> Changes:
 
 
 def build(
-    path: Path, items: Mapping[str, Item], encoder: str = "auto", device: str = "auto", progress: Progress | None = None
+    path: Path,
+    items: Mapping[str, Item],
+    encoder: str = "auto",
+    device: str = "auto",
+    wishes: Wishes | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Make the store at `path` hold exactly `items`, and fit the model again if anything changed.
 
     Only texts that the store does not hold yet are embedded. `encoder` decides at the first build; later
-    it must name the same. Raises ShelfwiseError, and then the store is as it was before.
+    it must name the same. `wishes` change what the model is fitted for. Raises ShelfwiseError, and then the store is as
+    it was before.
     """
     with writing(path, create=True) as draft:
         base = draft.base
         choice = _choose(base, items, encoder)
         changes = find_changes(base.rows if base else None, items, remove_missing=True)
-        if base is not None and not changes:
+        goals = _goals(base, wishes)
+        if base is not None and not changes and goals == _model(base).settings.goals:
             return _report(changes, base.manifest, base, choice)
         embedder = _embedder(base, choice, device)
         embedded = apply_changes(draft, base.rows if base else None, changes, embedder, progress)
-        settings = _fit(draft, draft.rows(), progress)
-        manifest = draft.commit(identity_of(embedder), RECIPE)
+        identity = identity_of(embedder, base.manifest.encoder.folder if base else "")
+        settings = _put(draft, fit_all(draft.rows(), goals, bool(identity.folder), progress))
+        manifest = draft.commit(identity, RECIPE)
         return _report(changes, manifest, base, choice, embedded, settings)
 
 
@@ -105,14 +136,102 @@ def remove(path: Path, ids: Sequence[str] = (), category: str | None = None) -> 
         return _report(changes, manifest, base, _stored_choice(base))
 
 
-def train(path: Path, progress: Progress | None = None) -> Report:
-    """Fit head and settings again to the items that the store holds."""
+def train(path: Path, wishes: Wishes | None = None, progress: Progress | None = None) -> Report:
+    """Fit head and settings again to the items that the store holds; `wishes` change what for."""
     with writing(path) as draft:
         base = _require(draft)
-        settings = _fit(draft, base.rows, progress)
+        fine_tuned = bool(base.manifest.encoder.folder)
+        settings = _put(draft, fit_all(base.rows, _goals(base, wishes), fine_tuned, progress))
         manifest = draft.commit(base.manifest.encoder, base.manifest.recipe)
         changes = Changes([], [], [], 0, 0, len(base.rows))
         return _report(changes, manifest, base, _stored_choice(base), settings=settings)
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """What fine-tuning did: how far it went, the held-out figures of the model `before` and `after`, whether the store
+    `switched` to the new encoder (it does where the measure that is optimized is better), and the change itself."""
+
+    trained: Trained
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    switched: bool
+    report: Report
+
+
+def finetune(
+    path: Path, epochs: int = EPOCHS, minutes: float = 20.0, device: str = "auto", progress: Progress | None = None
+) -> Finetuned:
+    """Fine-tune the store's encoder on its items, embed them again, fit the model again, and keep what is better.
+
+    All of it takes about `minutes` at most, and less where `epochs` are over sooner. Broken off, it goes on from where
+    it was when it is called again. Raises EncoderError where the encoder cannot be fine-tuned, QueryError where there
+    is too little to learn from or too little time.
+    """
+    start = time.monotonic()
+    with writing(path) as draft:
+        base = _require(draft)
+        encoder = encoder_for(path, base.manifest, device)
+        if not isinstance(encoder, SentenceEncoder):
+            raise EncoderError(
+                f"encoder {encoder.name} has no weights to fine-tune: build the store with minilm, e5 or another "
+                "sentence-transformers model"
+            )
+        lessons = _lessons(base.rows)
+        goals = _model(base).settings.goals
+        held_out = time.monotonic()
+        before = hold_out(base.rows, goals, True, progress).settings.held_out
+        held_out = time.monotonic() - held_out
+        after_training = FITS_AFTER * held_out + len(base.rows) / _rate(encoder, lessons.texts)
+        seconds = 60 * minutes - after_training - (time.monotonic() - start)
+        if seconds < MIN_SHARE * 60 * minutes:
+            needed = (60 * minutes - seconds) / (1 - MIN_SHARE) / 60
+            raise QueryError(
+                f"{minutes:g} minutes are too few: embedding and fitting alone take most of it; give at least "
+                f"--minutes {needed + 1:.0f}"
+            )
+        trained = run_finetune(encoder, lessons, Limits(epochs, seconds), path / CHECKPOINT, progress)
+        rows = Rows(base.rows.table, encoder.encode(lessons.texts, progress))
+        trial = hold_out(rows, goals, True, progress)
+        after = trial.settings.held_out
+        measure = goals.optimize.replace("-", "_")
+        switched = after[measure] > before[measure]
+        manifest, settings = base.manifest, None
+        if switched:
+            work = path / f"{ENCODERS}.new"
+            shutil.rmtree(work, ignore_errors=True)
+            encoder.save(work)
+            identity = identity_of(encoder, draft.put_encoder(work, encoder.fingerprint))
+            draft.put_vectors(rows)
+            settings = _put(draft, fit(rows, trial, progress))
+            manifest = draft.commit(identity, RECIPE)
+        (path / CHECKPOINT).unlink(missing_ok=True)
+        changes = Changes([], [], [], 0, 0, len(rows))
+        embedded = len(rows) if switched else 0
+        report = _report(changes, manifest, base, _stored_choice(base), embedded, settings)
+        return Finetuned(trained, before, after, switched, report)
+
+
+def _lessons(rows: Rows) -> Lessons:
+    """What there is to learn from. Raises QueryError where that is too little."""
+    labels = Labels.of(rows.column("category_path"), rows.column("category"))
+    numbers, back = labels.numbers(list(rows.column("category_path"))), kept_back(rows.column("twin_key"))
+    if back.sum() < MIN_HELD_OUT or len(np.unique(numbers[~back])) < 2:
+        raise QueryError(
+            f"the store has {len(rows)} items in {len(labels)} categories, too few to fine-tune an encoder and to "
+            f"tell whether it got better: have about {MIN_HELD_OUT * KEPT_BACK} at least, in two categories or more"
+        )
+    levels = [level.of[numbers] for level in labels.levels if 1 < len(level.paths) < len(labels)]
+    return Lessons(rows.texts(), [*levels, numbers], back, rows.vectors)
+
+
+def _rate(encoder: Encoder, texts: Sequence[str]) -> float:
+    """Texts that the encoder takes a second, from a few of them."""
+    some = texts[:: max(1, len(texts) // RATE_SAMPLE)]
+    encoder.encode(some[: RATE_SAMPLE // 8])
+    start = time.monotonic()
+    encoder.encode(some)
+    return len(some) / (time.monotonic() - start)
 
 
 def describe(path: Path) -> dict[str, object]:
@@ -144,7 +263,8 @@ def _require(draft: Draft) -> Snapshot:
 
 
 def _stored_choice(base: Snapshot) -> EncoderChoice:
-    return EncoderChoice(base.manifest.encoder.name, "the store's")
+    identity = base.manifest.encoder
+    return EncoderChoice(identity.name, "fine-tuned on the store" if identity.folder else "the store's")
 
 
 def _choose(base: Snapshot | None, items: Mapping[str, Item], encoder: str) -> EncoderChoice:
@@ -164,11 +284,16 @@ def _choose(base: Snapshot | None, items: Mapping[str, Item], encoder: str) -> E
 def _embedder(base: Snapshot | None, choice: EncoderChoice, device: str) -> Encoder:
     if base is None:
         return load_encoder(choice.name, device)
-    return encoder_for(base.manifest.encoder, base.manifest.recipe, device)
+    return encoder_for(base.path, base.manifest, device)
 
 
-def _fit(draft: Draft, rows: Rows, progress: Progress | None) -> Settings:
-    fitted = fit(rows, progress)
+def _goals(base: Snapshot | None, wishes: Wishes | None) -> Goals:
+    """The store's goals with what a user wishes changed."""
+    goals = _model(base).settings.goals if base else Goals()
+    return replace(goals, **{name: value for name, value in asdict(wishes or Wishes()).items() if value is not None})
+
+
+def _put(draft: Draft, fitted: Fitted) -> Settings:
     for name, content in {SPACE_BLOB: fitted.space.to_bytes(), **fitted.model.to_blobs()}.items():
         draft.put_blob(name, content)
     return fitted.model.settings

@@ -1,5 +1,7 @@
 """Numbers that say how good decisions are; arrays in, plain floats out."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +19,13 @@ def expected_calibration_error(confidence: NDArray[np.float64], correct: NDArray
     bins = np.minimum((confidence * ECE_BINS).astype(np.int64), ECE_BINS - 1)
     gap = np.bincount(bins, weights=confidence - correct, minlength=ECE_BINS)
     return float(np.abs(gap).sum() / len(confidence))
+
+
+def macro_f1(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
+    """Mean F1 over the categories that occur in either (scikit-learn)."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(truth, predicted, average="macro", zero_division=0))
 
 
 def precision_recall_f1(truth: NDArray[np.object_], predicted: NDArray[np.object_]) -> dict[str, float]:

@@ -5,29 +5,50 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
+from classifier.calibration import NEVER
+from classifier.dense import KINDS
 from classifier.head import Head
 from classifier.voting import VoteSettings
 from indexer.errors import StoreError
 
 HEAD_BLOB, SETTINGS_BLOB = "head", "settings"
+MEASURES = ("accuracy", "macro-f1")
+
+
+@dataclass(frozen=True, slots=True)
+class Goals:
+    """What a user wants of a model, kept with it: which kind of dense `head` (one of `classifier.dense.KINDS`), the measure to
+    `optimize` (accuracy or macro-f1), and the precision in (0, 1) that accepted decisions should keep."""
+
+    head: str = next(iter(KINDS))
+    optimize: str = MEASURES[0]
+    target_precision: float = 0.95
 
 
 @dataclass(frozen=True)
 class Settings:
     """What was chosen on held-out rows; the defaults serve a catalog too small to choose on.
 
-    `head_temperature` sharpens the head's shares before they are fused with the vote's by `vote_weight` in
-    [0, 1]; `temperature` sharpens the fused probabilities; `accept_from` is the
-    confidence from which a decision is accepted; `far_below` the similarity of the best neighbour below
-    which a listing is far from the catalog. `held_out` has the figures measured on held-out rows, and is
-    empty where none could be held out.
+    `dense_temperature` and `lexical_temperature` sharpen what the halves of the head say; `lexical_weight` in [0, 1] is
+    how much of the head the n-grams are; `vote_weight` in [0, 1] how much the vote is beside the head; `balance` in [0, 1] lifts rare categories (see `fusion.balanced`); `temperature` sharpens what comes of it;
+    `accept_from` is the confidence from which a decision is accepted, `sure_from` the same for the nodes of each level
+    of the category tree, from the top; a category of at least `set_from` is in the prediction set; `far_below` is the
+    similarity of the best neighbour below which a listing is far from the catalog. `held_out` has the figures measured
+    on held-out rows, and is empty where none could be held out.
     """
 
+    goals: Goals = field(default_factory=Goals)
+
     vote: VoteSettings = field(default_factory=VoteSettings)
-    head_temperature: float = 0.2
+    dense_temperature: float = 1.0
+    lexical_temperature: float = 0.2
+    lexical_weight: float = 0.5
     vote_weight: float = 0.5
+    balance: float = 0.0
     temperature: float = 1.0
-    accept_from: float = 2.0
+    accept_from: float = NEVER
+    sure_from: tuple[float, ...] = ()
+    set_from: float = 0.0
     far_below: float = -1.0
     held_out: Mapping[str, float] = field(default_factory=dict)
 
@@ -52,5 +73,6 @@ class Model:
         if settings is None:
             raise StoreError("the store has no trained head: run shelfwise train")
         content = json.loads(settings)
-        content["vote"] = VoteSettings(**content["vote"])
+        content["goals"], content["vote"] = Goals(**content["goals"]), VoteSettings(**content["vote"])
+        content["sure_from"] = tuple(content["sure_from"])
         return cls(Head.from_bytes(head) if head else None, Settings(**content))

@@ -10,21 +10,25 @@ from classifier.decision import Decision
 from indexer.catalog import Listing
 
 COLUMNS = (
-    "predicted_category", "predicted_path", "confidence", "decision", "reason", "alternatives", "evidence",
+    "predicted_category", "predicted_path", "confidence", "decision", "reason", "sure_path", "alternatives", "levels",
+    "prediction_set", "evidence",
 )  # fmt: skip
 # First characters with which a spreadsheet takes a cell for a formula (OWASP, "CSV Injection").
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def as_columns(decision: Decision) -> dict[str, object]:
-    """A decision by output column; alternatives and evidence are lists of dictionaries."""
+    """A decision by output column; alternatives, levels and evidence are lists of dictionaries."""
     return {
         "predicted_category": decision.category,
         "predicted_path": decision.category_path,
         "confidence": decision.confidence,
         "decision": decision.decision,
         "reason": decision.reason,
+        "sure_path": decision.sure_path,
         "alternatives": [asdict(alternative) for alternative in decision.alternatives],
+        "levels": [asdict(node) for node in decision.levels],
+        "prediction_set": list(decision.prediction_set),
         "evidence": [asdict(item) for item in decision.evidence],
     }
 

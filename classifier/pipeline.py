@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier.calibration import sharpened
-from classifier.decision import REASONS, Alternative, Decision, Signals, SimilarItem, reasons
-from classifier.fusion import fuse, head_shares, known_to
+from classifier.decision import ACCEPT, REASONS, Alternative, Decision, Signals, SimilarItem, reasons
+from classifier.fusion import balanced, fuse, head_shares, known_to
 from classifier.head import Features
 from classifier.labels import Labels, Numbers
 from classifier.model import HEAD_BLOB, SETTINGS_BLOB, Model
@@ -25,6 +25,9 @@ from indexer.text import compose
 
 DEFAULT_SIMILAR = 10
 DECIMALS = 4  # of probabilities and similarities that are shown
+
+
+TINY = 1e-6  # probability: a category below it is in no prediction set
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,12 @@ class Classifier:
         return known_to(self.model.head, self.labels)
 
     @cached_property
+    def _counts(self) -> Numbers:
+        return np.bincount(self._category_of_row, minlength=len(self.labels))
+
+    @cached_property
     def _weights(self) -> NDArray[np.float64]:
-        counts = np.bincount(self._category_of_row, minlength=len(self.labels))
-        return category_weights(counts, self.known, self.model.settings.vote)
+        return category_weights(self._counts, self.known, self.model.settings.vote)
 
     def classify(
         self, items: Sequence[Item], top: int = 3, neighbors: int = 3, progress: Progress | None = None
@@ -85,32 +91,42 @@ class Classifier:
         found = self.index.search(features.vectors, k)  # (m, k)
         voters = Neighbors(found.rows[:, :K], found.similarities[:, :K])
         votes = vote(voters, self._category_of_row, self._weights, settings.vote.temperature)  # (m, c)
-        head = sharpened(head_shares(self.model.head, features, self.labels), settings.head_temperature)  # (m, c)
+        halves = head_shares(self.model.head, features, self.labels)  # 2 x (m, c)
+        halves = halves.sharpened(settings.dense_temperature, settings.lexical_temperature)
+        head = halves.mixed(settings.lexical_weight)  # (m, c)
         fused = fuse(votes, head, self.known, settings.vote_weight)  # (m, c)
+        fused = balanced(fused, self._counts, settings.balance)  # (m, c)
         return Scores(found, votes, head, sharpened(fused, settings.temperature))
 
     def _decide(self, texts: Sequence[str], scores: Scores, top: int, neighbors: int) -> list[Decision]:
-        p = scores.probabilities
-        order = np.argsort(-p, axis=1, kind="stable")[:, : max(top, 1)]  # equal: first in sorted order
-        best = order[:, 0]
+        p, settings = scores.probabilities, self.model.settings
+        order_all = np.argsort(-p, axis=1, kind="stable")  # equal: first in sorted order
+        order, best = order_all[:, :top], order_all[:, 0]
+        levels = [(level, level.sums(p)) for level in self.labels.levels]
+        sure_level = np.full(len(p), -1)
+        for depth, ((_, sums), sure_from) in enumerate(zip(levels, settings.sure_from, strict=False)):
+            sure_level[sums.max(axis=1) >= sure_from] = depth
         signals = Signals(
             confidence=p[np.arange(len(p)), best],
             best_similarity=scores.neighbors.best(),
+            sure_level=sure_level,
             empty=np.array([not text for text in texts], bool),
             new=~self.known[best],
             disagree=scores.vote.argmax(axis=1) != scores.head.argmax(axis=1),
         )
         decisions = []
-        for i, reason in enumerate(reasons(signals, self.model.settings)):
+        for i, reason in enumerate(reasons(signals, settings)):
             if reason == "empty_text":
-                decisions.append(Decision("", "", 0.0, REASONS[reason], reason, (), ()))
+                decisions.append(Decision("", "", 0.0, REASONS[reason], reason, "", (), (), (), ()))
                 continue
-            alternatives = tuple(
-                Alternative(self.labels.paths[c], round(float(p[i, c]), DECIMALS))
-                for c in order[i, :top]
-                if p[i, c] > 0
-            )
             category = int(best[i])
+            nodes = [_alternative(level.paths, sums[i], int(sums[i].argmax())) for level, sums in levels]
+            sure_path = ""
+            if REASONS[reason] == ACCEPT:
+                sure_path = self.labels.paths[category]
+            elif reason == "sure_above":
+                sure_path = nodes[sure_level[i]].category_path
+            inside = order_all[i][p[i, order_all[i]] >= max(settings.set_from, TINY)]
             decisions.append(
                 Decision(
                     category=self.labels.names[category],
@@ -118,7 +134,10 @@ class Classifier:
                     confidence=round(float(signals.confidence[i]), DECIMALS),
                     decision=REASONS[reason],
                     reason=reason,
-                    alternatives=alternatives,
+                    sure_path=sure_path,
+                    alternatives=tuple(_alternative(self.labels.paths, p[i], c) for c in order[i] if p[i, c] > 0),
+                    levels=tuple(nodes),
+                    prediction_set=tuple(self.labels.paths[c] for c in inside),
                     evidence=self.items(scores.neighbors, i, neighbors),
                 )
             )
@@ -155,3 +174,7 @@ class Classifier:
     def _shown(self) -> dict[str, NDArray[np.object_]]:
         rows = self.index.snapshot.rows
         return {name: rows.column(name) for name in ("id", "title", "brand", "category_path")}
+
+
+def _alternative(paths: Sequence[str], probabilities: NDArray[np.float64], place: int) -> Alternative:
+    return Alternative(paths[place], round(float(probabilities[place]), DECIMALS))

@@ -7,13 +7,13 @@ from itertools import product, starmap
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.calibration import FLOOR, fit_temperature, sharpened, threshold_for
-from classifier.fusion import fuse
+from classifier.calibration import FLOOR, fit_temperature, set_threshold, sharpened, threshold_for
+from classifier.fusion import balanced, fuse
 from classifier.head import Features, Head
 from classifier.heldout import Evidence, Fold, choose_axes, folds, splits
 from classifier.labels import Labels
-from classifier.metrics import expected_calibration_error
-from classifier.model import Model, Settings
+from classifier.metrics import expected_calibration_error, macro_f1
+from classifier.model import Goals, Model, Settings
 from classifier.voting import Probabilities, VoteSettings
 from indexer.encoder import Progress
 from indexer.lexical import ngram_counts
@@ -24,9 +24,11 @@ TEMPERATURES = (0.02, 0.03, 0.05, 0.08, 0.12)
 PRIOR_EXPONENTS = (0.0, 0.25, 0.5)
 NEW_EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 VOTE_WEIGHTS = tuple(round(0.1 * i, 1) for i in range(1, 10))
+LEXICAL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 LOSS_SLACK = 0.02  # log-loss above the least at which settings still count as good for the catalog as it is
 MAX_OLD_LOSS = 0.02  # accuracy that old categories may lose in the rehearsal, where a fifth of all is new at once
-TARGET_PRECISION = 0.95  # of accepted decisions on held-out rows
+BALANCES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # tried where macro-F1 is what counts
+SET_COVERAGE = 0.95  # of prediction sets: the share that holds the right category
 FAR_QUANTILE = 0.005  # of held-out rows are farther from their nearest neighbour than what is called far
 MIN_HELD_OUT = 40  # rows: fewer say nothing about a setting
 
@@ -39,72 +41,97 @@ class Fitted:
     model: Model
 
 
-def train(rows: Rows, progress: Progress | None = None) -> Fitted:
-    """Fit head and settings to all rows of a catalog.
+@dataclass(frozen=True)
+class Trial:
+    """What holding out rows gives: the settings chosen on them, and the widest directions the space is without."""
 
-    Settings are chosen on folds whose rows neither the head nor the index of that fold has, nor any twin
-    of them. A catalog that cannot spare rows keeps the default settings, which accept nothing.
+    settings: Settings
+    axes: int
+
+
+def train(rows: Rows, goals: Goals, fine_tuned: bool = False, progress: Progress | None = None) -> Fitted:
+    """Fit head and settings to all rows of a catalog, whose encoder was `fine_tuned` on it or was not."""
+    return fit(rows, hold_out(rows, goals, fine_tuned, progress), progress)
+
+
+def hold_out(rows: Rows, goals: Goals, fine_tuned: bool, progress: Progress | None = None) -> Trial:
+    """Choose settings on folds whose rows neither the head nor the index of that fold has, nor any twin of them.
+
+    A catalog that cannot spare rows keeps the default settings, which accept nothing.
     """
     labels = Labels.of(rows.column("category_path"), rows.column("category"))
-    among = splits(rows, labels)
+    among = splits(rows, labels, fine_tuned)
     axes = choose_axes(rows, labels, among)
     evidence: list[Fold] = []
-    for fold in folds(rows, labels, among, axes):
+    for fold in folds(rows, labels, among, axes, goals.head):
         evidence.append(fold)
         if progress:
             progress("hold out", len(evidence), len(among))
-    space = Space.fit(rows.vectors, axes)
+    if sum(len(fold.closed.truth) for fold in evidence) < MIN_HELD_OUT:
+        return Trial(Settings(goals=goals), axes)
+    return Trial(choose_settings(evidence, labels, goals), axes)
+
+
+def fit(rows: Rows, trial: Trial, progress: Progress | None = None) -> Fitted:
+    """Space and head of all rows, with the settings of a trial."""
+    space = Space.fit(rows.vectors, trial.axes)
     features = Features(space.project(rows.vectors), ngram_counts(rows.texts()))
-    head = Head.fit(features, list(rows.column("category_path")))
+    head = Head.fit(trial.settings.goals.head, features, list(rows.column("category_path")))
     if progress:
         progress("fit head", 1, 1)
-    if sum(len(fold.closed.truth) for fold in evidence) < MIN_HELD_OUT:
-        return Fitted(space, Model(head, Settings()))
-    return Fitted(space, Model(head, choose_settings(evidence)))
+    return Fitted(space, Model(head, trial.settings))
 
 
-def choose_settings(evidence: Sequence[Fold]) -> Settings:
+def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals) -> Settings:
     """Vote, weight, temperature and thresholds from held-out rows, each chosen for what it is there for.
 
     First the head's own temperature, so that it meets the vote with shares that mean what they say. Then vote
     and weight: of those that are good by log-loss on the catalog as it is, the ones with the best harmonic mean of
     accuracy on old and new categories in the rehearsal, while old ones lose at most MAX_OLD_LOSS. Then the
-    temperature, by log-loss, and the thresholds.
+    balance, where macro-F1 is to be optimized; the temperature, by log-loss; and the thresholds.
     """
-    head_temperature = _head_temperature(evidence)
-    evidence = [fold.sharpened(head_temperature) for fold in evidence]
-    scored = [
-        (*min(_losses(evidence, vote)), vote) for vote in starmap(VoteSettings, product(TEMPERATURES, PRIOR_EXPONENTS))
-    ]  # (loss, weight, vote): the best weight for each vote
-    least = min(loss for loss, _, _ in scored)
-    good = [(weight, vote) for loss, weight, vote in scored if loss <= least * (1 + LOSS_SLACK)]
-    tried = [(replace(vote, new_exponent=exponent), weight) for weight, vote in good for exponent in NEW_EXPONENTS]
-    rehearsed = [(_rehearse(evidence, vote, weight), vote, weight) for vote, weight in tried]
-    best_old = max(rehearsal.old for rehearsal, _, _ in rehearsed)
+    dense_temperature, lexical_temperature = _head_temperatures(evidence)
+    evidence = [fold.sharpened(dense_temperature, lexical_temperature) for fold in evidence]
+    votes = list(starmap(VoteSettings, product(TEMPERATURES, PRIOR_EXPONENTS)))
+    scored = [min(_losses(evidence, vote), key=lambda entry: entry[0]) for vote in votes]  # the best mix for each
+    least = min(loss for loss, _ in scored)
+    good = [mix for loss, mix in scored if loss <= least * (1 + LOSS_SLACK)]
+    tried = [replace(mix, vote=replace(mix.vote, new_exponent=exponent)) for mix in good for exponent in NEW_EXPONENTS]
+    rehearsed = [(_rehearse(evidence, mix), mix) for mix in tried]
+    best_old = max(rehearsal.old for rehearsal, _ in rehearsed)
     affordable = [entry for entry in rehearsed if entry[0].old >= best_old - MAX_OLD_LOSS]
-    rehearsal, vote, weight = max(affordable, key=lambda entry: entry[0].harmonic)
+    rehearsal, mix = max(affordable, key=lambda entry: entry[0].harmonic)
 
     truth = np.concatenate([fold.closed.truth for fold in evidence])
-    fused = np.concatenate([_fused(fold.closed, vote, weight) for fold in evidence])
+    plain = [_fused(fold.closed, mix) for fold in evidence]
+    balance = _balance(evidence, plain, truth) if goals.optimize == "macro-f1" else 0.0
+    fused = np.concatenate(_balanced(evidence, plain, balance))
     temperature = fit_temperature(fused, truth)
     probabilities = sharpened(fused, temperature)
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     correct = predicted == truth
-    accept_from = threshold_for(confidence, correct, TARGET_PRECISION)
+    accept_from = threshold_for(confidence, correct, goals.target_precision)
     accepted = confidence >= accept_from
     nearest = np.concatenate([fold.closed.neighbors.best() for fold in evidence])
     return Settings(
-        vote=vote,
-        head_temperature=head_temperature,
-        vote_weight=weight,
+        goals=goals,
+        vote=mix.vote,
+        dense_temperature=dense_temperature,
+        lexical_temperature=lexical_temperature,
+        lexical_weight=mix.lexical_weight,
+        vote_weight=mix.vote_weight,
+        balance=balance,
         temperature=temperature,
         accept_from=accept_from,
+        sure_from=_sure_from(probabilities, truth, labels, goals, accepted),
+        set_from=set_threshold(probabilities, truth, SET_COVERAGE),
         far_below=float(np.quantile(nearest, FAR_QUANTILE)),
         held_out={
             "rows": len(truth),
             "accuracy": float(correct.mean()),
-            "vote_accuracy": _accuracy([fold.closed.vote(vote) for fold in evidence], truth),
-            "head_accuracy": _accuracy([fold.closed.head for fold in evidence], truth),
+            "macro_f1": macro_f1(truth, predicted),
+            "vote_accuracy": _accuracy([fold.closed.vote(mix.vote) for fold in evidence], truth),
+            "head_accuracy": _accuracy([fold.closed.head.mixed(mix.lexical_weight) for fold in evidence], truth),
             "ece": expected_calibration_error(confidence, correct),
             "accepted": float(accepted.mean()),
             "accepted_accuracy": float(correct[accepted].mean()) if accepted.any() else 0.0,
@@ -114,40 +141,80 @@ def choose_settings(evidence: Sequence[Fold]) -> Settings:
     )
 
 
-def _head_temperature(evidence: Sequence[Fold]) -> float:
-    """By log-loss on the rows whose category the head knows."""
+def _balanced(evidence: Sequence[Fold], fused: Sequence[Probabilities], balance: float) -> list[Probabilities]:
+    return [balanced(part, fold.closed.counts, balance) for fold, part in zip(evidence, fused, strict=True)]
+
+
+def _balance(evidence: Sequence[Fold], fused: Sequence[Probabilities], truth: NDArray[np.int64]) -> float:
+    """The balance with the best macro-F1."""
+    scored = [
+        (macro_f1(truth, np.concatenate(_balanced(evidence, fused, balance)).argmax(axis=1)), -balance)
+        for balance in BALANCES
+    ]
+    return -max(scored)[1]
+
+
+def _sure_from(
+    probabilities: Probabilities, truth: NDArray[np.int64], labels: Labels, goals: Goals, accepted: NDArray[np.bool_]
+) -> tuple[float, ...]:
+    """For each level of the tree the probability from which its most probable node is right often enough.
+
+    From the bottom up, each on the rows for which nothing below was sure: the others would flatter it.
+    """
+    thresholds: list[float] = []
+    left = ~accepted
+    for level in reversed(labels.levels):
+        sums = level.sums(probabilities)
+        confidence, correct = sums.max(axis=1), sums.argmax(axis=1) == level.of[truth]
+        thresholds.insert(0, threshold_for(confidence[left], correct[left], goals.target_precision))
+        left = left & (confidence < thresholds[0])
+    return tuple(thresholds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mix:
+    """How the vote counts, its weight beside the head, and the weight of n-grams within the head."""
+
+    vote: VoteSettings
+    vote_weight: float
+    lexical_weight: float
+
+
+def _head_temperatures(evidence: Sequence[Fold]) -> tuple[float, float]:
+    """Of the dense and the lexical half, by log-loss on the rows whose category the head knows."""
     known = [fold.closed.known[fold.closed.truth] for fold in evidence]
     if not any(rows.any() for rows in known):
-        return 1.0
-    return fit_temperature(
-        np.concatenate([fold.closed.head[rows] for fold, rows in zip(evidence, known, strict=True)]),
-        np.concatenate([fold.closed.truth[rows] for fold, rows in zip(evidence, known, strict=True)]),
-    )
+        return 1.0, 1.0
+    truth = np.concatenate([fold.closed.truth[rows] for fold, rows in zip(evidence, known, strict=True)])
+    dense = [fold.closed.head.dense[rows] for fold, rows in zip(evidence, known, strict=True)]
+    lexical = [fold.closed.head.lexical[rows] for fold, rows in zip(evidence, known, strict=True)]
+    return fit_temperature(np.concatenate(dense), truth), fit_temperature(np.concatenate(lexical), truth)
 
 
-def _fused(evidence: Evidence, vote: VoteSettings, weight: float) -> Probabilities:
-    return fuse(evidence.vote(vote), evidence.head, evidence.known, weight)
+def _fused(evidence: Evidence, mix: _Mix) -> Probabilities:
+    head = evidence.head.mixed(mix.lexical_weight)
+    return fuse(evidence.vote(mix.vote), head, evidence.known, mix.vote_weight)
 
 
 def _accuracy(shares: Sequence[Probabilities], truth: NDArray[np.int64]) -> float:
     return float((np.concatenate([part.argmax(axis=1) for part in shares]) == truth).mean())
 
 
-def _losses(evidence: Sequence[Fold], vote: VoteSettings) -> list[tuple[float, float]]:
-    """(log-loss, weight) for every weight of the vote, computed for the right categories alone."""
-    voted, headed, unknown_share, known = [], [], [], []
+def _losses(evidence: Sequence[Fold], vote: VoteSettings) -> list[tuple[float, _Mix]]:
+    """Log-loss of every mix with this vote, computed for the right categories alone."""
+    parts = []
     for fold in evidence:
         row, truth = np.arange(len(fold.closed.truth)), fold.closed.truth
         shares = fold.closed.vote(vote)
-        voted.append(shares[row, truth])
-        headed.append(fold.closed.head[row, truth])
-        unknown_share.append(shares[:, ~fold.closed.known].sum(axis=1))
-        known.append(fold.closed.known[truth])
-    v, h, u, k = map(np.concatenate, (voted, headed, unknown_share, known))
+        unknown_share = shares[:, ~fold.closed.known].sum(axis=1)
+        dense, lexical = fold.closed.head.dense[row, truth], fold.closed.head.lexical[row, truth]
+        parts.append((shares[row, truth], dense, lexical, unknown_share, fold.closed.known[truth]))
+    voted, dense, lexical, unknown_share, known = map(np.concatenate, zip(*parts, strict=True))
     losses = []
-    for weight in VOTE_WEIGHTS:
-        p = np.where(k, weight * v + (1 - weight) * (1 - u) * h, v)
-        losses.append((float(-np.log(np.maximum(p, FLOOR)).mean()), weight))
+    for weight, lexical_weight in product(VOTE_WEIGHTS, LEXICAL_WEIGHTS):
+        head = (1 - lexical_weight) * dense + lexical_weight * lexical
+        p = np.where(known, weight * voted + (1 - weight) * (1 - unknown_share) * head, voted)
+        losses.append((float(-np.log(np.maximum(p, FLOOR)).mean()), _Mix(vote, weight, lexical_weight)))
     return losses
 
 
@@ -163,8 +230,8 @@ class _Rehearsal:
         return 2 * self.old * self.new / (self.old + self.new) if self.old + self.new else 0.0
 
 
-def _rehearse(evidence: Sequence[Fold], vote: VoteSettings, weight: float) -> _Rehearsal:
-    correct = np.concatenate([_fused(f.opened, vote, weight).argmax(axis=1) == f.opened.truth for f in evidence])
+def _rehearse(evidence: Sequence[Fold], mix: _Mix) -> _Rehearsal:
+    correct = np.concatenate([_fused(f.opened, mix).argmax(axis=1) == f.opened.truth for f in evidence])
     old = np.concatenate([f.opened.known[f.opened.truth] for f in evidence])
     return _Rehearsal(_mean(correct[old]), _mean(correct[~old]))
 

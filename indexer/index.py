@@ -7,9 +7,9 @@ from typing import Self
 
 import numpy as np
 
-from indexer.encoder import Encoder, Progress, Vectors, load_encoder
+from indexer.encoder import Encoder, Progress, SentenceEncoder, Vectors, load_encoder, resolve_device
 from indexer.errors import EncoderError, QueryError, StoreError
-from indexer.manifest import EncoderIdentity
+from indexer.manifest import EncoderIdentity, Manifest
 from indexer.neighbors import Neighbors
 from indexer.search import FaissSearcher, Searcher, resolve_engine
 from indexer.space import Space
@@ -19,20 +19,24 @@ from indexer.text import RECIPE
 SPACE_BLOB = "space"
 
 
-def identity_of(encoder: Encoder) -> EncoderIdentity:
-    """What a store remembers of its encoder."""
-    return EncoderIdentity(encoder.name, encoder.fingerprint, encoder.dimensions)
+def identity_of(encoder: Encoder, folder: str = "") -> EncoderIdentity:
+    """What a store remembers of its encoder; `folder` is its place in the store if it was fine-tuned there."""
+    return EncoderIdentity(encoder.name, encoder.fingerprint, encoder.dimensions, folder)
 
 
-def encoder_for(identity: EncoderIdentity, recipe: str, device: str = "auto") -> Encoder:
+def encoder_for(store: Path, manifest: Manifest, device: str = "auto") -> Encoder:
     """The encoder that a store was made with. Raises EncoderError or StoreError where it is another now."""
+    identity, recipe = manifest.encoder, manifest.recipe
     if recipe != RECIPE:
         raise StoreError(
             f"the store was made with text recipe {recipe!r}, this shelfwise has {RECIPE!r}: "
             "build it again in a new folder"
         )
-    encoder = load_encoder(identity.name, device)
-    if identity_of(encoder) != identity:
+    if identity.folder:
+        encoder: Encoder = SentenceEncoder(identity.name, store / identity.folder, resolve_device(device))
+    else:
+        encoder = load_encoder(identity.name, device)
+    if identity_of(encoder, identity.folder) != identity:
         raise EncoderError(
             f"encoder {identity.name} is not the one that the store was made with (its weights differ): put the former "
             "one back, or build the store again in a new folder"
@@ -57,9 +61,8 @@ class Index:
         if content is None:
             raise StoreError(f"store {path} lacks its space: run shelfwise train --store {path}")
         space = Space.from_bytes(content)
-        manifest = snapshot.manifest
         searcher = FaissSearcher(space.project(snapshot.rows.vectors), resolve_engine(device))
-        return cls(snapshot, encoder_for(manifest.encoder, manifest.recipe, device), space, searcher)
+        return cls(snapshot, encoder_for(path, snapshot.manifest, device), space, searcher)
 
     def __len__(self) -> int:
         return len(self.snapshot.rows)

@@ -15,11 +15,16 @@ FILE = "manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class EncoderIdentity:
-    """The encoder that made a store's vectors: its name, fingerprint and dimensions."""
+    """The encoder that made a store's vectors: its name, fingerprint and dimensions.
+
+    `folder`, relative to the store, is where one that was fine-tuned on the store's items lies; empty for one that is
+    found by its name.
+    """
 
     name: str
     fingerprint: str
     dimensions: int
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from indexer.manifest import (
 )
 from indexer.text import compose
 
-TABLE, BLOBS = "items", "blobs"
+TABLE, BLOBS, ENCODERS = "items", "blobs", "encoders"
 TEXT_COLUMNS = (
     "id", "title", "description", "brand", "attributes", "category", "category_path", "text_digest", "twin_key",
 )  # fmt: skip
@@ -172,6 +172,20 @@ class Draft:
             work.replace(folder / file)
         self._blobs[name] = file
 
+    def put_encoder(self, work: Path, fingerprint: str) -> str:
+        """Move the model folder `work` into the store; its place there, relative to the store."""
+        folder = f"{ENCODERS}/{fingerprint[:16]}"
+        if (self.path / folder).exists():
+            shutil.rmtree(work)
+        else:
+            (self.path / ENCODERS).mkdir(exist_ok=True)
+            work.replace(self.path / folder)
+        return folder
+
+    def put_vectors(self, rows: Rows) -> None:
+        """Give rows that are there already the vectors that they have in `rows`."""
+        self.upsert({name: rows.table.column(name).to_pylist() for name in TEXT_COLUMNS}, rows.vectors)
+
     def rows(self) -> Rows:
         """All rows as they would stand after a commit."""
         with _lance_errors(self.path):
@@ -190,7 +204,7 @@ class Draft:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             libraries={name: version(name) for name in LIBRARIES},
             blobs=self._blobs,
-            files=sum_files(self.path, (f"{TABLE}.lance", BLOBS), known),
+            files=sum_files(self.path, (f"{TABLE}.lance", BLOBS, *filter(None, [encoder.folder])), known),
         )
         write_manifest(self.path, manifest)
         return manifest

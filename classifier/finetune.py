@@ -1,0 +1,306 @@
+"""Fine-tunes an encoder on the labels of a store, so that items of one category come to lie together.
+
+The loss is cosine-softmax cross-entropy: every category, and every node above it in the category tree, has a unit
+vector; a text belongs to the one that its own vector is closest to, and both are moved. Wang et al., "NormFace", ACM
+Multimedia 2017. In the end the weights are moved back part of the way to where they came from, if the vote is better for
+it: Wortsman et al., "Robust Fine-Tuning of Zero-Shot Models", CVPR 2022. Only rows that are not kept back (see
+`classifier.heldout.kept_back`) are learned from.
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.labels import Numbers
+from classifier.voting import K, VoteSettings, vote
+from indexer.encoder import Progress, SentenceEncoder, Vectors
+from indexer.search import FaissSearcher
+from indexer.space import Space
+
+EPOCHS = 10
+BATCH = 64  # titles a step
+POOL = 32  # batches whose titles are sorted by length, so that little is padded
+LEARNING_RATE = 1e-4
+CATEGORY_LEARNING_RATE = 2e-3  # of the categories' vectors, which start near where they belong
+SCALE = 16.0  # of the cosines before the softmax
+SMOOTHING = 0.05  # of the labels: real catalogs have wrong ones
+HIDDEN_TOKENS = 0.1  # of a text's word pieces, others in every epoch: no single one may decide
+WAYS = (0.5, 0.75, 1.0)  # how much of the way from the old weights to the learned ones to go
+WEIGHT_DECAY = 0.01
+WARM_UP = 0.06  # of the whole training
+CLIP = 1.0  # length of a step's gradient
+LARGE_TABLE = 20_000  # rows: an embedding table of more is left as it is; most of a multilingual encoder is one
+TRIED_INDEX, TRIED_QUERIES = 3_000, 2_000  # rows that the vote is tried on between epochs
+PATIENCE = 2  # epochs without a better vote before training stops
+CHECKPOINT_SECONDS = 60.0
+SEED = 13
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What is learned from: n `texts`, their nodes at each level of the category tree, and which are `kept_back` (n,) to
+    try the vote on.
+
+    `levels` are (n,) node numbers, the categories last. `vectors` (n, d) are what the encoder makes of the texts before it
+    is fine-tuned.
+    """
+
+    texts: Sequence[str]
+    levels: Sequence[Numbers]
+    kept_back: NDArray[np.bool_]
+    vectors: Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to stop: after `epochs`, or `seconds` of training, whichever comes first."""
+
+    epochs: int = EPOCHS
+    seconds: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """How far training went: `epochs` (a fraction), `seconds` in all sittings, the `way` gone from the old weights, the
+    vote's accuracy before and at its best, and whether it went on from a checkpoint."""
+
+    epochs: float
+    seconds: float
+    way: float
+    vote_before: float
+    vote_after: float
+    resumed: bool
+
+
+def finetune(
+    encoder: SentenceEncoder, lessons: Lessons, limits: Limits, checkpoint: Path, progress: Progress | None = None
+) -> Trained:
+    """Fine-tune `encoder` in place; it ends with the weights that voted best on the rows kept back.
+
+    Every minute the state is written to the file `checkpoint`; where one of the same task is found there, training
+    goes on from it. A run that was broken off so gives the same weights as one that was not, unless the time limit
+    decides where it ends.
+    """
+    run = _Run(encoder, lessons, limits)
+    resumed = run.load(checkpoint)
+    if not resumed:
+        run.before = run.vote_accuracy()
+    saved = time.monotonic()
+    while run.fraction() < 1 and run.worse < PATIENCE:
+        loss = run.step()
+        if progress:
+            progress("fine-tune", run.done * BATCH, run.total * BATCH, f"loss {loss:.2f}, vote {run.best:.3f}")
+        if run.done % run.steps_per_epoch == 0 or run.fraction() >= 1:
+            run.remember_best()
+        if time.monotonic() - saved >= CHECKPOINT_SECONDS:
+            run.save(checkpoint)
+            saved = time.monotonic()
+    way = run.settle()
+    return Trained(run.done / run.steps_per_epoch, run.seconds, way, run.before, run.best, resumed)
+
+
+class _Run:
+    """The state of one training: weights, optimiser, and how far it has come."""
+
+    def __init__(self, encoder: SentenceEncoder, lessons: Lessons, limits: Limits) -> None:
+        import torch
+
+        self.torch, self.encoder, self.lessons, self.limits = torch, encoder, lessons, limits
+        self.module = encoder.module
+        for part in self.module.modules():
+            if isinstance(part, torch.nn.Embedding) and part.num_embeddings > LARGE_TABLE:
+                part.weight.requires_grad = False
+        self.learned = np.flatnonzero(~lessons.kept_back)
+        centers = [torch.from_numpy(_centers(lessons.vectors, level, self.learned)) for level in lessons.levels]
+        self.centers = [torch.nn.Parameter(each.to(self.module.device)) for each in centers]
+        named = [(name, weight) for name, weight in self.module.named_parameters() if weight.requires_grad]
+        self.encoder_weights = {f"encoder.{name}": weight for name, weight in named}
+        self.start = {name: weight.detach().clone() for name, weight in self.encoder_weights.items()}
+        self.weights = self.encoder_weights | {f"centers.{i}": each for i, each in enumerate(self.centers)}
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": [w for _, w in named if w.ndim > 1], "lr": LEARNING_RATE, "weight_decay": WEIGHT_DECAY},
+                {"params": [w for _, w in named if w.ndim <= 1], "lr": LEARNING_RATE, "weight_decay": 0.0},
+                {"params": self.centers, "lr": CATEGORY_LEARNING_RATE, "weight_decay": 0.0},
+            ]
+        )
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.steps_per_epoch = max(1, math.ceil(len(self.learned) / BATCH))
+        self.total = self.steps_per_epoch * limits.epochs
+        self.done, self.seconds, self.started = 0, 0.0, time.monotonic()
+        self.before, self.best, self.worse = 0.0, 0.0, 0
+        self.best_weights: dict[str, Any] = {}
+        self.tried_index, self.tried_queries = _sample(lessons.kept_back)
+
+    def fraction(self) -> float:
+        """How much of the training is over, by steps or by time: what the learning rate follows."""
+        now = time.monotonic()
+        self.seconds, self.started = self.seconds + now - self.started, now
+        return max(self.done / self.total, self.seconds / self.limits.seconds)
+
+    def step(self) -> float:
+        """Learn from one batch; its loss."""
+        torch = self.torch
+        fraction = self.fraction()
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * min(fraction / WARM_UP + 1e-3, (1 - fraction) / (1 - WARM_UP))
+        rows = self._batch(self.done)
+        torch.manual_seed(SEED + self.done)  # dropout is the same whether or not the run was broken off before
+        self.module.train()
+        vectors = self._embed([self.lessons.texts[i] for i in rows])
+        loss = torch.stack(
+            [
+                self._loss(vectors, centers, level[rows])
+                for centers, level in zip(self.centers, self.lessons.levels, strict=True)
+            ]
+        ).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(list(self.weights.values()), CLIP)
+        self.optimizer.step()
+        self.done += 1
+        return float(loss.detach())
+
+    def _embed(self, texts: list[str]) -> Any:
+        """(n, d) unit vectors with their gradients; matrices are multiplied in bfloat16."""
+        torch, device = self.torch, self.module.device
+        features = self.module.preprocess(texts, prompt=self.encoder.prompt)
+        features = {name: value.to(device) if hasattr(value, "to") else value for name, value in features.items()}
+        shown = torch.rand(features["attention_mask"].shape, device=device) >= HIDDEN_TOKENS
+        shown[:, 0] = True
+        features["attention_mask"] = features["attention_mask"] * shown
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            vectors = self.module(features)["sentence_embedding"]
+        return torch.nn.functional.normalize(vectors.float(), dim=1)
+
+    def _loss(self, vectors: Any, centers: Any, truth: Numbers) -> Any:
+        functional = self.torch.nn.functional
+        cosines = vectors @ functional.normalize(centers, dim=1).T
+        target = self.torch.from_numpy(truth).to(cosines.device)
+        return functional.cross_entropy(SCALE * cosines, target, label_smoothing=SMOOTHING)
+
+    def _batch(self, step: int) -> Numbers:
+        """The rows of a step, the same whenever it is asked for."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if place == 0 or not hasattr(self, "_epoch"):
+            self._epoch = list(self._shuffled(epoch))
+        return self._epoch[place]
+
+    def _shuffled(self, epoch: int) -> Iterator[Numbers]:
+        random = np.random.default_rng((SEED, epoch))
+        rows = random.permutation(self.learned)
+        batches = []
+        for start in range(0, len(rows), BATCH * POOL):
+            pool = sorted(rows[start : start + BATCH * POOL], key=lambda i: len(self.lessons.texts[i]))
+            batches += [np.array(pool[i : i + BATCH]) for i in range(0, len(pool), BATCH)]
+        return (batches[i] for i in random.permutation(len(batches)))
+
+    def vote_accuracy(self) -> float:
+        """Of the encoder as it is, on rows kept back."""
+        texts, categories = self.lessons.texts, self.lessons.levels[-1]
+        self.module.eval()
+        vectors = self.encoder.encode([texts[i] for i in np.concatenate((self.tried_index, self.tried_queries))])
+        index, queries = vectors[: len(self.tried_index)], vectors[len(self.tried_index) :]
+        space = Space.fit(index)
+        found = FaissSearcher(space.project(index)).search(space.project(queries), K)
+        weights = np.ones(int(categories.max()) + 1)
+        shares = vote(found, categories[self.tried_index], weights, VoteSettings().temperature)
+        return float((shares.argmax(axis=1) == categories[self.tried_queries]).mean())
+
+    def remember_best(self) -> None:
+        """Keep the weights if the vote was never better."""
+        accuracy = self.vote_accuracy()
+        self.worse = self.worse + 1 if self.best_weights and accuracy <= self.best else 0
+        if not self.worse:
+            self.best = accuracy
+            self.best_weights = {name: weight.detach().clone() for name, weight in self.encoder_weights.items()}
+
+    def settle(self) -> float:
+        """Put the encoder where the vote is best between its old weights and the best learned ones; the way gone."""
+        found = []
+        for way in WAYS:
+            self._go(way)
+            found.append((self.best if way == 1 else self.vote_accuracy(), -way))
+        self.best, way = max(found)[0], -max(found)[1]
+        self._go(way)
+        self.module.eval()
+        return way
+
+    def _go(self, way: float) -> None:
+        with self.torch.no_grad():
+            for name, weight in self.encoder_weights.items():
+                weight.copy_(self.start[name].lerp(self.best_weights[name], way))
+
+    def _task(self) -> str:
+        """What a checkpoint must be of to be gone on from: encoder, rows, labels, epochs."""
+        total = hashlib.sha256(f"{self.encoder.fingerprint} {self.limits.epochs}".encode())
+        for text, category, back in zip(
+            self.lessons.texts, self.lessons.levels[-1], self.lessons.kept_back, strict=True
+        ):
+            total.update(f"{text}\0{category}\0{back}\n".encode())
+        return total.hexdigest()
+
+    def save(self, checkpoint: Path) -> None:
+        """Write the state to a file, in one step."""
+        from safetensors.torch import save_file
+
+        tensors = {f"now.{name}": weight.detach().contiguous() for name, weight in self.weights.items()}
+        tensors |= {f"best.{name}": weight.contiguous() for name, weight in self.best_weights.items()}
+        for name, weight in self.weights.items():
+            for key, value in self.optimizer.state.get(weight, {}).items():
+                tensors[f"{key}.{name}"] = value.detach().contiguous()
+        self.fraction()
+        state = {"task": self._task(), "done": self.done, "seconds": self.seconds, "worse": self.worse}
+        state |= {"before": self.before, "best": self.best}
+        work = checkpoint.with_name(checkpoint.name + ".new")
+        save_file(tensors, work, metadata={"state": json.dumps(state)})
+        work.replace(checkpoint)
+
+    def load(self, checkpoint: Path) -> bool:
+        """Go on from the file; False where it is not there or is of another task."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(checkpoint, "pt", device=str(self.module.device)) as content:
+                state = json.loads(content.metadata()["state"])
+                if state.pop("task") != self._task():
+                    return False
+                tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+        except (FileNotFoundError, SafetensorError, KeyError, ValueError, TypeError):
+            return False
+        with self.torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(tensors[f"now.{name}"])
+                self.optimizer.state[weight] = {
+                    key: tensors[f"{key}.{name}"].to("cpu" if key == "step" else weight.device)
+                    for key in ("step", "exp_avg", "exp_avg_sq")
+                }
+        self.best_weights = {
+            name: tensors[f"best.{name}"] for name in self.encoder_weights if f"best.{name}" in tensors
+        }
+        self.done, self.seconds, self.worse = state["done"], state["seconds"], state["worse"]
+        self.before, self.best, self.started = state["before"], state["best"], time.monotonic()
+        return True
+
+
+def _centers(vectors: Vectors, nodes: Numbers, learned: Numbers) -> Vectors:
+    """(nodes, d) mean of each node's vectors less the mean of all, at unit length; random where a node has none."""
+    random = np.random.default_rng(SEED)
+    centers = 1e-3 * random.normal(size=(int(nodes.max()) + 1, vectors.shape[1]))
+    np.add.at(centers, nodes[learned], vectors[learned] - vectors[learned].mean(axis=0))
+    return np.asarray(centers / np.linalg.norm(centers, axis=1, keepdims=True), np.float32)
+
+
+def _sample(kept_back: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
+    """Rows to vote, and rows that were kept back to ask for."""
+    random = np.random.default_rng(SEED)
+    index, queries = random.permutation(np.flatnonzero(~kept_back)), random.permutation(np.flatnonzero(kept_back))
+    return np.sort(index[:TRIED_INDEX]), np.sort(queries[:TRIED_QUERIES])
