@@ -20,6 +20,7 @@ from terminal import (
     progress_display,
     reads_input,
     show_changes,
+    show_evaluation,
     show_finetuned,
     show_notices,
     show_rejects,
@@ -181,12 +182,10 @@ def train(store: Path, wishes: "Wishes", as_json: bool) -> None:
 @main.command()
 @STORE
 @click.option("--minutes", default=20.0, show_default=True, type=click.FloatRange(0, min_open=True), help="In all.")
-@click.option(
-    "--epochs", default=10, show_default=True, type=click.IntRange(1), help="At most so often over the items."
-)
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the items at most.  [default: 4 to 6]")
 @DEVICE
 @AS_JSON
-def finetune(store: Path, minutes: float, epochs: int, device: str, as_json: bool) -> None:
+def finetune(store: Path, minutes: float, epochs: int | None, device: str, as_json: bool) -> None:
     """Train the store's encoder on its items, embed them again, and keep what is better on items kept back.
 
     \b
@@ -303,20 +302,25 @@ def similar(
 @click.argument("labelled", type=click.Path())
 @STORE
 @click.option("--json", "json_file", default=None, type=click.Path(path_type=Path), help="Also write figures here.")
+@click.option("--baselines", is_flag=True, help="Also fit what others would use to the same items, and compare.")
 @DEVICE
 @reads_input
 def evaluate(
     labelled: str,
     store: Path,
     json_file: Path | None,
+    baselines: bool,
     device: str,
     source: InputOptions,
 ) -> None:
     """Classify labelled listings and say how many are right, how sure, and how honestly.
 
     \b
-      shelfwise evaluate test.csv --store my.store --json figures.json
+    The file of --json has more: every category, the most confused pairs, the curve of risk and coverage:
+      shelfwise evaluate test.csv --store my.store --json figures.json --baselines
     """
+    from dataclasses import asdict
+
     from classifier.evaluation import evaluate as measure
     from classifier.pipeline import Classifier
     from indexer.catalog import read_listings
@@ -334,11 +338,11 @@ def evaluate(
         first = next(batches)
         classifier = Classifier.open(store, device)
         items = ([listing.item for listing in batch] for batch in itertools.chain([first], batches))
-        result = measure(classifier, items, progress)
+        result = measure(classifier, items, baselines, progress)
         if out:
-            json.dump(result.figures | {"categories": result.categories}, out, ensure_ascii=False, indent=1)
-    for name, value in result.figures.items():
-        click.echo(f"{name:20} {value if isinstance(value, int) else format(value, '.4f')}")
+            more = asdict(result)
+            json.dump(more.pop("figures") | more, out, ensure_ascii=False, indent=1)
+    show_evaluation(result)
     show_rejects(rejects.count, rejects.path)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 if TYPE_CHECKING:
+    from classifier.evaluation import Evaluation
     from classifier.maintenance import Finetuned, Report
     from classifier.model import Settings
     from indexer.catalog import Catalog, ReadOptions
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 # As in `classifier`, which is too heavy to be loaded for a look at --help; a test compares them.
 HEADS = ("mlp", "svm", "logistic", "closed-form")
 MEASURES = ("accuracy", "macro-f1")
+SHOWN_CONFUSIONS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +161,10 @@ def show_finetuned(done: "Finetuned", seconds: float, as_json: bool) -> None:
         print_json(figures | {"switched": done.switched} | more | {"settings": asdict(done.report.settings)})
         return
     trained = done.trained
+    if trained.resumed:
+        click.echo("went on from where it was broken off")
     click.echo(
-        f"{'went on from a checkpoint: ' if trained.resumed else ''}{trained.epochs:.1f} epochs, {trained.seconds:.0f} s; "
+        f"{trained.epochs:.1f} epochs in {trained.seconds:.0f} s, {trained.way:.0%} of the way to the learned weights; "
         f"vote alone {trained.vote_before:.3f} -> {trained.vote_after:.3f}"
     )
     for name in ("accuracy", "macro_f1"):
@@ -171,6 +175,27 @@ def show_finetuned(done: "Finetuned", seconds: float, as_json: bool) -> None:
     else:
         click.echo("that is no better: the store keeps the encoder that it had")
     click.echo(f"version {done.report.version} with {done.report.rows} items, {seconds:.1f} s")
+
+
+def show_evaluation(result: "Evaluation") -> None:
+    """What was measured, for people."""
+    for name, value in result.figures.items():
+        low, high = result.intervals.get(name, (None, None))
+        interval = "" if low is None else f"  (95 %: {low:.4f} to {high:.4f})"
+        click.echo(f"{name:26} {value if isinstance(value, int) else format(value, '.4f')}{interval}")
+    if len(result.levels) > 1:
+        for depth, level in enumerate(result.levels, start=1):
+            click.echo(
+                f"level {depth}, {level['nodes']} nodes: " + _shares(level, "accuracy", "weighted_f1", "macro_f1")
+            )
+    for pair in result.confusions[:SHOWN_CONFUSIONS]:
+        click.echo(f"{pair['rows']} of {pair['truth']} taken for {pair['predicted']}")
+    for name, baseline in result.baselines.items():
+        click.echo(f"baseline {name}: " + _shares(baseline, "accuracy", "macro_f1"))
+
+
+def _shares(figures: dict[str, Any], *names: str) -> str:
+    return ", ".join(f"{name} {figures[name]:.4f}" for name in names)
 
 
 def _read_counts(catalog: "Catalog") -> dict[str, int]:

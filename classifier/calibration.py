@@ -62,8 +62,8 @@ def set_threshold(probabilities: Probabilities, truth: NDArray[np.int64], covera
     """The probability from which a category belongs to the prediction set, so that the set holds the right one with
     probability `coverage` or more, over listings like the held-out ones.
 
-    Split conformal prediction with the score 1 - p(truth): Sadinle et al., "Least Ambiguous Set-Valued Classifiers", JASA
-    2019. 0 where there are too few rows for any other promise.
+    Split conformal prediction with the score 1 - p(truth): Sadinle et al., "Least Ambiguous Set-Valued Classifiers",
+    JASA 2019. 0 where there are too few rows for any other promise.
     """
     scores = np.sort(probabilities[np.arange(len(truth)), truth])
     allowed = int(np.floor((len(scores) + 1) * (1 - coverage)))  # held-out rows whose set may miss the truth

@@ -67,7 +67,7 @@ def fit_mlp(vectors: Vectors, numbers: Numbers, c: int) -> Tensors:
             for rows in torch.split(torch.randperm(len(seen)), BATCH):
                 loss = nn.functional.cross_entropy(network(seen[rows]), truth[rows], label_smoothing=SMOOTHING)
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
     learned = {"inner": hidden.weight.T, "inner_bias": hidden.bias, "weights": out.weight.T, "bias": out.bias}

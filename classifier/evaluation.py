@@ -1,71 +1,194 @@
 """Runs a classifier over labelled listings and measures what it decides."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.decision import ACCEPT
+from classifier.baselines import linear_svc, timed, vector_logistic
+from classifier.decision import ACCEPT, Decision
 from classifier.labels import UNKNOWN, Labels
-from classifier.metrics import expected_calibration_error, precision_recall_f1
+from classifier.metrics import (
+    Names,
+    bootstrap_intervals,
+    expected_calibration_error,
+    hierarchical_precision_recall_f1,
+    macro_f1,
+    precision_recall_f1,
+    risk_coverage,
+)
 from classifier.pipeline import Classifier
-from indexer.catalog import Item
+from classifier.training import SET_COVERAGE
+from indexer.catalog import PATH_SEPARATOR, Item
 from indexer.encoder import Progress
+from indexer.text import compose
 
 TOP = 3
+CONFUSIONS = 20  # pairs of categories that are listed
+PRECISIONS = (0.9, 0.95, 0.98)  # of which the coverage is told
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`figures` by name, and one dictionary for each category in `categories` (path, rows, precision, recall, f1)."""
+    """What was measured on labelled listings.
+
+    `figures` by name. `intervals` of 95 % for some of them. `levels` of the category tree from the top, the categories
+    last (nodes, accuracy, weighted and macro F1 of the most probable nodes). `categories` (path, rows, precision, recall,
+    F1). `confusions`, the most frequent first (truth, predicted, rows). `risk_coverage`, points (share of the
+    listings taken, the surest first; share of them that is wrong). `baselines` by name: their figures, and the interval
+    of what Shelfwise is better by.
+    """
 
     figures: dict[str, float | int]
+    intervals: dict[str, tuple[float, float]]
+    levels: list[dict[str, float]]
     categories: list[dict[str, object]]
+    confusions: list[dict[str, object]]
+    risk_coverage: list[list[float]]
+    baselines: dict[str, dict[str, object]]
 
 
-def evaluate(classifier: Classifier, batches: Iterable[Sequence[Item]], progress: Progress | None = None) -> Evaluation:
-    """Classify labelled items and compare.
+@dataclass
+class _Answers:
+    """Items, the paths that they should get, and the decisions, as they come."""
+
+    items: list[Item] = field(default_factory=list)
+    truth: list[str] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+
+
+def evaluate(
+    classifier: Classifier,
+    batches: Iterable[Sequence[Item]],
+    baselines: bool = False,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Classify labelled items and compare; with `baselines` also what others say who know the same rows.
 
     An item whose category the store does not have counts as wrong, and in `unknown_categories`. Without a
     path in the file, categories are compared by their leaf names where those are unambiguous.
     """
-    truth: list[str] = []
-    predicted: list[str] = []
-    in_top: list[bool] = []
-    confidence: list[float] = []
-    accepted: list[bool] = []
+    answers = _Answers()
     start = perf_counter()
     for batch in batches:
-        wanted = _stored_paths(batch, classifier.labels)
-        decisions = classifier.classify(batch, top=TOP, neighbors=0)
-        truth += wanted
-        predicted += [decision.category_path for decision in decisions]
-        in_top += [
-            path in [a.category_path for a in decision.alternatives]
-            for path, decision in zip(wanted, decisions, strict=True)
-        ]
-        confidence += [decision.confidence for decision in decisions]
-        accepted += [decision.decision == ACCEPT for decision in decisions]
+        answers.truth += _stored_paths(batch, classifier.labels)
+        answers.decisions += classifier.classify(batch, top=TOP, neighbors=0)
+        answers.items += batch
         if progress:
-            progress("classify", len(truth), 0)
+            progress("classify", len(answers.items), 0)
     seconds = perf_counter() - start
-    right, said = np.array(truth, dtype=object), np.array(predicted, dtype=object)
-    correct, taken = np.asarray(right == said, bool), np.array(accepted, bool)
-    figures: dict[str, float | int] = {
-        "n": len(right),
+    truth = np.array(answers.truth, dtype=object)
+    predicted = np.array([decision.category_path for decision in answers.decisions], dtype=object)
+    curve, area = risk_coverage(
+        np.array([d.confidence for d in answers.decisions]), np.asarray(truth == predicted, bool)
+    )
+    figures = {
+        **_figures(answers, truth, predicted, curve=area),
+        "unknown_categories": int((classifier.labels.numbers(answers.truth) == UNKNOWN).sum()),
+        "seconds": seconds,
+        "listings_per_second": len(truth) / seconds,
+    }
+    return Evaluation(
+        figures=figures,
+        intervals=bootstrap_intervals(truth, predicted),
+        levels=_levels(answers, classifier.labels),
+        categories=_by_category(truth, predicted),
+        confusions=_confusions(truth, predicted),
+        risk_coverage=curve,
+        baselines=_baselines(classifier, answers.items, truth, predicted) if baselines else {},
+    )
+
+
+def _figures(answers: _Answers, truth: Names, predicted: Names, curve: float) -> dict[str, float | int]:
+    decisions, correct = answers.decisions, np.asarray(truth == predicted, bool)
+    confidence = np.array([decision.confidence for decision in decisions])
+    accepted = np.array([decision.decision == ACCEPT for decision in decisions], bool)
+    above = [(path, said) for path, said in zip(truth, decisions, strict=True) if said.reason == "sure_above"]
+    in_top = [path in [a.category_path for a in said.alternatives] for path, said in zip(truth, decisions, strict=True)]
+    in_set = [path in said.prediction_set for path, said in zip(truth, decisions, strict=True)]
+    return {
+        "n": len(truth),
         "accuracy": float(correct.mean()),
         "top3": float(np.mean(in_top)),
-        **precision_recall_f1(right, said),
-        "ece": expected_calibration_error(np.array(confidence), correct),
-        "accepted": float(taken.mean()),
-        "accepted_accuracy": float(correct[taken].mean()) if taken.any() else 0.0,
-        "seconds": seconds,
-        "listings_per_second": len(right) / seconds,
-        "unknown_categories": int((classifier.labels.numbers(truth) == UNKNOWN).sum()),
+        **precision_recall_f1(truth, predicted),
+        **hierarchical_precision_recall_f1(truth, predicted),
+        "ece": expected_calibration_error(confidence, correct),
+        "accepted": float(accepted.mean()),
+        "accepted_accuracy": float(correct[accepted].mean()) if accepted.any() else 0.0,
+        "sure_above": len(above) / len(truth),
+        "sure_above_accuracy": float(np.mean([_below(path, said.sure_path) for path, said in above])) if above else 0.0,
+        "prediction_set_target": SET_COVERAGE,
+        "prediction_set_coverage": float(np.mean(in_set)),
+        "prediction_set_size": float(np.mean([len(decision.prediction_set) for decision in decisions])),
+        "area_under_risk_coverage": curve,
+        **{f"coverage_at_{precision}": _coverage_at(confidence, correct, precision) for precision in PRECISIONS},
     }
-    return Evaluation(figures, _by_category(right, said))
+
+
+def _below(path: str, node: str) -> bool:
+    return (path + PATH_SEPARATOR).startswith(node + PATH_SEPARATOR)
+
+
+def _coverage_at(confidence: NDArray[np.float64], correct: NDArray[np.bool_], precision: float) -> float:
+    """The largest share of the listings, the surest first, of which `precision` is right: known only in hindsight."""
+    right = np.cumsum(correct[np.argsort(-confidence, kind="stable")]) / np.arange(1, len(correct) + 1)
+    return float((np.flatnonzero(right >= precision).max(initial=-1) + 1) / len(correct))
+
+
+def _levels(answers: _Answers, labels: Labels) -> list[dict[str, float]]:
+    """Figures of the most probable node at each level; a path is cut to the level's depth."""
+    found = []
+    for depth in range(len(labels.levels) + 1):
+        parts = [path.split(PATH_SEPARATOR) for path in answers.truth]
+        leaf = depth == len(labels.levels)
+        truth = answers.truth if leaf else [PATH_SEPARATOR.join(part[: depth + 1]) for part in parts]
+        said = [
+            decision.category_path if leaf or not decision.levels else decision.levels[depth].category_path
+            for decision in answers.decisions
+        ]
+        right, answer = np.array(truth, dtype=object), np.array(said, dtype=object)
+        figures = precision_recall_f1(right, answer)
+        found.append(
+            {
+                "nodes": len(labels) if leaf else len(labels.levels[depth].paths),
+                "accuracy": float((right == answer).mean()),
+                "weighted_f1": figures["weighted_f1"],
+                "macro_f1": figures["macro_f1"],
+            }
+        )
+    return found
+
+
+def _confusions(truth: Names, predicted: Names) -> list[dict[str, object]]:
+    pairs = Counter((a, b) for a, b in zip(truth, predicted, strict=True) if a != b)
+    ranked = sorted(pairs.items(), key=lambda entry: (-entry[1], entry[0]))[:CONFUSIONS]
+    return [{"truth": right, "predicted": said, "rows": rows} for (right, said), rows in ranked]
+
+
+def _baselines(
+    classifier: Classifier, items: Sequence[Item], truth: Names, predicted: Names
+) -> dict[str, dict[str, object]]:
+    rows = classifier.index.snapshot.rows
+    paths = list(rows.column("category_path"))
+    texts = [compose(item.title, item.brand, item.attributes, item.description) for item in items]
+    said = {
+        "linear_svc": timed(linear_svc, rows.texts(), paths, texts),
+        "vector_logistic": timed(vector_logistic, rows.vectors, paths, classifier.index.encoder.encode(texts)),
+    }
+    return {name: compare(truth, predicted, theirs, seconds) for name, (theirs, seconds) in said.items()}
+
+
+def compare(truth: Names, predicted: Names, theirs: Names, seconds: float) -> dict[str, object]:
+    """Figures of a baseline, and the intervals of what `predicted` is better by."""
+    return {
+        "accuracy": float((truth == theirs).mean()),
+        "macro_f1": macro_f1(truth, theirs),
+        "better_by": bootstrap_intervals(truth, predicted, theirs),
+        "seconds": seconds,
+    }
 
 
 def _stored_paths(items: Sequence[Item], labels: Labels) -> list[str]:

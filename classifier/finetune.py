@@ -2,8 +2,8 @@
 
 The loss is cosine-softmax cross-entropy: every category, and every node above it in the category tree, has a unit
 vector; a text belongs to the one that its own vector is closest to, and both are moved. Wang et al., "NormFace", ACM
-Multimedia 2017. In the end the weights are moved back part of the way to where they came from, if the vote is better for
-it: Wortsman et al., "Robust Fine-Tuning of Zero-Shot Models", CVPR 2022. Only rows that are not kept back (see
+Multimedia 2017. In the end the weights are moved back part of the way to where they came from, if the vote is better
+for it: Wortsman et al., "Robust Fine-Tuning of Zero-Shot Models", CVPR 2022. Only rows that are not kept back (see
 `classifier.heldout.kept_back`) are learned from.
 """
 
@@ -25,7 +25,7 @@ from indexer.encoder import Progress, SentenceEncoder, Vectors
 from indexer.search import FaissSearcher
 from indexer.space import Space
 
-EPOCHS = 10
+STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2_200, 4, 6  # as many epochs as make so many steps, within reason
 BATCH = 64  # titles a step
 POOL = 32  # batches whose titles are sorted by length, so that little is padded
 LEARNING_RATE = 1e-4
@@ -39,18 +39,18 @@ WARM_UP = 0.06  # of the whole training
 CLIP = 1.0  # length of a step's gradient
 LARGE_TABLE = 20_000  # rows: an embedding table of more is left as it is; most of a multilingual encoder is one
 TRIED_INDEX, TRIED_QUERIES = 3_000, 2_000  # rows that the vote is tried on between epochs
-PATIENCE = 2  # epochs without a better vote before training stops
+PATIENCE = 3  # epochs without a better vote before training stops: it is best when the rate has come down
 CHECKPOINT_SECONDS = 60.0
 SEED = 13
 
 
 @dataclass(frozen=True)
 class Lessons:
-    """What is learned from: n `texts`, their nodes at each level of the category tree, and which are `kept_back` (n,) to
-    try the vote on.
+    """What is learned from: n `texts`, their nodes at each level of the category tree, and which are `kept_back` (n,)
+    to try the vote on.
 
-    `levels` are (n,) node numbers, the categories last. `vectors` (n, d) are what the encoder makes of the texts before it
-    is fine-tuned.
+    `levels` are (n,) node numbers, the categories last. `vectors` (n, d) are what the encoder makes of the texts before
+    it is fine-tuned.
     """
 
     texts: Sequence[str]
@@ -61,9 +61,10 @@ class Lessons:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When to stop: after `epochs`, or `seconds` of training, whichever comes first."""
+    """When to stop: after `epochs` (None for what suits the number of rows), or `seconds` of training, whichever comes
+    first."""
 
-    epochs: int = EPOCHS
+    epochs: int | None = None
     seconds: float = math.inf
 
 
@@ -134,7 +135,8 @@ class _Run:
         )
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.steps_per_epoch = max(1, math.ceil(len(self.learned) / BATCH))
-        self.total = self.steps_per_epoch * limits.epochs
+        suitable = min(max(round(STEPS / self.steps_per_epoch), FEWEST_EPOCHS), MOST_EPOCHS)
+        self.total = self.steps_per_epoch * (limits.epochs or suitable)
         self.done, self.seconds, self.started = 0, 0.0, time.monotonic()
         self.before, self.best, self.worse = 0.0, 0.0, 0
         self.best_weights: dict[str, Any] = {}
@@ -241,7 +243,7 @@ class _Run:
 
     def _task(self) -> str:
         """What a checkpoint must be of to be gone on from: encoder, rows, labels, epochs."""
-        total = hashlib.sha256(f"{self.encoder.fingerprint} {self.limits.epochs}".encode())
+        total = hashlib.sha256(f"{self.encoder.fingerprint} {self.total}".encode())
         for text, category, back in zip(
             self.lessons.texts, self.lessons.levels[-1], self.lessons.kept_back, strict=True
         ):
@@ -279,10 +281,10 @@ class _Run:
         with self.torch.no_grad():
             for name, weight in self.weights.items():
                 weight.copy_(tensors[f"now.{name}"])
-                self.optimizer.state[weight] = {
-                    key: tensors[f"{key}.{name}"].to("cpu" if key == "step" else weight.device)
-                    for key in ("step", "exp_avg", "exp_avg_sq")
-                }
+                for key in ("step", "exp_avg", "exp_avg_sq"):  # none for a weight that has had no gradient
+                    if f"{key}.{name}" in tensors:
+                        value = tensors[f"{key}.{name}"].to("cpu" if key == "step" else weight.device)
+                        self.optimizer.state[weight][key] = value
         self.best_weights = {
             name: tensors[f"best.{name}"] for name in self.encoder_weights if f"best.{name}" in tensors
         }

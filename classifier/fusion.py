@@ -52,8 +52,8 @@ def head_shares(head: Head | None, features: Features, labels: Labels) -> HeadSh
 def balanced(probabilities: Probabilities, counts: Numbers, balance: float) -> Probabilities:
     """(m, c) probabilities times n(c)^-`balance`, normalised; `counts` (c,) are the rows of each category.
 
-    0 leaves them alone, and is best for accuracy; more finds more of the rare categories, at some cost to the others, which
-    is what macro-averaged measures ask for. Menon et al., "Long-Tail Learning via Logit Adjustment", ICLR 2021.
+    0 leaves them alone, and is best for accuracy; more finds more of the rare categories, at some cost to the others,
+    which is what macro-averaged measures ask for. Menon et al., "Long-Tail Learning via Logit Adjustment", ICLR 2021.
     """
     if not balance:
         return probabilities

@@ -33,9 +33,9 @@ class Features:
 class Head:
     """Two classifiers over `paths`, the c categories that they were trained on, in sorted order.
 
-    `dense` is of one of `classifier.dense.KINDS`, named by `kind`; `lexical` has weights (FEATURES, c), bias (c,) and rarity
-    (FEATURES,) of one-vs-rest support vector machines on n-grams. Apart, because an encoder that was fine-tuned knows the
-    rows that it learned from too well: one classifier on both would hardly listen to the n-grams.
+    `dense` is of one of `classifier.dense.KINDS`, named by `kind`; `lexical` has weights (FEATURES, c), bias (c,) and
+    rarity (FEATURES,) of one-vs-rest support vector machines on n-grams. Apart, because an encoder that was fine-tuned
+    knows the rows that it learned from too well: one classifier on both would hardly listen to the n-grams.
     """
 
     kind: str

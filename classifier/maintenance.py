@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from classifier.finetune import EPOCHS, Lessons, Limits, Trained
+from classifier.finetune import TRIED_INDEX, TRIED_QUERIES, WAYS, Lessons, Limits, Trained
 from classifier.finetune import finetune as run_finetune
 from classifier.heldout import KEPT_BACK, kept_back
 from classifier.labels import Labels
@@ -150,7 +150,8 @@ def train(path: Path, wishes: Wishes | None = None, progress: Progress | None = 
 @dataclass(frozen=True)
 class Finetuned:
     """What fine-tuning did: how far it went, the held-out figures of the model `before` and `after`, whether the store
-    `switched` to the new encoder (it does where the measure that is optimized is better), and the change itself."""
+    `switched` to the new encoder (where the measure that is optimized is better, or the same and the vote alone
+    is better), and the change itself."""
 
     trained: Trained
     before: Mapping[str, float]
@@ -160,11 +161,11 @@ class Finetuned:
 
 
 def finetune(
-    path: Path, epochs: int = EPOCHS, minutes: float = 20.0, device: str = "auto", progress: Progress | None = None
+    path: Path, epochs: int | None = None, minutes: float = 20.0, device: str = "auto", progress: Progress | None = None
 ) -> Finetuned:
     """Fine-tune the store's encoder on its items, embed them again, fit the model again, and keep what is better.
 
-    All of it takes about `minutes` at most, and less where `epochs` are over sooner. Broken off, it goes on from where
+    All of it takes about `minutes` at most, and less where `epochs` (by default 4 to 6) are over sooner. Broken off, it goes on from where
     it was when it is called again. Raises EncoderError where the encoder cannot be fine-tuned, QueryError where there
     is too little to learn from or too little time.
     """
@@ -182,7 +183,8 @@ def finetune(
         held_out = time.monotonic()
         before = hold_out(base.rows, goals, True, progress).settings.held_out
         held_out = time.monotonic() - held_out
-        after_training = FITS_AFTER * held_out + len(base.rows) / _rate(encoder, lessons.texts)
+        encoded = len(base.rows) + len(WAYS) * (TRIED_INDEX + TRIED_QUERIES)
+        after_training = FITS_AFTER * held_out + encoded / _rate(encoder, lessons.texts)
         seconds = 60 * minutes - after_training - (time.monotonic() - start)
         if seconds < MIN_SHARE * 60 * minutes:
             needed = (60 * minutes - seconds) / (1 - MIN_SHARE) / 60
@@ -194,8 +196,8 @@ def finetune(
         rows = Rows(base.rows.table, encoder.encode(lessons.texts, progress))
         trial = hold_out(rows, goals, True, progress)
         after = trial.settings.held_out
-        measure = goals.optimize.replace("-", "_")
-        switched = after[measure] > before[measure]
+        measures = (goals.optimize.replace("-", "_"), "vote_accuracy")
+        switched = [after[name] for name in measures] > [before[name] for name in measures]
         manifest, settings = base.manifest, None
         if switched:
             work = path / f"{ENCODERS}.new"

@@ -1,11 +1,20 @@
 """Numbers that say how good decisions are; arrays in, plain floats out."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.catalog import PATH_SEPARATOR
+
 ECE_BINS = 15
+RESAMPLES = 1000
+INTERVAL = (0.025, 0.975)  # of the resamples: 95 % lie between
+CURVE_POINTS = 20
+SEED = 0
+
+Names = NDArray[np.object_]
 
 
 def expected_calibration_error(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> float:
@@ -28,7 +37,7 @@ def macro_f1(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
     return float(f1_score(truth, predicted, average="macro", zero_division=0))
 
 
-def precision_recall_f1(truth: NDArray[np.object_], predicted: NDArray[np.object_]) -> dict[str, float]:
+def precision_recall_f1(truth: Names, predicted: Names) -> dict[str, float]:
     """Weighted and macro precision, recall and F1 over the categories that occur in either (scikit-learn)."""
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -37,3 +46,65 @@ def precision_recall_f1(truth: NDArray[np.object_], predicted: NDArray[np.object
         values = precision_recall_fscore_support(truth, predicted, average=average, zero_division=0)
         figures |= {f"{average}_{name}": float(values[i]) for i, name in enumerate(("precision", "recall", "f1"))}
     return figures
+
+
+def hierarchical_precision_recall_f1(truth: Iterable[str], predicted: Iterable[str]) -> dict[str, float]:
+    """The same over the nodes on the way to the categories, so that a near miss counts in part.
+
+    Kiritchenko et al., "Learning and Evaluation in the Presence of Class Hierarchies", Canadian AI 2006.
+    """
+    shared = asked = said = 0
+    for right, answer in zip(truth, predicted, strict=True):
+        nodes, answered = _nodes(right), _nodes(answer)
+        shared, asked, said = shared + len(nodes & answered), asked + len(nodes), said + len(answered)
+    precision, recall = shared / max(said, 1), shared / max(asked, 1)
+    f1 = 2 * precision * recall / max(precision + recall, 1e-12)
+    return {"hierarchical_precision": precision, "hierarchical_recall": recall, "hierarchical_f1": f1}
+
+
+def _nodes(path: str) -> set[str]:
+    parts = path.split(PATH_SEPARATOR)
+    return {PATH_SEPARATOR.join(parts[: depth + 1]) for depth in range(len(parts))} if path else set()
+
+
+def risk_coverage(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> tuple[list[list[float]], float]:
+    """(coverage, risk) points, and the mean risk over all coverages (0 is best).
+
+    At a coverage the surest decisions are taken, the risk is the share of them that is wrong. Geifman and El-Yaniv,
+    "Selective Classification for Deep Neural Networks", NeurIPS 2017.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    risk = 1 - np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
+    places = np.unique(np.linspace(0, len(order), CURVE_POINTS + 1)[1:].astype(np.int64)) - 1
+    return [[float((i + 1) / len(order)), float(risk[i])] for i in places if i >= 0], float(risk.mean())
+
+
+def bootstrap_intervals(truth: Names, predicted: Names, other: Names | None = None) -> dict[str, tuple[float, float]]:
+    """95 % intervals of accuracy and macro-F1 over RESAMPLES samples of the same size, drawn with replacement.
+
+    With `other` predictions, of the difference `predicted` - `other` on the same samples.
+    """
+    _, numbers = np.unique(np.concatenate([truth, predicted, *([] if other is None else [other])]), return_inverse=True)
+    right, *answers = np.split(numbers, len(numbers) // len(truth))
+    random = np.random.default_rng(SEED)
+    drawn = {"accuracy": np.empty(RESAMPLES), "macro_f1": np.empty(RESAMPLES)}
+    for i in range(RESAMPLES):
+        weights = np.bincount(random.integers(len(right), size=len(right)), minlength=len(right)).astype(np.float64)
+        scores = [_weighted_scores(right, answer, weights, int(numbers.max()) + 1) for answer in answers]
+        for name, values in zip(drawn, zip(*scores, strict=True), strict=True):
+            drawn[name][i] = values[0] - (values[1] if len(values) == 2 else 0)
+    return {
+        name: (float(np.quantile(each, INTERVAL[0])), float(np.quantile(each, INTERVAL[1])))
+        for name, each in drawn.items()
+    }
+
+
+def _weighted_scores(
+    truth: NDArray[np.int64], predicted: NDArray[np.int64], weights: NDArray[np.float64], c: int
+) -> tuple[float, float]:
+    """Accuracy and macro-F1 where row i counts `weights[i]` times."""
+    hit = truth == predicted
+    hits = np.bincount(truth[hit], weights[hit], minlength=c)
+    occurrences = np.bincount(truth, weights, minlength=c) + np.bincount(predicted, weights, minlength=c)
+    seen = occurrences > 0
+    return float(hits.sum() / weights.sum()), float((2 * hits[seen] / occurrences[seen]).mean())

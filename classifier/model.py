@@ -17,8 +17,11 @@ MEASURES = ("accuracy", "macro-f1")
 
 @dataclass(frozen=True, slots=True)
 class Goals:
-    """What a user wants of a model, kept with it: which kind of dense `head` (one of `classifier.dense.KINDS`), the measure to
-    `optimize` (accuracy or macro-f1), and the precision in (0, 1) that accepted decisions should keep."""
+    """What a user wants of a model, kept with it.
+
+    `head` is the kind of its dense half, one of `classifier.dense.KINDS`; `optimize` one of MEASURES, what settings are
+    chosen for; `target_precision` in (0, 1) the share of accepted decisions that should be right.
+    """
 
     head: str = next(iter(KINDS))
     optimize: str = MEASURES[0]
@@ -29,8 +32,10 @@ class Goals:
 class Settings:
     """What was chosen on held-out rows; the defaults serve a catalog too small to choose on.
 
-    `dense_temperature` and `lexical_temperature` sharpen what the halves of the head say; `lexical_weight` in [0, 1] is
-    how much of the head the n-grams are; `vote_weight` in [0, 1] how much the vote is beside the head; `balance` in [0, 1] lifts rare categories (see `fusion.balanced`); `temperature` sharpens what comes of it;
+    `dense_temperature` and `lexical_temperature` sharpen what the halves of the head say; `lexical_weight` in [0, 1]
+    is how much of the head the n-grams are, `vote_weight` in [0, 1] how much the vote is beside the head; `balance` in
+    [0, 1] lifts rare categories (see `fusion.balanced`); `temperature` sharpens what comes of it.
+
     `accept_from` is the confidence from which a decision is accepted, `sure_from` the same for the nodes of each level
     of the category tree, from the top; a category of at least `set_from` is in the prediction set; `far_below` is the
     similarity of the best neighbour below which a listing is far from the catalog. `held_out` has the figures measured

@@ -3,9 +3,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
+from scipy.stats import binomtest
 
-from classifier.calibration import MIN_ACCEPTED, fit_temperature, sharpened, threshold_for
-from classifier.metrics import expected_calibration_error, precision_recall_f1
+from classifier.calibration import ASSURANCE, NEVER, fit_temperature, set_threshold, sharpened, threshold_for
+from classifier.metrics import (
+    bootstrap_intervals,
+    expected_calibration_error,
+    hierarchical_precision_recall_f1,
+    macro_f1,
+    precision_recall_f1,
+    risk_coverage,
+)
 
 
 def test_the_temperature_that_made_the_rows_is_found():
@@ -27,24 +35,52 @@ def test_sharpening_keeps_order_sum_and_zeros(temperature, seed):
     np.testing.assert_array_equal(q.argsort(axis=1), p.argsort(axis=1))
 
 
+def assured(correct):
+    """The least share that is still likely, from scipy's own Clopper-Pearson interval."""
+    test = binomtest(int(correct.sum()), len(correct))
+    return test.proportion_ci(confidence_level=1 - 2 * (1 - ASSURANCE), method="exact").low
+
+
 @given(st.integers(0, 10_000), st.floats(0.5, 0.99))
-def test_the_threshold_keeps_its_precision(seed, precision):
+def test_the_threshold_is_the_least_that_keeps_its_precision(seed, precision):
     random = np.random.default_rng(seed)
     confidence = np.round(random.random(300), 2)  # with ties
     correct = random.random(300) < confidence
     threshold = threshold_for(confidence, correct, precision)
-    accepted = confidence >= threshold
-    if accepted.any():
-        assert accepted.sum() >= MIN_ACCEPTED
-        assert correct[accepted].mean() >= precision
-    lower = confidence[confidence < threshold]
-    for other in np.unique(lower):
-        among = confidence >= other
-        assert correct[among].mean() < precision or among.sum() < MIN_ACCEPTED
+    if threshold != NEVER:
+        assert assured(correct[confidence >= threshold]) >= precision - 1e-9
+    for other in np.unique(confidence[confidence < threshold]):
+        assert assured(correct[confidence >= other]) < precision + 1e-9
+
+
+def test_the_precision_holds_on_other_rows_as_often_as_promised():
+    random = np.random.default_rng(11)
+    kept = []
+    for _ in range(200):
+        confidence = random.random(1000)
+        threshold = threshold_for(confidence, random.random(1000) < confidence, 0.9)
+        fresh = random.random(50_000)
+        taken = fresh >= threshold
+        kept.append(not taken.any() or fresh[taken].mean() >= 0.9)
+    assert np.mean(kept) >= ASSURANCE - 0.05
 
 
 def test_nothing_is_accepted_where_no_threshold_is_good_enough():
-    assert threshold_for(np.full(100, 0.9), np.zeros(100, bool), 0.95) > 1
+    assert threshold_for(np.full(100, 0.9), np.zeros(100, bool), 0.95) == NEVER
+    assert threshold_for(np.full(5, 0.9), np.ones(5, bool), 0.95) == NEVER  # five right ones prove little
+    assert threshold_for(np.empty(0), np.empty(0, bool), 0.95) == NEVER
+
+
+def test_prediction_sets_cover_as_promised():
+    random = np.random.default_rng(2)
+    covered = []
+    for _ in range(100):
+        p = softmax(2 * random.normal(size=(600, 6)), axis=1)
+        truth = (p.cumsum(axis=1) > random.random((600, 1))).argmax(axis=1)
+        threshold = set_threshold(p[:300], truth[:300], 0.9)
+        covered.append((p[300:][np.arange(300), truth[300:]] >= threshold).mean())
+    assert 0.895 < np.mean(covered) < 0.92
+    assert set_threshold(p[:5], truth[:5], 0.95) == 0
 
 
 def test_calibration_error_by_hand():
@@ -56,3 +92,33 @@ def test_precision_recall_f1_by_hand():
     figures = precision_recall_f1(np.array(["a", "a", "a", "b"], object), np.array(["a", "a", "b", "b"], object))
     assert figures["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
     assert figures["weighted_f1"] == pytest.approx(0.75 * 0.8 + 0.25 * 2 / 3)
+
+
+def test_hierarchical_figures_count_shared_nodes():
+    figures = hierarchical_precision_recall_f1(["A > x > 1", "B"], ["A > x > 2", "A > y"])
+    assert figures["hierarchical_precision"] == pytest.approx(2 / 5)
+    assert figures["hierarchical_recall"] == pytest.approx(2 / 4)
+    assert figures["hierarchical_f1"] == pytest.approx(2 * 0.4 * 0.5 / 0.9)
+
+
+def test_risk_coverage_by_hand():
+    curve, area = risk_coverage(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, True, False, True]))
+    assert curve == [[0.25, 0.0], [0.5, 0.0], [0.75, pytest.approx(1 / 3)], [1.0, 0.25]]
+    assert area == pytest.approx((0 + 0 + 1 / 3 + 1 / 4) / 4)
+
+
+def test_bootstrap_intervals_lie_about_what_was_measured():
+    random = np.random.default_rng(4)
+    truth = random.integers(5, size=2000).astype(str).astype(object)
+    said = np.where(random.random(2000) < 0.8, truth, "0").astype(object)
+    worse = np.where(random.random(2000) < 0.9, said, "1").astype(object)
+    alone = bootstrap_intervals(truth, said)
+    for name, value in (("accuracy", (truth == said).mean()), ("macro_f1", macro_f1(truth, said))):
+        low, high = alone[name]
+        assert low < value < high
+        assert high - low < 0.06
+    difference = bootstrap_intervals(truth, said, worse)
+    assert difference["accuracy"][0] > 0
+    assert difference["accuracy"][0] < (truth == said).mean() - (truth == worse).mean() < difference["accuracy"][1]
+    same = bootstrap_intervals(truth, said, said)
+    assert same == {"accuracy": (0.0, 0.0), "macro_f1": (0.0, 0.0)}

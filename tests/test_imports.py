@@ -49,6 +49,14 @@ def test_the_library_prints_nothing_and_unpickles_nothing(path):
     assert {"pickle", "joblib", "dill", "shelve"}.isdisjoint(imported_by(path))
 
 
+def test_the_options_on_the_command_line_are_the_librarys():
+    from classifier import dense, model
+    from terminal import HEADS, MEASURES
+
+    assert tuple(dense.KINDS) == HEADS
+    assert model.MEASURES == MEASURES
+
+
 def test_no_import_cycles():
     modules = {f"{path.parent.name}.{path.stem}": path for layer in LAYERS[:2] for path in (ROOT / layer).glob("*.py")}
     uses = {}

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from classifier import heldout, maintenance
-from classifier.heldout import FOLDS, NEW_EXAMPLES, choose_axes, fold_of, folds, rank_within, splits
+from classifier.heldout import FOLDS, NEW_EXAMPLES, choose_axes, fold_of, folds, kept_back, rank_within, splits
 from classifier.labels import Labels
-from classifier.model import Model, Settings
+from classifier.model import Goals, Model, Settings
 from classifier.training import train
 from indexer.catalog import Item
 from indexer.encoder import HashingEncoder
@@ -40,7 +40,7 @@ def rows_of(items):
 
 def evidence_of(rows, axes=0):
     labels = Labels.of(rows.column("category_path"), rows.column("category"))
-    return list(folds(rows, labels, splits(rows, labels), axes))
+    return list(folds(rows, labels, splits(rows, labels), axes, "mlp"))
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4)), min_size=1, max_size=80))
@@ -97,15 +97,16 @@ def test_the_rehearsal_hides_categories_from_the_head_and_leaves_five_examples()
     for held, fold in enumerate(evidence_of(rows)):
         hidden = np.arange(len(labels)) % FOLDS == held
         assert (fold.opened.known == ~hidden).all()
-        assert not fold.opened.head[:, hidden].any()
         assert (fold.opened.counts[hidden] == NEW_EXAMPLES).all()
         assert (fold.opened.counts[~hidden] == fold.closed.counts[~hidden]).all()
-        np.testing.assert_allclose(fold.opened.head.sum(axis=1), 1)
+        for half in (fold.opened.head.dense, fold.opened.head.lexical):
+            assert not half[:, hidden].any()
+            np.testing.assert_allclose(half.sum(axis=1), 1)
 
 
 def test_training_gives_settings_with_figures_and_is_repeatable():
     rows = rows_of(small_catalog(20))
-    first, second = train(rows), train(rows)
+    first, second = train(rows, Goals()), train(rows, Goals())
     settings = first.model.settings
     assert settings.held_out["rows"] == len(rows)
     assert settings.held_out["accuracy"] > 0.8
@@ -132,8 +133,41 @@ def test_catalogs_that_say_little_still_train_and_classify(items, tmp_path):
     assert all(decision.category for decision in classifier.classify(items[:3]))
 
 
+def test_an_encoder_that_was_fine_tuned_is_judged_by_rows_that_it_never_saw():
+    rows = rows_of(small_catalog(60))
+    labels = Labels.of(rows.column("category_path"), rows.column("category"))
+    (split,) = splits(rows, labels, fine_tuned=True)
+    back = kept_back(rows.column("twin_key"))
+    assert 0.03 < back.mean() < 0.2
+    assert split.test.tolist() == np.flatnonzero(back).tolist()
+    assert split.train.tolist() == np.flatnonzero(~back).tolist()
+    spelled = np.array([twin_key(t) for t in ("Red  shoe", "red shoe", "RED SHOE")], object)
+    assert len(set(kept_back(spelled))) == 1
+
+
+def test_macro_f1_lifts_rare_categories():
+    """Two categories that look alike, one of them rare: accuracy goes with the many, macro-F1 with both."""
+    many = [Item(f"a{i}", f"thing {i}", category="A", category_path="A") for i in range(300)]
+    few = [
+        Item(f"b{i}", f"thing rare {i}" if i % 2 else f"thing {i + 900}", category="B", category_path="B")
+        for i in range(30)
+    ]
+    rows = rows_of([*many, *few])
+    plain, lifted = (train(rows, Goals(optimize=measure)).model.settings for measure in ("accuracy", "macro-f1"))
+    assert plain.balance == 0
+    assert lifted.held_out["macro_f1"] >= plain.held_out["macro_f1"]
+
+
+def test_a_level_is_sure_only_where_it_is_right_often_enough():
+    items = small_catalog(40)
+    rows = rows_of(items)
+    settings = train(rows, Goals(target_precision=0.9)).model.settings
+    assert len(settings.sure_from) == 2
+    assert settings.goals.target_precision == 0.9
+
+
 def test_a_store_too_small_to_measure_accepts_nothing():
-    assert train(rows_of(small_catalog(2))).model.settings == Settings()
+    assert train(rows_of(small_catalog(2)), Goals()).model.settings == Settings()
 
 
 def test_a_store_without_a_model_says_so(tmp_path):

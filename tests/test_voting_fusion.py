@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classifier.fusion import fuse, head_shares, known_to
+from classifier.dense import KINDS, fit_svm, linear_scores
+from classifier.fusion import HeadShares, balanced, fuse, head_shares, known_to
 from classifier.head import Features, Head
 from classifier.labels import UNKNOWN, Labels
 from classifier.voting import VoteSettings, category_weights, renormalised, vote
@@ -77,42 +78,64 @@ def features(n, d, seed=0):
     return Features(unit(n, d, seed), ngram_counts(texts))
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("c", [2, 3])
-def test_head_learns_from_vectors_alone_and_survives_its_bytes(c):
+def test_head_learns_from_vectors_alone_and_survives_its_bytes(c, kind):
     vectors = np.repeat(unit(c, 8), 20, axis=0) + 0.05 * unit(20 * c, 8, seed=1)
     paths = [f"分类 {i}" for i in range(c) for _ in range(20)]
     seen = Features(vectors, ngram_counts(["the same"] * len(paths)))
-    head = Head.fit(seen, paths)
-    p = head.probabilities(seen)
-    np.testing.assert_allclose(p.sum(axis=1), 1)
-    assert [head.paths[i] for i in p.argmax(axis=1)] == paths
+    head = Head.fit(kind, seen, paths)
+    dense, lexical = head.halves(seen)
+    np.testing.assert_allclose(dense.sum(axis=1), 1)
+    np.testing.assert_allclose(lexical, 1 / c, atol=0.05)  # the n-grams say nothing
+    assert [head.paths[i] for i in dense.argmax(axis=1)] == paths
     again = Head.from_bytes(head.to_bytes())
-    assert again.paths == head.paths
-    np.testing.assert_array_equal(again.probabilities(seen), p)
+    assert (again.paths, again.kind) == (head.paths, kind)
+    np.testing.assert_array_equal(again.halves(seen)[0], dense)
+    np.testing.assert_array_equal(again.halves(seen)[1], lexical)
 
 
 def test_head_learns_from_ngrams_alone():
     texts, paths = ["usb-c 2m cable", "hdmi 2m cable", "usb-c 3m", "hdmi 3m"] * 5, ["U", "H", "U", "H"] * 5
-    head = Head.fit(Features(np.tile(unit(1, 4), (20, 1)), ngram_counts(texts)), paths)
+    head = Head.fit("svm", Features(np.tile(unit(1, 4), (20, 1)), ngram_counts(texts)), paths)
     asked = Features(unit(2, 4), ngram_counts(["USB-C 9 m", "long hdmi"]))
-    assert [head.paths[i] for i in head.probabilities(asked).argmax(axis=1)] == ["U", "H"]
+    assert [head.paths[i] for i in head.halves(asked)[1].argmax(axis=1)] == ["U", "H"]
 
 
-def test_head_equals_scikit_learns_own_margins():
-    from scipy import sparse
+def test_lexical_half_equals_scikit_learns_own_margins():
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.svm import LinearSVC
 
-    from classifier.head import PENALTY_C, SEED, TOLERANCE
+    from classifier.head import LEXICAL_C, SEED, TOLERANCE
 
     for c in (2, 4):
         given_, paths = features(80, 6), [f"{i % c}" for i in range(80)]
         tfidf = TfidfTransformer().fit_transform(given_.counts)
-        stacked = sparse.hstack([given_.vectors, tfidf]).tocsr()
-        theirs = LinearSVC(C=PENALTY_C, tol=TOLERANCE, random_state=SEED).fit(stacked, paths).decision_function(stacked)
+        theirs = LinearSVC(C=LEXICAL_C, tol=TOLERANCE, random_state=SEED).fit(tfidf, paths).decision_function(tfidf)
         margins = np.stack([-theirs, theirs], axis=1) if c == 2 else theirs
         expected = np.exp(margins) / np.exp(margins).sum(axis=1, keepdims=True)
-        np.testing.assert_allclose(Head.fit(given_, paths).probabilities(given_), expected, atol=1e-4)
+        np.testing.assert_allclose(Head.fit("svm", given_, paths).halves(given_)[1], expected, atol=1e-4)
+
+
+def test_svm_scores_are_scikit_learns():
+    from sklearn.svm import LinearSVC
+
+    vectors, numbers = unit(60, 8), np.arange(60) % 3
+    theirs = LinearSVC(C=1.0, tol=1e-2, random_state=0).fit(vectors, numbers).decision_function(vectors)
+    np.testing.assert_allclose(linear_scores(fit_svm(vectors, numbers, 3), vectors), theirs, atol=1e-4)
+
+
+def test_balance_lifts_the_rare():
+    p = np.array([[0.6, 0.4]])
+    np.testing.assert_array_equal(balanced(p, np.array([100, 1]), 0.0), p)
+    lifted = balanced(p, np.array([100, 1]), 0.5)
+    np.testing.assert_allclose(lifted, [[0.06 / 0.46, 0.4 / 0.46]])
+
+
+def test_halves_are_mixed_by_weight():
+    halves = HeadShares(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]))
+    np.testing.assert_allclose(halves.mixed(0.25), [[0.75, 0.25]])
+    assert halves.sharpened(0.5, 2.0).dense.tolist() == [[1.0, 0.0]]
 
 
 def test_ngrams_ignore_case_and_know_characters_and_words():
@@ -123,22 +146,33 @@ def test_ngrams_ignore_case_and_know_characters_and_words():
 
 
 def test_one_category_has_no_head():
-    assert Head.fit(features(3, 4), ["A"] * 3) is None
+    assert Head.fit("svm", features(3, 4), ["A"] * 3) is None
     labels = Labels.of(["A"], ["A"])
-    assert not head_shares(None, features(2, 4), labels).any()
+    assert not head_shares(None, features(2, 4), labels).mixed(0.5).any()
     assert not known_to(None, labels).any()
 
 
 def test_a_category_without_rows_gets_nothing_from_the_head():
-    head = Head.fit(features(30, 4), ["A", "B", "C"] * 10)
+    head = Head.fit("svm", features(30, 4), ["A", "B", "C"] * 10)
     labels = Labels.of(["C", "D", "A"], ["C", "D", "A"])
-    p, own = head_shares(head, features(5, 4, 1), labels), head.probabilities(features(5, 4, 1))
+    shares, halves = head_shares(head, features(5, 4, 1), labels), head.halves(features(5, 4, 1))
     assert labels.paths == ("A", "C", "D")
-    np.testing.assert_allclose(p[:, :2], own[:, [0, 2]] / own[:, [0, 2]].sum(axis=1, keepdims=True))
-    assert not p[:, 2].any()
+    for p, own in zip((shares.dense, shares.lexical), halves, strict=True):
+        np.testing.assert_allclose(p[:, :2], own[:, [0, 2]] / own[:, [0, 2]].sum(axis=1, keepdims=True))
+        assert not p[:, 2].any()
 
 
 def test_labels():
     labels = Labels.of(["B > y", "A > x", "B > y"], ["code2", "x", "code1"])
     assert (labels.paths, labels.names) == (("A > x", "B > y"), ("x", "code1"))
     assert labels.numbers(["B > y", "nowhere"]).tolist() == [1, UNKNOWN]
+
+
+def test_levels_sum_up_the_tree():
+    labels = Labels.of(["A > x > 1", "A > x > 2", "A > y", "B"], ["1", "2", "y", "B"])
+    top, middle = labels.levels
+    assert (top.paths, top.of.tolist()) == (("A", "B"), [0, 0, 0, 1])
+    assert (middle.paths, middle.of.tolist()) == (("A > x", "A > y", "B"), [0, 0, 1, 2])
+    np.testing.assert_allclose(top.sums(np.array([[0.1, 0.2, 0.3, 0.4]])), [[0.6, 0.4]])
+    np.testing.assert_allclose(middle.sums(np.array([[0.1, 0.2, 0.3, 0.4]])), [[0.3, 0.3, 0.4]])
+    assert Labels.of(["A", "B"], ["A", "B"]).levels == ()

