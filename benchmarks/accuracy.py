@@ -1,4 +1,4 @@
-"""Accuracy, speed and memory of the main job on real catalogs, beside TF-IDF + LinearSVC in the same run.
+"""Accuracy, speed and memory of the main job on real catalogs, beside what others would use, in the same run.
 
     python benchmarks/accuracy.py --data DIR [--set instacart] [--minutes 20] [--stores DIR]
     python benchmarks/accuracy.py --quick        checks itself on the sample catalog
@@ -7,6 +7,8 @@ DIR has a folder for each set with train.tsv.gz and test.tsv.gz. Shelfwise runs 
 command line in a process of its own. Results go to benchmarks/results/accuracy.json.
 """
 
+import csv
+import functools
 import json
 import os
 import platform
@@ -14,19 +16,27 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+import peers as peer
 
+from classifier.baselines import linear_svc, timed, vector_logistic
+from classifier.evaluation import compare
 from classifier.metrics import precision_recall_f1
-from indexer.catalog import Item, read_catalog
+from indexer.catalog import PATH_SEPARATOR, Item, read_catalog
+from indexer.encoder import load_encoder
 from indexer.rejects import RejectFile
+from indexer.text import compose
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy.json"
+PEERS = ("linear_svc", "frozen_logistic", "fasttext", "lstm", "bert")
 
 
 @dataclass(frozen=True)
@@ -79,10 +89,14 @@ def run_shelfwise(one: Set, folder: Path, minutes: float) -> dict[str, Any]:
             made |= {"finetune_seconds": tuned["seconds"], "finetune_peak_mib": tuned["peak_mib"]}
             made |= {name: report[name] for name in ("trained", "before", "after", "switched")}
         notes.write_text(json.dumps(made), encoding="utf-8")
+    _measured("classify", one.test, "--store", store, "-o", folder / "classified", "--neighbors", 0)
     tested = _measured("evaluate", one.test, "--store", store, "--json", folder / "figures.json")
     found = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
     info = json.loads(_measured("info", "--store", store, "--json")["stdout"])
-    del found["categories"]
+    for large in ("categories", "baselines"):
+        del found[large]
+    for name in ("weighted_f1", "macro_f1"):
+        found[f"levels_{name}"] = float(np.mean([level[name] for level in found["levels"]]))
     return found | {
         "items": info["rows"],
         "encoder": one.encoder,
@@ -106,36 +120,47 @@ def _measured(*arguments: object) -> dict[str, Any]:
     return {"stdout": stdout, "seconds": time.perf_counter() - start, "peak_mib": usage.ru_maxrss / 1024}
 
 
-def run_linear_svc(one: Set) -> dict[str, Any]:
-    """TF-IDF (words 1-2 and characters 2-5 within words; Chinese: characters 1-3) and LinearSVC, C = 1."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.pipeline import make_pipeline, make_union
-    from sklearn.svm import LinearSVC
-
-    train, test = _items(*one.train), _items(one.test)
-    shared = {"sublinear_tf": True, "min_df": 1, "lowercase": True}
-    if one.chinese:
-        grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), **shared)
-    else:
-        grams = make_union(
-            TfidfVectorizer(analyzer="word", ngram_range=(1, 2), **shared),
-            TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), **shared),
-        )
-    start = time.perf_counter()
-    model = make_pipeline(grams, LinearSVC(C=1.0)).fit([i.title for i in train], [i.category_path for i in train])
-    fitted = time.perf_counter()
-    said = model.predict([item.title for item in test])
-    seconds = time.perf_counter() - fitted
-    right = [item.category_path for item in test]
-    return {
-        "accuracy": sum(a == b for a, b in zip(right, said, strict=True)) / len(right),
-        **precision_recall_f1(right, said),
-        "fit_seconds": fitted - start,
-        "listings_per_second": len(test) / seconds,
+def run_peers(one: Set, folder: Path, wanted: Sequence[str], minutes: float) -> dict[str, Any]:
+    """What the others in `wanted` make of the same rows, each compared with what Shelfwise left in `folder`."""
+    rows, listings = items_of(*one.train), items_of(one.test)
+    with (folder / "classified").open(encoding="utf-8", newline="") as stream:
+        delimiter = "," if ".csv" in one.test.name else "\t"
+        said = {row["id"]: row["predicted_path"] for row in csv.DictReader(stream, delimiter=delimiter)}
+    truth = np.array([item.category_path for item in listings], dtype=object)
+    ours = np.array([said[item.id] for item in listings], dtype=object)
+    paths = [item.category_path for item in rows]
+    texts, asked = ([compose(i.title, i.brand, i.attributes, i.description) for i in part] for part in (rows, listings))
+    encoder = functools.cache(lambda: load_encoder(one.encoder))
+    peers = {
+        "linear_svc": lambda: linear_svc(texts, paths, asked),
+        "frozen_logistic": lambda: vector_logistic(encoder().encode(texts), paths, encoder().encode(asked)),
+        "fasttext": lambda: peer.fasttext(texts, paths, asked, one.chinese),
+        "lstm": lambda: peer.lstm(texts, paths, asked, one.chinese),
+        "bert": lambda: peer.bert(texts, paths, asked, one.encoder, minutes),
     }
+    found = {}
+    for name in wanted:
+        theirs, seconds = timed(peers[name])
+        found[name] = compare(truth, ours, theirs, seconds) | over_levels(truth, theirs)
+    return found
 
 
-def _items(*paths: Path) -> list[Item]:
+def over_levels(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """Weighted and macro F1, each the mean over the levels of the category tree."""
+    depth = max(path.count(PATH_SEPARATOR) for path in truth) + 1
+    cuts = [
+        [
+            np.array([PATH_SEPARATOR.join(path.split(PATH_SEPARATOR)[: d + 1]) for path in part], dtype=object)
+            for part in (truth, predicted)
+        ]
+        for d in range(depth)
+    ]
+    figures = [precision_recall_f1(right, said) for right, said in cuts]
+    return {f"levels_{name}": float(np.mean([f[name] for f in figures])) for name in ("weighted_f1", "macro_f1")}
+
+
+def items_of(*paths: Path) -> list[Item]:
+    """The items of labelled files."""
     with tempfile.TemporaryDirectory() as folder, RejectFile(Path(folder) / "rejects") as rejects:
         return list(read_catalog(list(map(str, paths)), rejects).items.values())
 
@@ -157,10 +182,13 @@ def machine() -> dict[str, Any]:
 @click.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--set", "names", multiple=True, help="Only this set; can be given more than once.")
+@click.option("--peer", "peers", multiple=True, type=click.Choice(PEERS), default=PEERS, help="Whom to compare with.")
 @click.option("--minutes", default=20.0, show_default=True, help="Of fine-tuning a set; 0 for none.")
 @click.option("--stores", type=click.Path(path_type=Path), help="Keep the stores here; those that are here are used.")
 @click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
-def main(data: Path | None, names: tuple[str, ...], minutes: float, stores: Path | None, quick: bool) -> None:
+def main(
+    data: Path | None, names: tuple[str, ...], peers: tuple[str, ...], minutes: float, stores: Path | None, quick: bool
+) -> None:
     """Measure, print and write the results, set by set."""
     if (data is None) != quick:
         raise click.UsageError("Give --data DIR or --quick.")
@@ -171,10 +199,11 @@ def main(data: Path | None, names: tuple[str, ...], minutes: float, stores: Path
         with tempfile.TemporaryDirectory() as folder:
             kept = stores or Path(folder)
             kept.mkdir(parents=True, exist_ok=True)
-            found = {"shelfwise": run_shelfwise(one, kept, 0 if quick else minutes), "linear_svc": run_linear_svc(one)}
+            ours = run_shelfwise(one, kept, 0 if quick else minutes)
+            found = {"shelfwise": ours} | run_peers(one, kept, PEERS[:1] if quick else peers, minutes)
         for name, figures in found.items():
-            shown = ("accuracy", "macro_f1", "listings_per_second")
-            click.echo(f"{one.name:14} {name:10} " + "  ".join(f"{key} {figures[key]:.4g}" for key in shown))
+            shown = ("accuracy", "macro_f1", "levels_weighted_f1", "levels_macro_f1")
+            click.echo(f"{one.name:14} {name:15} " + "  ".join(f"{key} {figures[key]:.4f}" for key in shown))
         if quick:
             assert all(0.5 < figures["accuracy"] <= 1 for figures in found.values())
         else:
@@ -183,7 +212,8 @@ def main(data: Path | None, names: tuple[str, ...], minutes: float, stores: Path
 
 def _write(name: str, found: dict[str, Any]) -> None:
     before = json.loads(RESULTS.read_text())["sets"] if RESULTS.exists() else {}
-    RESULTS.write_text(json.dumps({"machine": machine(), "sets": before | {name: found}}, indent=1) + "\n")
+    both = before.get(name, {}) | found
+    RESULTS.write_text(json.dumps({"machine": machine(), "sets": before | {name: both}}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ class Evaluation:
     """What was measured on labelled listings.
 
     `figures` by name. `intervals` of 95 % for some of them. `levels` of the category tree from the top, the categories
-    last (nodes, accuracy, weighted and macro F1 of the most probable nodes). `categories` (path, rows, precision, recall,
-    F1). `confusions`, the most frequent first (truth, predicted, rows). `risk_coverage`, points (share of the
+    last (nodes, accuracy, weighted and macro F1 of the most probable nodes). `categories` (path, rows, precision,
+    recall, F1). `confusions`, the most frequent first (truth, predicted, rows). `risk_coverage`, points (share of the
     listings taken, the surest first; share of them that is wrong). `baselines` by name: their figures, and the interval
     of what Shelfwise is better by.
     """
