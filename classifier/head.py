@@ -78,8 +78,8 @@ class Head:
 
         tensors = {f"dense.{name}": array for name, array in self.dense.items()}
         tensors |= {f"lexical.{name}": array for name, array in self.lexical.items()}
-        paths = json.dumps(self.paths, ensure_ascii=False)
-        return bytes(save(tensors, metadata={"kind": self.kind, "paths": paths}))
+        described = json.dumps({"kind": self.kind, "paths": self.paths}, ensure_ascii=False)
+        return bytes(save(tensors, metadata={"head": described}))  # of several entries the order would vary
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
@@ -87,12 +87,12 @@ class Head:
         from safetensors.numpy import load
 
         size = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + size])["__metadata__"]
+        described = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["head"])
         halves: dict[str, dict[str, NDArray[np.float32]]] = {"dense": {}, "lexical": {}}
         for name, array in load(content).items():
             half, _, rest = name.partition(".")
             halves[half][rest] = array
-        return cls(metadata["kind"], tuple(json.loads(metadata["paths"])), **halves)
+        return cls(described["kind"], tuple(described["paths"]), **halves)
 
 
 def _softmax(scores: Scores) -> Probabilities:

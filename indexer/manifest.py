@@ -9,7 +9,7 @@ from pathlib import Path
 
 from indexer.errors import StoreError
 
-FORMAT = 1  # of the folder; a reader refuses a newer one
+FORMAT = 2  # of the folder and of the model in it; a reader refuses any other
 FILE = "manifest.json"
 
 
@@ -79,8 +79,9 @@ def read_manifest(store: Path) -> Manifest:
         raise StoreError(f"{store / FILE} is damaged: {_mend(store)}") from None
     except OSError as error:
         raise StoreError(f"{store / FILE} cannot be read ({error.strerror})") from None
-    if found > FORMAT:
-        raise StoreError(f"store {store} has format {found}, this shelfwise reads up to {FORMAT}: upgrade shelfwise")
+    if found != FORMAT:
+        mend = "upgrade shelfwise" if found > FORMAT else "build the store again in a new folder"
+        raise StoreError(f"store {store} has format {found}, this shelfwise reads {FORMAT}: {mend}")
     if seal != _seal(content):
         raise StoreError(f"{store / FILE} is damaged (its checksum differs): {_mend(store)}")
     content["encoder"] = EncoderIdentity(**content["encoder"])

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 from dataclasses import replace
 
@@ -136,6 +137,65 @@ def test_evaluate_writes_its_figures(run, store, catalog_file, tmp_path):
     assert figures["n"] == 50
     assert figures["accuracy"] > 0.9  # on its own items
     assert sum(entry["rows"] for entry in figures["categories"]) == 50
+    assert [level["nodes"] for level in figures["levels"]] == [3, 3, 5]
+    assert figures["levels"][-1]["accuracy"] == figures["accuracy"]
+    assert figures["baselines"] == {}
+
+
+def test_evaluate_beside_baselines(run, store, tmp_path):
+    rows = [
+        "red sandal,Fashion > Shoes > Sandals",
+        "green boot,Fashion > Shoes > Boots",
+        "mug,Home > Kitchen > Kettles",
+    ]
+    (tmp_path / "l.csv").write_text("\n".join(["title,category_path", *rows]) + "\n")
+    shown = run("evaluate", "l.csv", "--store", store, "--json", "f.json", "--baselines").stdout
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert figures["confusions"] == [
+        {"truth": "Home > Kitchen > Kettles", "predicted": "Home > Kitchen > Mugs", "rows": 1}
+    ]
+    assert "1 of Home > Kitchen > Kettles taken for Home > Kitchen > Mugs" in shown
+    assert figures["hierarchical_f1"] == pytest.approx(8 / 9)
+    low, high = figures["intervals"]["accuracy"]
+    assert low < figures["accuracy"] < high
+    assert set(figures["baselines"]) == {"linear_svc", "vector_logistic"}
+    assert all(name in shown for name in figures["baselines"])
+
+
+def test_goals_stay_with_the_store(run, store, catalog_file, tmp_path):
+    wished = ("--head", "closed-form", "--optimize", "macro-f1", "--target-precision", 0.8)
+    trained = json.loads(run("train", "--store", store, *wished, "--json").stdout)["settings"]
+    assert trained["goals"] == {"head": "closed-form", "optimize": "macro-f1", "target_precision": 0.8}
+    assert json.loads(run("build", catalog_file, "--store", store, "--json").stdout)["settings"] == trained
+    (tmp_path / "one.csv").write_text("title,category_path\nblack boot,Fashion > Shoes > Boots\n")
+    rebuilt = json.loads(run("build", catalog_file, "one.csv", "--store", store, "--json").stdout)["settings"]
+    assert rebuilt["goals"] == trained["goals"]
+    again = json.loads(run("build", catalog_file, "one.csv", "--store", store, "--head", "mlp", "--json").stdout)
+    assert again["settings"]["goals"] == {**trained["goals"], "head": "mlp"}
+    assert run("train", "--store", store, "--target-precision", 1.5).exit_code == 2
+
+
+def test_a_node_above_is_sure_where_no_leaf_is(run, tmp_path):
+    """Two leaves that nothing tells apart, under a node that everything tells from the others."""
+    items = small_catalog(60)
+    items = [
+        replace(item, category=leaf, category_path=f"Fashion > Shoes > {leaf}")
+        if "Shoes" in item.category_path
+        else item
+        for item, leaf in zip(items, itertools.cycle(["Left", "Right", "Right", "Left", "Left", "Right"]))
+    ]
+    write_catalog(tmp_path / "c.csv", items)
+    run("build", "c.csv", "--store", "s", "--encoder", "hashing", "--target-precision", 0.9)
+    (tmp_path / "l.csv").write_text("title\nred sandal 3\nblue ankle boot\ntravel mug 8\n", encoding="utf-8")
+    sandal, boot, mug = table(run("classify", "l.csv", "--store", "s").stdout)
+    for row in (sandal, boot):
+        assert (row["decision"], row["reason"], row["sure_path"]) == ("review", "sure_above", "Fashion > Shoes")
+        assert set(json.loads(row["prediction_set"])) == {"Fashion > Shoes > Left", "Fashion > Shoes > Right"}
+        top, middle = json.loads(row["levels"])
+        assert (top["category_path"], middle["category_path"]) == ("Fashion", "Fashion > Shoes")
+        assert top["probability"] >= middle["probability"] > float(row["confidence"])
+    assert (mug["decision"], mug["sure_path"]) == ("accept", "Home > Kitchen > Mugs")
+    assert json.loads(mug["prediction_set"]) == ["Home > Kitchen > Mugs"]
 
 
 def test_evaluate_by_leaf_name_and_with_a_category_of_its_own(run, store, tmp_path):

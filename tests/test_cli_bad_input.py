@@ -324,7 +324,7 @@ def test_ctrl_c_leaves_the_store_as_it_was(store, tmp_path):
 
 
 def test_help_names_every_command_with_an_example(run):
-    for command in ("build", "add", "remove", "train", "classify", "similar", "evaluate", "info", "demo"):
+    for command in ("build", "add", "remove", "train", "finetune", "classify", "similar", "evaluate", "info", "demo"):
         assert f"  shelfwise {command}" in run(command, "--help").stdout
 
 
