@@ -98,7 +98,7 @@ def test_bad_listings_are_rejected_and_an_empty_title_is_a_decision(run, store, 
     result = run("classify", "l.csv", "--store", store, "--rejects", "bad.jsonl")
     assert result.exit_code == 0
     assert [line.split(",")[1] for line in result.stdout.splitlines()[1:]] == ["1", "2", "5"]
-    assert ",unknown,empty_text,[],[]" in result.stdout.splitlines()[2]
+    assert ",unknown,empty_text,,[],[],[],[]" in result.stdout.splitlines()[2]
     assert [row["line"] for row in rejects(tmp_path / "bad.jsonl")] == [4, 5]
 
 

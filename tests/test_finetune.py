@@ -153,7 +153,8 @@ def test_a_checkpoint_that_does_not_fit_is_not_used(tiny, items, tmp_path, monke
     assert not finetune(load_encoder(str(tiny), "cpu"), lessons, Limits(epochs=epochs), checkpoint).resumed
 
 
-def test_time_is_a_limit_too(encoder, items, tmp_path):
+def test_time_is_a_limit_too(encoder, items, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE", 10_000)
     trained = finetune(encoder, lessons_of(items, encoder), Limits(epochs=10_000, seconds=2.0), tmp_path / "checkpoint")
     assert 1.9 < trained.seconds < 4
     assert trained.epochs < 10_000
