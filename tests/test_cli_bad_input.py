@@ -156,10 +156,11 @@ class TestBadStore:
         (store / "manifest.json").unlink()
         failed(on(run, tmp_path, command, store), "half written", "shelfwise build again")
 
-    def test_newer_format(self, run, tmp_path, store, command):
+    def test_other_format(self, run, tmp_path, store, command):
         manifest = json.loads((store / "manifest.json").read_text())
-        (store / "manifest.json").write_text(json.dumps(manifest | {"format": FORMAT + 1}))
-        failed(on(run, tmp_path, command, store), f"format {FORMAT + 1}", "upgrade")
+        for other, mend in ((FORMAT + 1, "upgrade"), (FORMAT - 1, "build the store again in a new folder")):
+            (store / "manifest.json").write_text(json.dumps(manifest | {"format": other}))
+            failed(on(run, tmp_path, command, store), f"format {other}", mend)
 
     def test_changed_manifest(self, run, tmp_path, store, command):
         text = (store / "manifest.json").read_text()
