@@ -1,10 +1,9 @@
 """Fine-tunes an encoder on the labels of a store, so that items of one category come to lie together.
 
-The loss is cosine-softmax cross-entropy: every category, and every node above it in the category tree, has a unit
-vector; a text belongs to the one that its own vector is closest to, and both are moved. Wang et al., "NormFace", ACM
-Multimedia 2017. In the end the weights are moved back part of the way to where they came from, if the vote is better
-for it: Wortsman et al., "Robust Fine-Tuning of Zero-Shot Models", CVPR 2022. Only rows that are not kept back (see
-`classifier.heldout.kept_back`) are learned from.
+The loss is cosine-softmax cross-entropy: every category has a unit vector, a text belongs to the one that its own
+vector is closest to, and both are moved. Wang et al., "NormFace", ACM Multimedia 2017. In the end the weights are moved
+back part of the way to where they came from, if the vote is better for it: Wortsman et al., "Robust Fine-Tuning of
+Zero-Shot Models", CVPR 2022. Only rows that are not kept back (see `classifier.heldout.kept_back`) are learned from.
 """
 
 import hashlib
@@ -33,6 +32,7 @@ CATEGORY_LEARNING_RATE = 2e-3  # of the categories' vectors, which start near wh
 SCALE = 16.0  # of the cosines before the softmax
 SMOOTHING = 0.05  # of the labels: real catalogs have wrong ones
 HIDDEN_TOKENS = 0.1  # of a text's word pieces, others in every epoch: no single one may decide
+SHORT = 4  # tokens, with those that mark both ends: a text of no more keeps them all
 WAYS = (0.5, 0.75, 1.0)  # how much of the way from the old weights to the learned ones to go
 WEIGHT_DECAY = 0.01
 WARM_UP = 0.06  # of the whole training
@@ -46,15 +46,13 @@ SEED = 13
 
 @dataclass(frozen=True)
 class Lessons:
-    """What is learned from: n `texts`, their nodes at each level of the category tree, and which are `kept_back` (n,)
-    to try the vote on.
+    """What is learned from: n `texts` with their `categories` (n,), and which are `kept_back` (n,) to try the vote on.
 
-    `levels` are (n,) node numbers, the categories last. `vectors` (n, d) are what the encoder makes of the texts before
-    it is fine-tuned.
+    `vectors` (n, d) are what the encoder makes of the texts before it is fine-tuned.
     """
 
     texts: Sequence[str]
-    levels: Sequence[Numbers]
+    categories: Numbers
     kept_back: NDArray[np.bool_]
     vectors: Vectors
 
@@ -120,17 +118,17 @@ class _Run:
             if isinstance(part, torch.nn.Embedding) and part.num_embeddings > LARGE_TABLE:
                 part.weight.requires_grad = False
         self.learned = np.flatnonzero(~lessons.kept_back)
-        centers = [torch.from_numpy(_centers(lessons.vectors, level, self.learned)) for level in lessons.levels]
-        self.centers = [torch.nn.Parameter(each.to(self.module.device)) for each in centers]
+        centers = torch.from_numpy(_centers(lessons.vectors, lessons.categories, self.learned))
+        self.centers = torch.nn.Parameter(centers.to(self.module.device))
         named = [(name, weight) for name, weight in self.module.named_parameters() if weight.requires_grad]
         self.encoder_weights = {f"encoder.{name}": weight for name, weight in named}
         self.start = {name: weight.detach().clone() for name, weight in self.encoder_weights.items()}
-        self.weights = self.encoder_weights | {f"centers.{i}": each for i, each in enumerate(self.centers)}
+        self.weights = self.encoder_weights | {"centers": self.centers}
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": [w for _, w in named if w.ndim > 1], "lr": LEARNING_RATE, "weight_decay": WEIGHT_DECAY},
                 {"params": [w for _, w in named if w.ndim <= 1], "lr": LEARNING_RATE, "weight_decay": 0.0},
-                {"params": self.centers, "lr": CATEGORY_LEARNING_RATE, "weight_decay": 0.0},
+                {"params": [self.centers], "lr": CATEGORY_LEARNING_RATE, "weight_decay": 0.0},
             ]
         )
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -158,12 +156,9 @@ class _Run:
         torch.manual_seed(SEED + self.done)  # dropout is the same whether or not the run was broken off before
         self.module.train()
         vectors = self._embed([self.lessons.texts[i] for i in rows])
-        loss = torch.stack(
-            [
-                self._loss(vectors, centers, level[rows])
-                for centers, level in zip(self.centers, self.lessons.levels, strict=True)
-            ]
-        ).mean()
+        cosines = vectors @ torch.nn.functional.normalize(self.centers, dim=1).T
+        truth = torch.from_numpy(self.lessons.categories[rows]).to(cosines.device)
+        loss = torch.nn.functional.cross_entropy(SCALE * cosines, truth, label_smoothing=SMOOTHING)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(list(self.weights.values()), CLIP)
@@ -176,18 +171,18 @@ class _Run:
         torch, device = self.torch, self.module.device
         features = self.module.preprocess(texts, prompt=self.encoder.prompt)
         features = {name: value.to(device) if hasattr(value, "to") else value for name, value in features.items()}
-        shown = torch.rand(features["attention_mask"].shape, device=device) >= HIDDEN_TOKENS
-        shown[:, 0] = True
-        features["attention_mask"] = features["attention_mask"] * shown
+        features["attention_mask"] = self._with_gaps(features["attention_mask"])
         with torch.autocast(device.type, dtype=torch.bfloat16):
             vectors = self.module(features)["sentence_embedding"]
         return torch.nn.functional.normalize(vectors.float(), dim=1)
 
-    def _loss(self, vectors: Any, centers: Any, truth: Numbers) -> Any:
-        functional = self.torch.nn.functional
-        cosines = vectors @ functional.normalize(centers, dim=1).T
-        target = self.torch.from_numpy(truth).to(cosines.device)
-        return functional.cross_entropy(SCALE * cosines, target, label_smoothing=SMOOTHING)
+    def _with_gaps(self, mask: Any) -> Any:
+        """The attention mask (n, tokens) with some tokens hidden, but none at the ends of a text nor in a short one."""
+        length = mask.sum(dim=1, keepdim=True)
+        place = self.torch.arange(mask.shape[1], device=mask.device)
+        inner = (place > 0) & (place < length - 1) & (length > SHORT)
+        hidden = inner & (self.torch.rand(mask.shape, device=mask.device) < HIDDEN_TOKENS)
+        return mask.masked_fill(hidden, 0)
 
     def _batch(self, step: int) -> Numbers:
         """The rows of a step, the same whenever it is asked for."""
@@ -207,7 +202,7 @@ class _Run:
 
     def vote_accuracy(self) -> float:
         """Of the encoder as it is, on rows kept back."""
-        texts, categories = self.lessons.texts, self.lessons.levels[-1]
+        texts, categories = self.lessons.texts, self.lessons.categories
         self.module.eval()
         vectors = self.encoder.encode([texts[i] for i in np.concatenate((self.tried_index, self.tried_queries))])
         index, queries = vectors[: len(self.tried_index)], vectors[len(self.tried_index) :]
@@ -245,7 +240,7 @@ class _Run:
         """What a checkpoint must be of to be gone on from: encoder, rows, labels, epochs."""
         total = hashlib.sha256(f"{self.encoder.fingerprint} {self.total}".encode())
         for text, category, back in zip(
-            self.lessons.texts, self.lessons.levels[-1], self.lessons.kept_back, strict=True
+            self.lessons.texts, self.lessons.categories, self.lessons.kept_back, strict=True
         ):
             total.update(f"{text}\0{category}\0{back}\n".encode())
         return total.hexdigest()
@@ -293,11 +288,11 @@ class _Run:
         return True
 
 
-def _centers(vectors: Vectors, nodes: Numbers, learned: Numbers) -> Vectors:
-    """(nodes, d) mean of each node's vectors less the mean of all, at unit length; random where a node has none."""
+def _centers(vectors: Vectors, categories: Numbers, learned: Numbers) -> Vectors:
+    """(c, d) sum of each category's vectors, at unit length; random where none of its rows may be learned from."""
     random = np.random.default_rng(SEED)
-    centers = 1e-3 * random.normal(size=(int(nodes.max()) + 1, vectors.shape[1]))
-    np.add.at(centers, nodes[learned], vectors[learned] - vectors[learned].mean(axis=0))
+    centers = 1e-3 * random.normal(size=(int(categories.max()) + 1, vectors.shape[1]))
+    np.add.at(centers, categories[learned], vectors[learned])
     return np.asarray(centers / np.linalg.norm(centers, axis=1, keepdims=True), np.float32)
 
 

@@ -81,7 +81,7 @@ def lessons_of(items, encoder) -> Lessons:
     labels = Labels.of([item.category_path for item in items], [item.category for item in items])
     numbers = labels.numbers([item.category_path for item in items])
     back = kept_back(np.array([twin_key(text) for text in texts], object))
-    return Lessons(texts, [labels.levels[0].of[numbers], numbers], back, encoder.encode(texts))
+    return Lessons(texts, numbers, back, encoder.encode(texts))
 
 
 def weights_of(encoder: SentenceEncoder) -> dict[str, np.ndarray]:
@@ -117,7 +117,7 @@ class BrokenOffError(Exception):
     pass
 
 
-@pytest.mark.parametrize("steps", [1, 5, 9, 12])
+@pytest.mark.parametrize("steps", [1, 9])
 def test_broken_off_anywhere_it_ends_with_the_same_weights(tiny, items, tmp_path, monkeypatch, steps):
     monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
     whole, broken = load_encoder(str(tiny), "cpu"), load_encoder(str(tiny), "cpu")

@@ -147,10 +147,10 @@ def test_an_encoder_that_was_fine_tuned_is_judged_by_rows_that_it_never_saw():
 
 def test_macro_f1_lifts_rare_categories():
     """Two categories that look alike, one of them rare: accuracy goes with the many, macro-F1 with both."""
-    many = [Item(f"a{i}", f"thing {i}", category="A", category_path="A") for i in range(300)]
+    many = [Item(f"a{i}", f"thing {i}", category="A", category_path="A") for i in range(150)]
     few = [
         Item(f"b{i}", f"thing rare {i}" if i % 2 else f"thing {i + 900}", category="B", category_path="B")
-        for i in range(30)
+        for i in range(20)
     ]
     rows = rows_of([*many, *few])
     plain, lifted = (train(rows, Goals(optimize=measure)).model.settings for measure in ("accuracy", "macro-f1"))
