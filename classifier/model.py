@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
-from classifier.calibration import NEVER
+from classifier.calibration import IDENTITY, NEVER, Reliability
 from classifier.dense import KINDS
 from classifier.head import Head
 from classifier.voting import VoteSettings
@@ -34,7 +34,8 @@ class Settings:
 
     `dense_temperature` and `lexical_temperature` sharpen what the halves of the head say; `lexical_weight` in [0, 1]
     is how much of the head the n-grams are, `vote_weight` in [0, 1] how much the vote is beside the head; `balance` in
-    [0, 1] lifts rare categories (see `fusion.balanced`); `temperature` sharpens what comes of it.
+    [0, 1] lifts rare categories (see `fusion.balanced`); `temperature` sharpens what comes of it, and `reliability`
+    maps the highest probability to how often it is right.
 
     `accept_from` is the confidence from which a decision is accepted, `sure_from` the same for the nodes of each level
     of the category tree, from the top; a category of at least `set_from` is in the prediction set; `far_below` is the
@@ -51,6 +52,7 @@ class Settings:
     vote_weight: float = 0.5
     balance: float = 0.0
     temperature: float = 1.0
+    reliability: Reliability = IDENTITY
     accept_from: float = NEVER
     sure_from: tuple[float, ...] = ()
     set_from: float = 0.0
@@ -79,5 +81,5 @@ class Model:
             raise StoreError("the store has no trained head: run shelfwise train")
         content = json.loads(settings)
         content["goals"], content["vote"] = Goals(**content["goals"]), VoteSettings(**content["vote"])
-        content["sure_from"] = tuple(content["sure_from"])
+        content |= {name: tuple(content[name]) for name in ("reliability", "sure_from")}
         return cls(Head.from_bytes(head) if head else None, Settings(**content))

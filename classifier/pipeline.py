@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.calibration import sharpened
+from classifier.calibration import reliable, sharpened
 from classifier.decision import ACCEPT, REASONS, Alternative, Decision, Signals, SimilarItem, reasons
 from classifier.fusion import balanced, fuse, head_shares, known_to
 from classifier.head import Features
@@ -96,7 +96,8 @@ class Classifier:
         head = halves.mixed(settings.lexical_weight)  # (m, c)
         fused = fuse(votes, head, self.known, settings.vote_weight)  # (m, c)
         fused = balanced(fused, self._counts, settings.balance)  # (m, c)
-        return Scores(found, votes, head, sharpened(fused, settings.temperature))
+        calibrated = reliable(sharpened(fused, settings.temperature), settings.reliability)  # (m, c)
+        return Scores(found, votes, head, calibrated)
 
     def _decide(self, texts: Sequence[str], scores: Scores, top: int, neighbors: int) -> list[Decision]:
         p, settings = scores.probabilities, self.model.settings

@@ -7,7 +7,7 @@ from itertools import product, starmap
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.calibration import FLOOR, fit_temperature, set_threshold, sharpened, threshold_for
+from classifier.calibration import fit_reliability, fit_temperature, reliable, set_threshold, sharpened, threshold_for
 from classifier.fusion import balanced, fuse
 from classifier.head import Features, Head
 from classifier.heldout import Evidence, Fold, choose_axes, folds, splits
@@ -23,9 +23,10 @@ from indexer.store import Rows
 TEMPERATURES = (0.02, 0.03, 0.05, 0.08, 0.12)
 PRIOR_EXPONENTS = (0.0, 0.25, 0.5)
 NEW_EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-VOTE_WEIGHTS = tuple(round(0.1 * i, 1) for i in range(1, 10))
+VOTE_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 LEXICAL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-LOSS_SLACK = 0.02  # log-loss above the least at which settings still count as good for the catalog as it is
+SLACK = 0.002  # of the measure: mixes so close to the best may still be chosen for what they do for new categories
+GOOD_MIXES = 20
 MAX_OLD_LOSS = 0.02  # accuracy that old categories may lose in the rehearsal, where a fifth of all is new at once
 BALANCES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # tried where macro-F1 is what counts
 SET_COVERAGE = 0.95  # of prediction sets: the share that holds the right category
@@ -85,17 +86,15 @@ def fit(rows: Rows, trial: Trial, progress: Progress | None = None) -> Fitted:
 def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals) -> Settings:
     """Vote, weight, temperature and thresholds from held-out rows, each chosen for what it is there for.
 
-    First the head's own temperature, so that it meets the vote with shares that mean what they say. Then vote
-    and weight: of those that are good by log-loss on the catalog as it is, the ones with the best harmonic mean of
-    accuracy on old and new categories in the rehearsal, while old ones lose at most MAX_OLD_LOSS. Then the
-    balance, where macro-F1 is to be optimized; the temperature, by log-loss; and the thresholds.
+    First the temperatures of the head's halves, so that they meet each other and the vote with shares that mean what
+    they say. Then how vote and halves are mixed: of the mixes that are good by the measure that a user names, on the
+    catalog as it is, the one with the best harmonic mean of accuracy on old and new categories in the rehearsal, while
+    old ones lose at most MAX_OLD_LOSS. Then the balance, where macro-F1 is to be optimized; the temperature, by
+    log-loss; how often decisions of a confidence are right; and the thresholds.
     """
     dense_temperature, lexical_temperature = _head_temperatures(evidence)
     evidence = [fold.sharpened(dense_temperature, lexical_temperature) for fold in evidence]
-    votes = list(starmap(VoteSettings, product(TEMPERATURES, PRIOR_EXPONENTS)))
-    scored = [min(_losses(evidence, vote), key=lambda entry: entry[0]) for vote in votes]  # the best mix for each
-    least = min(loss for loss, _ in scored)
-    good = [mix for loss, mix in scored if loss <= least * (1 + LOSS_SLACK)]
+    good = _good_mixes(evidence, goals)
     tried = [replace(mix, vote=replace(mix.vote, new_exponent=exponent)) for mix in good for exponent in NEW_EXPONENTS]
     rehearsed = [(_rehearse(evidence, mix), mix) for mix in tried]
     best_old = max(rehearsal.old for rehearsal, _ in rehearsed)
@@ -108,8 +107,11 @@ def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals) -> S
     fused = np.concatenate(_balanced(evidence, plain, balance))
     temperature = fit_temperature(fused, truth)
     probabilities = sharpened(fused, temperature)
-    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    predicted = probabilities.argmax(axis=1)
     correct = predicted == truth
+    reliability = fit_reliability(probabilities.max(axis=1), correct)
+    probabilities = reliable(probabilities, reliability)
+    confidence = probabilities.max(axis=1)
     accept_from = threshold_for(confidence, correct, goals.target_precision)
     accepted = confidence >= accept_from
     nearest = np.concatenate([fold.closed.neighbors.best() for fold in evidence])
@@ -122,6 +124,7 @@ def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals) -> S
         vote_weight=mix.vote_weight,
         balance=balance,
         temperature=temperature,
+        reliability=reliability,
         accept_from=accept_from,
         sure_from=_sure_from(probabilities, truth, labels, goals, accepted),
         set_from=set_threshold(probabilities, truth, SET_COVERAGE),
@@ -200,22 +203,21 @@ def _accuracy(shares: Sequence[Probabilities], truth: NDArray[np.int64]) -> floa
     return float((np.concatenate([part.argmax(axis=1) for part in shares]) == truth).mean())
 
 
-def _losses(evidence: Sequence[Fold], vote: VoteSettings) -> list[tuple[float, _Mix]]:
-    """Log-loss of every mix with this vote, computed for the right categories alone."""
-    parts = []
-    for fold in evidence:
-        row, truth = np.arange(len(fold.closed.truth)), fold.closed.truth
-        shares = fold.closed.vote(vote)
-        unknown_share = shares[:, ~fold.closed.known].sum(axis=1)
-        dense, lexical = fold.closed.head.dense[row, truth], fold.closed.head.lexical[row, truth]
-        parts.append((shares[row, truth], dense, lexical, unknown_share, fold.closed.known[truth]))
-    voted, dense, lexical, unknown_share, known = map(np.concatenate, zip(*parts, strict=True))
-    losses = []
-    for weight, lexical_weight in product(VOTE_WEIGHTS, LEXICAL_WEIGHTS):
-        head = (1 - lexical_weight) * dense + lexical_weight * lexical
-        p = np.where(known, weight * voted + (1 - weight) * (1 - unknown_share) * head, voted)
-        losses.append((float(-np.log(np.maximum(p, FLOOR)).mean()), _Mix(vote, weight, lexical_weight)))
-    return losses
+def _good_mixes(evidence: Sequence[Fold], goals: Goals) -> list[_Mix]:
+    """The mixes within SLACK of the best by the measure to optimize, at most GOOD_MIXES of them, the best first."""
+    truth = np.concatenate([fold.closed.truth for fold in evidence])
+    heads = {weight: [fold.closed.head.mixed(weight) for fold in evidence] for weight in LEXICAL_WEIGHTS}
+    scored: list[tuple[float, _Mix]] = []
+    for vote in starmap(VoteSettings, product(TEMPERATURES, PRIOR_EXPONENTS)):
+        votes = [fold.closed.vote(vote) for fold in evidence]
+        for vote_weight, lexical_weight in product(VOTE_WEIGHTS, LEXICAL_WEIGHTS):
+            parts = zip(evidence, votes, heads[lexical_weight], strict=True)
+            fused = [fuse(share, head, fold.closed.known, vote_weight) for fold, share, head in parts]
+            predicted = np.concatenate([part.argmax(axis=1) for part in fused])
+            measure = macro_f1(truth, predicted) if goals.optimize == "macro-f1" else float((predicted == truth).mean())
+            scored.append((measure, _Mix(vote, vote_weight, lexical_weight)))
+    scored.sort(key=lambda entry: -entry[0])  # equal: in the order of trying
+    return [mix for measure, mix in scored if measure >= scored[0][0] - SLACK][:GOOD_MIXES]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,17 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from scipy.stats import binomtest
 
-from classifier.calibration import ASSURANCE, NEVER, fit_temperature, set_threshold, sharpened, threshold_for
+from classifier.calibration import (
+    ASSURANCE,
+    IDENTITY,
+    NEVER,
+    fit_reliability,
+    fit_temperature,
+    reliable,
+    set_threshold,
+    sharpened,
+    threshold_for,
+)
 from classifier.metrics import (
     bootstrap_intervals,
     expected_calibration_error,
@@ -33,6 +43,35 @@ def test_sharpening_keeps_order_sum_and_zeros(temperature, seed):
     np.testing.assert_allclose(q.sum(axis=1), 1)
     assert (q[:, 2] == 0).all()
     np.testing.assert_array_equal(q.argsort(axis=1), p.argsort(axis=1))
+
+
+def test_confidence_is_made_reliable():
+    """Decisions that are right less often than they say come to say how often they are right."""
+    random = np.random.default_rng(8)
+    p = softmax(3 * random.normal(size=(20_000, 6)), axis=1)
+    confidence = p.max(axis=1)
+    correct = random.random(len(p)) < confidence**2
+    assert expected_calibration_error(confidence, correct) > 0.08
+    reliability = fit_reliability(confidence, correct)
+    q = reliable(p, reliability)
+    np.testing.assert_allclose(q.sum(axis=1), 1)
+    np.testing.assert_array_equal(q.argmax(axis=1), p.argmax(axis=1))
+    assert expected_calibration_error(q.max(axis=1), correct) < 0.02
+    assert fit_reliability(confidence, np.ones(len(p), bool)) == IDENTITY
+
+
+@given(st.integers(0, 1000), st.floats(0, 3), st.floats(0, 3), st.floats(-3, 3))
+def test_reliable_rows_keep_order_sum_and_zeros(seed, rise, fall, shift):
+    p = softmax(2 * np.random.default_rng(seed).normal(size=(6, 5)), axis=1)
+    p[:, 2] = 0
+    p /= p.sum(axis=1, keepdims=True)
+    p[0] = [1, 0, 0, 0, 0]
+    q = reliable(p, (rise, fall, shift))
+    np.testing.assert_allclose(q.sum(axis=1), 1)
+    assert (q[:, 2] == 0).all()
+    for before, after in zip(p, q, strict=True):
+        assert (np.diff(after[np.argsort(before, kind="stable")]) >= -1e-12).all()
+    assert reliable(p, IDENTITY) is p
 
 
 def assured(correct):
