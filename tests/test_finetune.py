@@ -113,6 +113,21 @@ def test_nothing_is_learned_from_rows_kept_back(encoder, items, tmp_path, monkey
     assert seen == set(np.flatnonzero(~lessons.kept_back).tolist())
 
 
+def test_tokens_are_hidden_inside_long_texts_alone(encoder, items):
+    import torch
+
+    run = module._Run(encoder, lessons_of(items[:50], encoder), Limits(epochs=1))
+    mask = torch.zeros((2000, 12), dtype=torch.long)
+    mask[:1000, :10], mask[1000:, : module.SHORT] = 1, 1
+    left = run._with_gaps(mask)
+    assert (left[1000:] == mask[1000:]).all()
+    assert (left[:, 0] == mask[:, 0]).all()
+    assert (left[:1000, 9] == 1).all()
+    assert not left[:, 10:].any()
+    hidden = 1 - left[:1000, 1:9].double().mean()
+    assert hidden == pytest.approx(module.HIDDEN_TOKENS, abs=0.015)
+
+
 class BrokenOffError(Exception):
     pass
 
