@@ -211,6 +211,7 @@ def main(
 
 
 def _write(name: str, found: dict[str, Any]) -> None:
+    RESULTS.parent.mkdir(exist_ok=True)
     before = json.loads(RESULTS.read_text())["sets"] if RESULTS.exists() else {}
     both = before.get(name, {}) | found
     RESULTS.write_text(json.dumps({"machine": machine(), "sets": before | {name: both}}, indent=1) + "\n")

@@ -180,6 +180,7 @@ def main(data: Path | None, names: tuple[str, ...], seeds: int, minutes: float, 
         if quick:
             assert means["10"]["shelfwise"]["new"] > 0.3
         else:
+            RESULTS.parent.mkdir(exist_ok=True)
             before = json.loads(RESULTS.read_text())["sets"] if RESULTS.exists() else {}
             content = {"encoder_minutes": minutes, "seeds": found, "means": means}
             RESULTS.write_text(
