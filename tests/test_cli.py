@@ -186,7 +186,7 @@ def test_a_node_above_is_sure_where_no_leaf_is(run, tmp_path):
     ]
     write_catalog(tmp_path / "c.csv", items)
     run("build", "c.csv", "--store", "s", "--encoder", "hashing", "--target-precision", 0.97)
-    (tmp_path / "l.csv").write_text("title\nred sandal 3\nblue ankle boot\ntravel mug 111\n", encoding="utf-8")
+    (tmp_path / "l.csv").write_text("title\nred sandal 3\nblue ankle boot\nred mug 115\n", encoding="utf-8")
     sandal, boot, mug = table(run("classify", "l.csv", "--store", "s").stdout)
     for row in (sandal, boot):
         assert (row["decision"], row["reason"], row["sure_path"]) == ("review", "sure_above", "Fashion > Shoes")
