@@ -32,7 +32,6 @@ from classifier.metrics import precision_recall_f1
 from indexer.catalog import PATH_SEPARATOR, Item, read_catalog
 from indexer.encoder import load_encoder
 from indexer.rejects import RejectFile
-from indexer.text import compose
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy.json"
@@ -129,7 +128,7 @@ def run_peers(one: Set, folder: Path, wanted: Sequence[str], minutes: float) -> 
     truth = np.array([item.category_path for item in listings], dtype=object)
     ours = np.array([said[item.id] for item in listings], dtype=object)
     paths = [item.category_path for item in rows]
-    texts, asked = ([compose(i.title, i.brand, i.attributes, i.description) for i in part] for part in (rows, listings))
+    texts, asked = ([item.text() for item in part] for part in (rows, listings))
     encoder = functools.cache(lambda: load_encoder(one.encoder))
     peers = {
         "linear_svc": lambda: linear_svc(texts, paths, asked),

@@ -29,7 +29,6 @@ from indexer.index import Index
 from indexer.lexical import ngram_counts
 from indexer.search import FaissSearcher
 from indexer.store import Rows, Snapshot
-from indexer.text import compose
 
 RESULTS = ROOT / "benchmarks" / "results" / "new_categories.json"
 NAMES = ("instacart", "mwpd_gpc")
@@ -84,7 +83,7 @@ def run_seed(one: Set, seed: int, minutes: float, folder: Path) -> dict[str, Any
 
     known_paths = set(categories)
     listings = [listing for listing in listings if listing.category_path in known_paths]
-    texts = [compose(i.title, i.brand, i.attributes, i.description) for i in listings]
+    texts = [i.text() for i in listings]
     asked = Asked(
         Features(base.index.embed(texts), ngram_counts(texts)),
         np.array([i.category_path for i in listings], dtype=object),
@@ -95,7 +94,7 @@ def run_seed(one: Set, seed: int, minutes: float, folder: Path) -> dict[str, Any
     rank = rank_within(np.array([paths.index(item.category_path) for item in fresh]))
     few = [item for item, place in zip(fresh, rank, strict=True) if place < max(EXAMPLES)]
     few_rank = rank[rank < max(EXAMPLES)]
-    few_texts = [compose(i.title, i.brand, i.attributes, i.description) for i in few]
+    few_texts = [i.text() for i in few]
     few_vectors = base.index.encoder.encode(few_texts)
 
     before = predict(base, asked)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,8 @@ class _Run:
         self.before, self.best, self.worse = 0.0, 0.0, 0
         self.best_weights: dict[str, Any] = {}
         self.tried_index, self.tried_queries = _sample(lessons.kept_back)
+        self.epoch, self.batches = -1, list[Numbers]()  # those that were shuffled last
+        self.task = self._task()
 
     def fraction(self) -> float:
         """How much of the training is over, by steps or by time: what the learning rate follows."""
@@ -187,18 +189,18 @@ class _Run:
     def _batch(self, step: int) -> Numbers:
         """The rows of a step, the same whenever it is asked for."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        if place == 0 or not hasattr(self, "_epoch"):
-            self._epoch = list(self._shuffled(epoch))
-        return self._epoch[place]
+        if epoch != self.epoch:
+            self.epoch, self.batches = epoch, self._shuffled(epoch)
+        return self.batches[place]
 
-    def _shuffled(self, epoch: int) -> Iterator[Numbers]:
+    def _shuffled(self, epoch: int) -> list[Numbers]:
         random = np.random.default_rng((SEED, epoch))
         rows = random.permutation(self.learned)
         batches = []
         for start in range(0, len(rows), BATCH * POOL):
             pool = sorted(rows[start : start + BATCH * POOL], key=lambda i: len(self.lessons.texts[i]))
             batches += [np.array(pool[i : i + BATCH]) for i in range(0, len(pool), BATCH)]
-        return (batches[i] for i in random.permutation(len(batches)))
+        return [batches[i] for i in random.permutation(len(batches))]
 
     def vote_accuracy(self) -> float:
         """Of the encoder as it is, on rows kept back."""
@@ -255,7 +257,7 @@ class _Run:
             for key, value in self.optimizer.state.get(weight, {}).items():
                 tensors[f"{key}.{name}"] = value.detach().contiguous()
         self.fraction()
-        state = {"task": self._task(), "done": self.done, "seconds": self.seconds, "worse": self.worse}
+        state = {"task": self.task, "done": self.done, "seconds": self.seconds, "worse": self.worse}
         state |= {"before": self.before, "best": self.best}
         work = checkpoint.with_name(checkpoint.name + ".new")
         save_file(tensors, work, metadata={"state": json.dumps(state)})
@@ -268,7 +270,7 @@ class _Run:
         try:
             with safe_open(checkpoint, "pt", device=str(self.module.device)) as content:
                 state = json.loads(content.metadata()["state"])
-                if state.pop("task") != self._task():
+                if state.pop("task") != self.task:
                     return False
                 tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
         except (FileNotFoundError, SafetensorError, KeyError, ValueError, TypeError):

@@ -80,7 +80,7 @@ class Classifier:
         self, items: Sequence[Item], top: int = 3, neighbors: int = 3, progress: Progress | None = None
     ) -> list[Decision]:
         """One decision for each item, in order, with `top` alternatives and `neighbors` items of evidence."""
-        texts = [compose(item.title, item.brand, item.attributes, item.description) for item in items]  # n
+        texts = [item.text() for item in items]  # n
         features = Features(self.index.embed(texts, progress), ngram_counts(texts))  # (n, d), (n, FEATURES)
         scores = self.score(features, max(K, neighbors))  # (n, c)
         return self._decide(texts, scores, top, neighbors)

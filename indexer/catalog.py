@@ -9,7 +9,7 @@ from pathlib import Path
 from indexer.errors import InputError, listed
 from indexer.files import Record, RecordFile, open_records
 from indexer.rejects import Reject, RejectFile
-from indexer.text import clean, digest
+from indexer.text import clean, compose, digest
 
 FIELDS = ("id", "title", "description", "brand", "attributes", "category", "category_path")
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
@@ -45,6 +45,10 @@ class Item:
     attributes: str = ""
     category: str = ""
     category_path: str = ""
+
+    def text(self) -> str:
+        """The string to embed: all but id and category."""
+        return compose(self.title, self.brand, self.attributes, self.description)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import numpy as np
 from indexer.catalog import Item
 from indexer.encoder import Encoder, Progress
 from indexer.store import Draft, Rows
-from indexer.text import compose, digest, twin_key
+from indexer.text import digest, twin_key
 
 _CONTENT = ("title", "description", "brand", "attributes", "category", "category_path")
 
@@ -44,7 +44,7 @@ def find_changes(rows: Rows | None, items: Mapping[str, Item], remove_missing: b
     added = sum(item.id not in stored for item in upserts)
     return Changes(
         upserts=upserts,
-        texts=[compose(item.title, item.brand, item.attributes, item.description) for item in upserts],
+        texts=[item.text() for item in upserts],
         removed=[id_ for id_ in stored if id_ not in items] if remove_missing else [],
         added=added,
         updated=len(upserts) - added,

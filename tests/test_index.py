@@ -17,7 +17,6 @@ from indexer.catalog import Item
 from indexer.errors import QueryError, StoreError
 from indexer.index import Index
 from indexer.search import ExactSearcher
-from indexer.text import compose
 
 IDS = st.sampled_from([f"{letter}'{number}" for letter in "abc" for number in range(4)])  # with an SQL quote in it
 TITLES = st.sampled_from(["red shoe", "red shoes", "blue mug", "blue mug 2", "茶杯", "雨靴 加厚", "kettle"])
@@ -70,7 +69,7 @@ class StoreMachine(RuleBasedStateMachine):
         index = Index.open(self.path)
         ids = sorted(self.items)
         assert list(index.snapshot.rows.column("id")) == ids
-        texts = [compose(i.title, i.brand, i.attributes, i.description) for i in map(self.items.__getitem__, ids)]
+        texts = [i.text() for i in map(self.items.__getitem__, ids)]
         oracle = ExactSearcher(index.space.project(index.encoder.encode(texts)))
         queries = index.embed(["red shoe", "mug", "雨靴"])
         for where, allowed in (
