@@ -20,11 +20,6 @@ from indexer.lexical import ngram_counts
 from indexer.space import Space
 from indexer.store import Rows
 
-TEMPERATURES = (0.02, 0.03, 0.05, 0.08, 0.12)
-PRIOR_EXPONENTS = (0.0, 0.25, 0.5)
-NEW_EXPONENTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-VOTE_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.9, 1.0)
-LEXICAL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 SLACK = 0.002  # of the measure: mixes so close to the best may still be chosen for what they do for new categories
 GOOD_MIXES = 10
 MAX_OLD_LOSS = 0.005  # accuracy that old categories may lose in the rehearsal, where a fifth of all is new at once
@@ -32,6 +27,17 @@ BALANCES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # tried where macro-F1 is what counts
 SET_COVERAGE = 0.95  # of prediction sets: the share that holds the right category
 FAR_QUANTILE = 0.005  # of held-out rows are farther from their nearest neighbour than what is called far
 MIN_HELD_OUT = 40  # rows: fewer say nothing about a setting
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The values among which settings are chosen; see `VoteSettings` and `Settings` for what they mean."""
+
+    temperatures: Sequence[float] = (0.02, 0.03, 0.05, 0.08, 0.12)
+    prior_exponents: Sequence[float] = (0.0, 0.25, 0.5)
+    new_exponents: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    vote_weights: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.9, 1.0)
+    lexical_weights: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ def fit(rows: Rows, trial: Trial, progress: Progress | None = None) -> Fitted:
     return Fitted(space, Model(head, trial.settings))
 
 
-def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals) -> Settings:
+def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals, grid: Grid | None = None) -> Settings:
     """Vote, weight, temperature and thresholds from held-out rows, each chosen for what it is there for.
 
     First the temperatures of the head's halves, so that they meet each other and the vote with shares that mean what
@@ -94,8 +100,9 @@ def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals) -> S
     """
     dense_temperature, lexical_temperature = _head_temperatures(evidence)
     evidence = [fold.sharpened(dense_temperature, lexical_temperature) for fold in evidence]
-    good = _good_mixes(evidence, goals)
-    tried = [replace(mix, vote=replace(mix.vote, new_exponent=exponent)) for mix in good for exponent in NEW_EXPONENTS]
+    grid = grid or Grid()
+    good = _good_mixes(evidence, goals, grid)
+    tried = [replace(mix, vote=replace(mix.vote, new_exponent=b)) for mix in good for b in grid.new_exponents]
     rehearsed = [(_rehearse(evidence, mix), mix) for mix in tried]
     affordable = [entry for entry in rehearsed if entry[0].old_loss <= MAX_OLD_LOSS]
     rehearsal, mix = max(affordable or rehearsed[:1], key=lambda entry: entry[0].harmonic)
@@ -202,14 +209,14 @@ def _accuracy(shares: Sequence[Probabilities], truth: NDArray[np.int64]) -> floa
     return float((np.concatenate([part.argmax(axis=1) for part in shares]) == truth).mean())
 
 
-def _good_mixes(evidence: Sequence[Fold], goals: Goals) -> list[_Mix]:
+def _good_mixes(evidence: Sequence[Fold], goals: Goals, grid: Grid) -> list[_Mix]:
     """The mixes within SLACK of the best by the measure to optimize, at most GOOD_MIXES of them, the best first."""
     truth = np.concatenate([fold.closed.truth for fold in evidence])
-    heads = {weight: [fold.closed.head.mixed(weight) for fold in evidence] for weight in LEXICAL_WEIGHTS}
+    heads = {weight: [fold.closed.head.mixed(weight) for fold in evidence] for weight in grid.lexical_weights}
     scored: list[tuple[float, _Mix]] = []
-    for vote in starmap(VoteSettings, product(TEMPERATURES, PRIOR_EXPONENTS)):
+    for vote in starmap(VoteSettings, product(grid.temperatures, grid.prior_exponents)):
         votes = [fold.closed.vote(vote) for fold in evidence]
-        for vote_weight, lexical_weight in product(VOTE_WEIGHTS, LEXICAL_WEIGHTS):
+        for vote_weight, lexical_weight in product(grid.vote_weights, grid.lexical_weights):
             parts = zip(evidence, votes, heads[lexical_weight], strict=True)
             fused = [fuse(share, head, fold.closed.known, vote_weight) for fold, share, head in parts]
             predicted = np.concatenate([part.argmax(axis=1) for part in fused])

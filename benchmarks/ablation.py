@@ -1,0 +1,164 @@
+"""What each part is worth: the stores that benchmarks/accuracy.py kept, with parts left out or exchanged.
+
+    python benchmarks/ablation.py --data DIR --stores DIR [--set instacart]
+    python benchmarks/ablation.py --quick        checks itself on the sample catalog
+
+Whatever is left, its settings are chosen anew on the held-out rows; figures are of the test file. Results go to
+benchmarks/results/ablation.json.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from accuracy import ROOT, Set, items_of, machine, real_sets, sample_set
+
+from classifier import maintenance
+from classifier.dense import KINDS
+from classifier.head import Features, Head
+from classifier.heldout import choose_axes, folds, splits
+from classifier.labels import Labels
+from classifier.metrics import expected_calibration_error, macro_f1
+from classifier.model import Goals, Model
+from classifier.pipeline import Classifier
+from classifier.training import Grid, choose_settings
+from classifier.voting import K
+from indexer.encoder import Encoder, Vectors, load_encoder
+from indexer.index import Index, encoder_for
+from indexer.lexical import ngram_counts
+from indexer.neighbors import Neighbors
+from indexer.search import FaissSearcher
+from indexer.space import Space
+from indexer.store import Rows, Snapshot, read_snapshot
+
+RESULTS = ROOT / "benchmarks" / "results" / "ablation.json"
+PARTS = {
+    "all": Grid(),
+    "vote only": Grid(vote_weights=(1.0,)),
+    "head only": Grid(vote_weights=(0.0,)),
+    "without n-grams": Grid(lexical_weights=(0.0,)),
+    "vote and n-grams only": Grid(lexical_weights=(1.0,)),
+    "without prior correction": Grid(prior_exponents=(0.0,)),
+}
+TARGETS = (0.95, 0.98)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A searcher that has the answer already: the same neighbours serve every variant."""
+
+    neighbors: Neighbors
+
+    def search(self, queries: Vectors, k: int, allowed: object = None) -> Neighbors:
+        """What was found for these queries before."""
+        assert allowed is None and k == self.neighbors.rows.shape[1] and len(queries) == len(self.neighbors.rows)
+        return self.neighbors
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A catalog and its test file in the vectors of one encoder."""
+
+    snapshot: Snapshot
+    encoder: Encoder
+    asked: Features
+    truth: np.ndarray
+    fine_tuned: bool
+
+    def variants(self, kinds: list[str]) -> Iterator[tuple[str, dict[str, float]]]:
+        """Figures by name of the variant."""
+        rows = self.snapshot.rows
+        labels = Labels.of(rows.column("category_path"), rows.column("category"))
+        among = splits(rows, labels, self.fine_tuned)
+        axes = choose_axes(rows, labels, among)
+        space = Space.fit(rows.vectors, axes)
+        features = Features(space.project(rows.vectors), ngram_counts(rows.texts()))
+        asked = Features(space.project(self.asked.vectors), self.asked.counts)
+        found = Found(FaissSearcher(features.vectors).search(asked.vectors, K))
+        for kind in kinds:
+            evidence = list(folds(rows, labels, among, axes, kind))
+            head = Head.fit(kind, features, list(rows.column("category_path")))
+            for name, grid, target in _wanted(kind):
+                settings = choose_settings(evidence, labels, Goals(kind, target_precision=target), grid)
+                index = Index(self.snapshot, self.encoder, space, found)
+                yield name, self._figures(Classifier(index, Model(head, settings)), asked)
+
+    def _figures(self, classifier: Classifier, asked: Features) -> dict[str, float]:
+        probabilities = classifier.score(asked).probabilities
+        predicted = np.array(classifier.labels.paths, dtype=object)[probabilities.argmax(axis=1)]
+        confidence, correct = probabilities.max(axis=1), predicted == self.truth
+        accepted = confidence >= classifier.model.settings.accept_from
+        return {
+            "accuracy": float(correct.mean()),
+            "macro_f1": macro_f1(self.truth, predicted),
+            "ece": expected_calibration_error(confidence, correct),
+            "accepted": float(accepted.mean()),
+            "accepted_accuracy": float(correct[accepted].mean()) if accepted.any() else 0.0,
+        }
+
+
+def _wanted(kind: str) -> Iterator[tuple[str, Grid, float]]:
+    """Name, grid and target precision of each variant with a head of this kind."""
+    first = next(iter(KINDS))
+    for name, grid in PARTS.items() if kind == first else [("all", PARTS["all"])]:
+        label = name if kind == first else f"head {kind}"
+        yield label, grid, TARGETS[0]
+    if kind == first:
+        yield f"all, target {TARGETS[1]}", PARTS["all"], TARGETS[1]
+
+
+def run(one: Set, store: Path, kinds: list[str]) -> dict[str, Any]:
+    """Figures of each variant, by encoder."""
+    snapshot = read_snapshot(store)
+    identity = snapshot.manifest.encoder
+    listings = items_of(one.test)
+    texts = [item.text() for item in listings]
+    truth = np.array([item.category_path for item in listings], dtype=object)
+    tuned = encoder_for(store, snapshot.manifest)
+    encoders = {"fine-tuned" if identity.folder else "as it comes": (tuned, snapshot.rows.vectors)}
+    if identity.folder:
+        plain = load_encoder(identity.name)
+        encoders["as it comes"] = (plain, plain.encode(snapshot.rows.texts()))
+    found: dict[str, Any] = {}
+    for state, (encoder, vectors) in encoders.items():
+        asked = Features(encoder.encode(texts), ngram_counts(texts))
+        mine = Snapshot(snapshot.path, snapshot.manifest, Rows(snapshot.rows.table, vectors))
+        found[state] = {}
+        for name, figures in Encoded(mine, encoder, asked, truth, state == "fine-tuned").variants(kinds):
+            found[state][name] = figures
+            shown = "  ".join(f"{key} {value:.4f}" for key, value in figures.items())
+            click.echo(f"{one.name:14} {state:12} {name:24} {shown}")
+    return found
+
+
+@click.command()
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--stores", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--set", "names", multiple=True, help="Only this set; can be given more than once.")
+@click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
+def main(data: Path | None, stores: Path | None, names: tuple[str, ...], quick: bool) -> None:
+    """Measure, print and write the results, set by set."""
+    if quick:
+        one = sample_set()
+        with tempfile.TemporaryDirectory() as folder:
+            maintenance.build(Path(folder) / "store", {item.id: item for item in items_of(*one.train)}, one.encoder)
+            found = run(one, Path(folder) / "store", list(KINDS)[:1])
+        assert all(figures["accuracy"] > 0.4 for figures in found["as it comes"].values())
+        return
+    if data is None or stores is None:
+        raise click.UsageError("Give --data DIR and --stores DIR, or --quick.")
+    for one in real_sets(data):
+        if (not names or one.name in names) and (stores / one.name).exists():
+            found = run(one, stores / one.name, list(KINDS))
+            before = json.loads(RESULTS.read_text())["sets"] if RESULTS.exists() else {}
+            RESULTS.parent.mkdir(exist_ok=True)
+            RESULTS.write_text(json.dumps({"machine": machine(), "sets": before | {one.name: found}}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
