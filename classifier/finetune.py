@@ -1,7 +1,8 @@
 """Fine-tunes an encoder on the labels of a store, so that items of one category come to lie together.
 
 The loss is cosine-softmax cross-entropy: every category has a unit vector, a text belongs to the one that its own
-vector is closest to, and both are moved. Wang et al., "NormFace", ACM Multimedia 2017. In the end the weights are moved
+vector is closest to, and both are moved. Wang et al., "NormFace", ACM Multimedia 2017. So does every node above, with a
+share of the loss that is the larger the fewer rows a category has to speak for itself. In the end the weights are moved
 back part of the way to where they came from, if the vote is better for it: Wortsman et al., "Robust Fine-Tuning of
 Zero-Shot Models", CVPR 2022. Only rows that are not kept back (see `classifier.heldout.kept_back`) are learned from.
 """
@@ -30,6 +31,8 @@ POOL = 32  # batches whose titles are sorted by length, so that little is padded
 LEARNING_RATE = 1e-4
 CATEGORY_LEARNING_RATE = 2e-3  # of the categories' vectors, which start near where they belong
 SCALE = 16.0  # of the cosines before the softmax
+UPPER_SHARE = 0.5  # of the loss, at most, for the levels above the categories
+ROWS_ALONE = 32  # rows of a category, on average, up to which they get it; with more, in proportion less
 SMOOTHING = 0.05  # of the labels: real catalogs have wrong ones
 HIDDEN_TOKENS = 0.1  # of a text's word pieces, others in every epoch: no single one may decide
 SHORT = 4  # tokens, with those that mark both ends: a text of no more keeps them all
@@ -48,13 +51,15 @@ SEED = 13
 class Lessons:
     """What is learned from: n `texts` with their `categories` (n,), and which are `kept_back` (n,) to try the vote on.
 
-    `vectors` (n, d) are what the encoder makes of the texts before it is fine-tuned.
+    `vectors` (n, d) are what the encoder makes of the texts before it is fine-tuned; `levels` have the node of every
+    category (c,) at each level above.
     """
 
     texts: Sequence[str]
     categories: Numbers
     kept_back: NDArray[np.bool_]
     vectors: Vectors
+    levels: Sequence[Numbers] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +123,21 @@ class _Run:
             if isinstance(part, torch.nn.Embedding) and part.num_embeddings > LARGE_TABLE:
                 part.weight.requires_grad = False
         self.learned = np.flatnonzero(~lessons.kept_back)
-        centers = torch.from_numpy(_centers(lessons.vectors, lessons.categories, self.learned))
-        self.centers = torch.nn.Parameter(centers.to(self.module.device))
+        self.targets = [lessons.categories, *(level[lessons.categories] for level in lessons.levels)]
+        centers = [torch.from_numpy(_centers(lessons.vectors, target, self.learned)) for target in self.targets]
+        self.centers = [torch.nn.Parameter(center.to(self.module.device)) for center in centers]
+        rows_each = len(self.learned) / len(centers[0])
+        upper = UPPER_SHARE * min(1.0, ROWS_ALONE / rows_each) if lessons.levels else 0.0
+        self.shares = [1 - upper, *(upper / len(lessons.levels) for _ in lessons.levels)]
         named = [(name, weight) for name, weight in self.module.named_parameters() if weight.requires_grad]
         self.encoder_weights = {f"encoder.{name}": weight for name, weight in named}
         self.start = {name: weight.detach().clone() for name, weight in self.encoder_weights.items()}
-        self.weights = self.encoder_weights | {"centers": self.centers}
+        self.weights = self.encoder_weights | {f"centers.{i}": center for i, center in enumerate(self.centers)}
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": [w for _, w in named if w.ndim > 1], "lr": LEARNING_RATE, "weight_decay": WEIGHT_DECAY},
                 {"params": [w for _, w in named if w.ndim <= 1], "lr": LEARNING_RATE, "weight_decay": 0.0},
-                {"params": [self.centers], "lr": CATEGORY_LEARNING_RATE, "weight_decay": 0.0},
+                {"params": self.centers, "lr": CATEGORY_LEARNING_RATE, "weight_decay": 0.0},
             ]
         )
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -158,15 +167,21 @@ class _Run:
         torch.manual_seed(SEED + self.done)  # dropout is the same whether or not the run was broken off before
         self.module.train()
         vectors = self._embed([self.lessons.texts[i] for i in rows])
-        cosines = vectors @ torch.nn.functional.normalize(self.centers, dim=1).T
-        truth = torch.from_numpy(self.lessons.categories[rows]).to(cosines.device)
-        loss = torch.nn.functional.cross_entropy(SCALE * cosines, truth, label_smoothing=SMOOTHING)
+        losses = [
+            self._loss(vectors, center, target[rows]) for center, target in zip(self.centers, self.targets, strict=True)
+        ]
+        loss = sum(share * part for share, part in zip(self.shares, losses, strict=True))
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(list(self.weights.values()), CLIP)
         self.optimizer.step()
         self.done += 1
         return float(loss.detach())
+
+    def _loss(self, vectors: Any, centers: Any, truth: Numbers) -> Any:
+        cosines = vectors @ self.torch.nn.functional.normalize(centers, dim=1).T
+        target = self.torch.from_numpy(truth).to(cosines.device)
+        return self.torch.nn.functional.cross_entropy(SCALE * cosines, target, label_smoothing=SMOOTHING)
 
     def _embed(self, texts: list[str]) -> Any:
         """(n, d) unit vectors with their gradients; matrices are multiplied in bfloat16."""
@@ -241,6 +256,8 @@ class _Run:
     def _task(self) -> str:
         """What a checkpoint must be of to be gone on from: encoder, rows, labels, epochs."""
         total = hashlib.sha256(f"{self.encoder.fingerprint} {self.total}".encode())
+        for level in self.lessons.levels:
+            total.update(level.tobytes())
         for text, category, back in zip(
             self.lessons.texts, self.lessons.categories, self.lessons.kept_back, strict=True
         ):

@@ -17,7 +17,7 @@ from indexer.space import Space
 from indexer.store import Rows
 
 FOLDS = 5
-ONE_FOLD_FROM = 10_000  # rows: a fifth of so many is enough to choose a handful of settings
+ONE_FOLD_FROM = 5_000  # rows: a fifth of so many is enough to choose a handful of settings
 MAX_HELD_OUT = 4_000  # rows of one fold that are scored
 AXES = (0, 1)  # widest directions that the space may be without
 AXES_GAIN = 0.005  # accuracy of the vote that a direction must be worth to go

@@ -223,7 +223,7 @@ def _lessons(rows: Rows) -> Lessons:
             f"the store has {len(rows)} items in {len(labels)} categories, too few to fine-tune an encoder and to "
             f"tell whether it got better: have about {MIN_HELD_OUT * KEPT_BACK} at least, in two categories or more"
         )
-    return Lessons(rows.texts(), numbers, back, rows.vectors)
+    return Lessons(rows.texts(), numbers, back, rows.vectors, [level.of for level in labels.levels])
 
 
 def _rate(encoder: Encoder, texts: Sequence[str]) -> float:

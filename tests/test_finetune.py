@@ -81,7 +81,7 @@ def lessons_of(items, encoder) -> Lessons:
     labels = Labels.of([item.category_path for item in items], [item.category for item in items])
     numbers = labels.numbers([item.category_path for item in items])
     back = kept_back(np.array([twin_key(text) for text in texts], object))
-    return Lessons(texts, numbers, back, encoder.encode(texts))
+    return Lessons(texts, numbers, back, encoder.encode(texts), [level.of for level in labels.levels])
 
 
 def weights_of(encoder: SentenceEncoder) -> dict[str, np.ndarray]:
@@ -97,6 +97,14 @@ def test_the_vote_gets_better_and_large_tables_stay(encoder, items, tmp_path):
     words = next(name for name in before if name.endswith("word_embeddings.weight"))
     np.testing.assert_array_equal(after[words], before[words])
     assert any((after[name] != before[name]).any() for name in before)
+
+
+def test_the_fewer_rows_a_category_has_the_more_the_nodes_above_count(encoder, items):
+    few, many = (
+        module._Run(encoder, lessons_of(some, encoder), Limits(epochs=1)).shares for some in (items[::10], items)
+    )
+    assert few[1] > many[1] > 0
+    assert sum(few) == pytest.approx(1) == sum(many)
 
 
 def test_nothing_is_learned_from_rows_kept_back(encoder, items, tmp_path, monkeypatch):
