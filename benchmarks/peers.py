@@ -70,7 +70,7 @@ def bert(
     layer = torch.nn.Linear(encoder.dimensions, len(names)).to(device)
     drop = torch.nn.Dropout(0.1)
     for part in module.modules():
-        if isinstance(part, torch.nn.Embedding) and part.num_embeddings > 20_000:
+        if isinstance(part, torch.nn.Embedding) and part.num_embeddings > 100_000:
             part.weight.requires_grad = False
     weights = [w for w in module.parameters() if w.requires_grad]
     optimizer = torch.optim.AdamW(

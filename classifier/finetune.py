@@ -28,7 +28,7 @@ from indexer.space import Space
 STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2_200, 4, 6  # as many epochs as make so many steps, within reason
 BATCH = 64  # titles a step
 POOL = 32  # batches whose titles are sorted by length, so that little is padded
-LEARNING_RATE = 1e-4
+LEARNING_RATE = 2e-4
 CATEGORY_LEARNING_RATE = 2e-3  # of the categories' vectors, which start near where they belong
 SCALE = 16.0  # of the cosines before the softmax
 UPPER_SHARE = 0.5  # of the loss, at most, for the levels above the categories
@@ -40,7 +40,7 @@ WAYS = (0.5, 0.75, 1.0)  # how much of the way from the old weights to the learn
 WEIGHT_DECAY = 0.01
 WARM_UP = 0.06  # of the whole training
 CLIP = 1.0  # length of a step's gradient
-LARGE_TABLE = 20_000  # rows: an embedding table of more is left as it is; most of a multilingual encoder is one
+LARGE_TABLE = 100_000  # rows: an embedding table of more is left as it is; most of a multilingual encoder is one
 TRIED_INDEX, TRIED_QUERIES = 3_000, 2_000  # rows that the vote is tried on between epochs
 PATIENCE = 3  # epochs without a better vote before training stops: it is best when the rate has come down
 CHECKPOINT_SECONDS = 60.0

@@ -88,7 +88,8 @@ def weights_of(encoder: SentenceEncoder) -> dict[str, np.ndarray]:
     return {name: value.detach().numpy().copy() for name, value in encoder.module.state_dict().items()}
 
 
-def test_the_vote_gets_better_and_large_tables_stay(encoder, items, tmp_path):
+def test_the_vote_gets_better_and_large_tables_stay(encoder, items, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LARGE_TABLE", 20_000)
     lessons, before = lessons_of(items, encoder), weights_of(encoder)
     trained = finetune(encoder, lessons, Limits(epochs=4), tmp_path / "checkpoint")
     after = weights_of(encoder)
