@@ -28,8 +28,9 @@ import peers as peer
 
 from classifier.baselines import linear_svc, timed, vector_logistic
 from classifier.evaluation import compare
+from classifier.labels import depth_of, node_of
 from classifier.metrics import precision_recall_f1
-from indexer.catalog import PATH_SEPARATOR, Item, read_catalog
+from indexer.catalog import Item, read_catalog
 from indexer.encoder import load_encoder
 from indexer.rejects import RejectFile
 
@@ -146,15 +147,12 @@ def run_peers(one: Set, folder: Path, wanted: Sequence[str], minutes: float) -> 
 
 def over_levels(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     """Weighted and macro F1, each the mean over the levels of the category tree."""
-    depth = max(path.count(PATH_SEPARATOR) for path in truth) + 1
-    cuts = [
-        [
-            np.array([PATH_SEPARATOR.join(path.split(PATH_SEPARATOR)[: d + 1]) for path in part], dtype=object)
-            for part in (truth, predicted)
-        ]
-        for d in range(depth)
+    figures = [
+        precision_recall_f1(
+            *(np.array([node_of(path, depth) for path in part], dtype=object) for part in (truth, predicted))
+        )
+        for depth in range(1, depth_of(truth) + 1)
     ]
-    figures = [precision_recall_f1(right, said) for right, said in cuts]
     return {f"levels_{name}": float(np.mean([f[name] for f in figures])) for name in ("weighted_f1", "macro_f1")}
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from classifier.finetune import BATCH, LARGE_TABLE, shuffled_batches
 from indexer.encoder import SentenceEncoder, load_encoder
 
 SEED = 0
 AUTOTUNE_SECONDS = 120
+EPOCHS = 4  # of the transformer with a classification layer
 VALIDATION = 10  # one row in so many, for fastText's autotune and for ending the networks' training
 
 
@@ -70,29 +72,22 @@ def bert(
     layer = torch.nn.Linear(encoder.dimensions, len(names)).to(device)
     drop = torch.nn.Dropout(0.1)
     for part in module.modules():
-        if isinstance(part, torch.nn.Embedding) and part.num_embeddings > 100_000:
+        if isinstance(part, torch.nn.Embedding) and part.num_embeddings > LARGE_TABLE:
             part.weight.requires_grad = False
     weights = [w for w in module.parameters() if w.requires_grad]
     optimizer = torch.optim.AdamW(
         [{"params": weights, "lr": 5e-5}, {"params": layer.parameters(), "lr": 1e-3}], weight_decay=0.01
     )
     rates = [group["lr"] for group in optimizer.param_groups]
-    order, start, batch, epochs = np.arange(len(texts)), time.monotonic(), 64, 4
-    random = np.random.default_rng(SEED)
-    total, done = epochs * -(-len(texts) // batch), 0
+    start, random, done = time.monotonic(), np.random.default_rng(SEED), 0
+    total = EPOCHS * -(-len(texts) // BATCH)
     while True:
-        order = random.permutation(order)
-        pools = [
-            sorted(order[i : i + 32 * batch], key=lambda row: len(texts[row])) for i in range(0, len(order), 32 * batch)
-        ]
-        batches = [pool[i : i + batch] for pool in pools for i in range(0, len(pool), batch)]
-        for place in random.permutation(len(batches)):
+        for rows in shuffled_batches(texts, np.arange(len(texts)), random):
             fraction = max(done / total, (time.monotonic() - start) / (60 * minutes))
             if fraction >= 1:
                 return _layer_predictions(encoder, layer, asked, names)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * min(fraction / 0.1 + 1e-3, (1 - fraction) / 0.9)
-            rows = batches[place]
             module.train()
             features = module.preprocess([texts[row] for row in rows], prompt=encoder.prompt)
             features = {k: v.to(device) if hasattr(v, "to") else v for k, v in features.items()}

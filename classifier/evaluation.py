@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from classifier.baselines import linear_svc, timed, vector_logistic
 from classifier.decision import ACCEPT, Decision
-from classifier.labels import UNKNOWN, Labels
+from classifier.labels import UNKNOWN, Labels, lies_in, node_of
 from classifier.metrics import (
     Names,
     bootstrap_intervals,
@@ -22,7 +22,7 @@ from classifier.metrics import (
 )
 from classifier.pipeline import Classifier
 from classifier.training import SET_COVERAGE
-from indexer.catalog import PATH_SEPARATOR, Item
+from indexer.catalog import Item
 from indexer.encoder import Progress
 
 TOP = 3
@@ -105,7 +105,11 @@ def _figures(answers: _Answers, truth: Names, predicted: Names, curve: float) ->
     decisions, correct = answers.decisions, np.asarray(truth == predicted, bool)
     confidence = np.array([decision.confidence for decision in decisions])
     accepted = np.array([decision.decision == ACCEPT for decision in decisions], bool)
-    above = [(path, said) for path, said in zip(truth, decisions, strict=True) if said.reason == "sure_above"]
+    above = [
+        lies_in(path, said.sure_path)
+        for path, said in zip(truth, decisions, strict=True)
+        if said.reason == "sure_above"
+    ]
     in_top = [path in [a.category_path for a in said.alternatives] for path, said in zip(truth, decisions, strict=True)]
     in_set = [path in said.prediction_set for path, said in zip(truth, decisions, strict=True)]
     return {
@@ -118,17 +122,13 @@ def _figures(answers: _Answers, truth: Names, predicted: Names, curve: float) ->
         "accepted": float(accepted.mean()),
         "accepted_accuracy": float(correct[accepted].mean()) if accepted.any() else 0.0,
         "sure_above": len(above) / len(truth),
-        "sure_above_accuracy": float(np.mean([_below(path, said.sure_path) for path, said in above])) if above else 0.0,
+        "sure_above_accuracy": float(np.mean(above)) if above else 0.0,
         "prediction_set_target": SET_COVERAGE,
         "prediction_set_coverage": float(np.mean(in_set)),
         "prediction_set_size": float(np.mean([len(decision.prediction_set) for decision in decisions])),
         "area_under_risk_coverage": curve,
         **{f"coverage_at_{precision}": _coverage_at(confidence, correct, precision) for precision in PRECISIONS},
     }
-
-
-def _below(path: str, node: str) -> bool:
-    return (path + PATH_SEPARATOR).startswith(node + PATH_SEPARATOR)
 
 
 def _coverage_at(confidence: NDArray[np.float64], correct: NDArray[np.bool_], precision: float) -> float:
@@ -141,9 +141,8 @@ def _levels(answers: _Answers, labels: Labels) -> list[dict[str, float]]:
     """Figures of the most probable node at each level; a path is cut to the level's depth."""
     found = []
     for depth in range(len(labels.levels) + 1):
-        parts = [path.split(PATH_SEPARATOR) for path in answers.truth]
         leaf = depth == len(labels.levels)
-        truth = answers.truth if leaf else [PATH_SEPARATOR.join(part[: depth + 1]) for part in parts]
+        truth = answers.truth if leaf else [node_of(path, depth + 1) for path in answers.truth]
         said = [
             decision.category_path if leaf or not decision.levels else decision.levels[depth].category_path
             for decision in answers.decisions

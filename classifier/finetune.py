@@ -205,17 +205,9 @@ class _Run:
         """The rows of a step, the same whenever it is asked for."""
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self.epoch:
-            self.epoch, self.batches = epoch, self._shuffled(epoch)
+            self.epoch = epoch
+            self.batches = shuffled_batches(self.lessons.texts, self.learned, np.random.default_rng((SEED, epoch)))
         return self.batches[place]
-
-    def _shuffled(self, epoch: int) -> list[Numbers]:
-        random = np.random.default_rng((SEED, epoch))
-        rows = random.permutation(self.learned)
-        batches = []
-        for start in range(0, len(rows), BATCH * POOL):
-            pool = sorted(rows[start : start + BATCH * POOL], key=lambda i: len(self.lessons.texts[i]))
-            batches += [np.array(pool[i : i + BATCH]) for i in range(0, len(pool), BATCH)]
-        return [batches[i] for i in random.permutation(len(batches))]
 
     def vote_accuracy(self) -> float:
         """Of the encoder as it is, on rows kept back."""
@@ -305,6 +297,16 @@ class _Run:
         self.done, self.seconds, self.worse = state["done"], state["seconds"], state["worse"]
         self.before, self.best, self.started = state["before"], state["best"], time.monotonic()
         return True
+
+
+def shuffled_batches(texts: Sequence[str], rows: Numbers, random: np.random.Generator) -> list[Numbers]:
+    """`rows` in random order, in batches of BATCH whose texts are about equally long."""
+    rows = random.permutation(rows)
+    batches = []
+    for start in range(0, len(rows), BATCH * POOL):
+        pool = sorted(rows[start : start + BATCH * POOL], key=lambda i: len(texts[i]))
+        batches += [np.array(pool[i : i + BATCH]) for i in range(0, len(pool), BATCH)]
+    return [batches[i] for i in random.permutation(len(batches))]
 
 
 def _centers(vectors: Vectors, categories: Numbers, learned: Numbers) -> Vectors:

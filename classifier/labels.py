@@ -15,6 +15,21 @@ Numbers = NDArray[np.int64]
 UNKNOWN = -1  # number of a category that a label set does not have
 
 
+def node_of(path: str, depth: int) -> str:
+    """The node of a category path at a depth, from 1: the first `depth` parts, or all of them where there are fewer."""
+    return PATH_SEPARATOR.join(path.split(PATH_SEPARATOR)[:depth])
+
+
+def depth_of(paths: Iterable[str]) -> int:
+    """How many parts the longest of some category paths has; 1 for none."""
+    return max((path.count(PATH_SEPARATOR) + 1 for path in paths), default=1)
+
+
+def lies_in(path: str, node: str) -> bool:
+    """Whether a category path is the node itself or below it."""
+    return (path + PATH_SEPARATOR).startswith(node + PATH_SEPARATOR)
+
+
 @dataclass(frozen=True)
 class Level:
     """The nodes of a category tree at one depth: their `paths` in sorted order, and which of them each of the c
@@ -56,11 +71,10 @@ class Labels:
     @cached_property
     def levels(self) -> tuple[Level, ...]:
         """The levels above the categories, from the top; none where all paths have one part."""
-        parts = [path.split(PATH_SEPARATOR) for path in self.paths]
         found = []
-        for depth in range(1, max(map(len, parts), default=1)):
-            nodes = [PATH_SEPARATOR.join(part[:depth]) for part in parts]
-            paths, of = np.unique(np.array(nodes, dtype=object), return_inverse=True)
+        for depth in range(1, depth_of(self.paths)):
+            nodes = np.array([node_of(path, depth) for path in self.paths], dtype=object)
+            paths, of = np.unique(nodes, return_inverse=True)
             found.append(Level(tuple(paths), of.astype(np.int64)))
         return tuple(found)
 

@@ -13,11 +13,11 @@ import numpy as np
 from classifier.finetune import TRIED_INDEX, TRIED_QUERIES, WAYS, Lessons, Limits, Trained
 from classifier.finetune import finetune as run_finetune
 from classifier.heldout import KEPT_BACK, kept_back
-from classifier.labels import Labels
+from classifier.labels import Labels, lies_in
 from classifier.model import HEAD_BLOB, SETTINGS_BLOB, Goals, Model, Settings
 from classifier.training import MIN_HELD_OUT, Fitted, fit, hold_out
 from classifier.training import train as fit_all
-from indexer.catalog import PATH_SEPARATOR, Item, normal_path
+from indexer.catalog import Item, normal_path
 from indexer.encoder import Encoder, EncoderChoice, Progress, SentenceEncoder, choose_encoder, load_encoder
 from indexer.errors import EncoderError, QueryError, listed
 from indexer.index import SPACE_BLOB, encoder_for, identity_of
@@ -307,11 +307,7 @@ def _model(snapshot: Snapshot) -> Model:
 def _ids_below(rows: Rows, category: str) -> list[str]:
     wanted = normal_path(category)
     paths = rows.column("category_path")
-    found = [
-        id_
-        for id_, path in zip(rows.column("id"), paths, strict=True)
-        if path == wanted or path.startswith(wanted + PATH_SEPARATOR)
-    ]
+    found = [id_ for id_, path in zip(rows.column("id"), paths, strict=True) if lies_in(path, wanted)]
     if not found or not wanted:
         near = get_close_matches(wanted, sorted(set(paths)), n=3, cutoff=0.4)
         hint = f"did you mean {listed(near)}?" if near else "list the categories with shelfwise info"

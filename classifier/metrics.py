@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.catalog import PATH_SEPARATOR
+from classifier.labels import depth_of, node_of
 
 ECE_BINS = 15
 RESAMPLES = 1000
@@ -63,8 +63,7 @@ def hierarchical_precision_recall_f1(truth: Iterable[str], predicted: Iterable[s
 
 
 def _nodes(path: str) -> set[str]:
-    parts = path.split(PATH_SEPARATOR)
-    return {PATH_SEPARATOR.join(parts[: depth + 1]) for depth in range(len(parts))} if path else set()
+    return {node_of(path, depth) for depth in range(1, depth_of([path]) + 1)} if path else set()
 
 
 def risk_coverage(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> tuple[list[list[float]], float]:

@@ -4,11 +4,16 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import hypothesis
 import pytest
 from click.testing import CliRunner, Result
 
 from cli import main
 from indexer.catalog import Item
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 WORDS = {
     "Fashion > Shoes > Sandals": ("sandal", "slipper", "flip flop", "凉鞋", "拖鞋"),

@@ -4,7 +4,7 @@ import json
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -153,7 +153,6 @@ def test_an_unknown_encoding(tmp_path):
 fields = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"), max_size=20)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(fields, fields), min_size=1, max_size=8))
 def test_what_the_csv_module_writes_is_read_back(tmp_path_factory, rows):
     import csv
@@ -165,7 +164,6 @@ def test_what_the_csv_module_writes_is_read_back(tmp_path_factory, rows):
     assert [tuple(v.values()) for v in values(path, encoding="utf-8")] == rows
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_give_records_rejects_or_one_clear_error(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("any") / "c.csv"

@@ -83,7 +83,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStore = StoreMachine.TestCase
-TestStore.settings = settings(max_examples=8, stateful_step_count=6, deadline=None)
+TestStore.settings = settings(max_examples=8, stateful_step_count=6)
 
 
 @pytest.fixture

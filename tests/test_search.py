@@ -30,7 +30,7 @@ def collections(draw):
     return vectors, queries, draw(st.integers(1, 60)), allowed
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(collections())
 def test_faiss_gives_the_oracles_rows_and_similarities(collection):
     vectors, queries, k, allowed = collection
@@ -40,7 +40,6 @@ def test_faiss_gives_the_oracles_rows_and_similarities(collection):
     np.testing.assert_allclose(found.similarities, oracle.similarities, atol=1e-5)
 
 
-@settings(deadline=None)
 @given(collections())
 def test_the_oracle_is_a_plain_sort(collection):
     vectors, queries, k, allowed = collection
