@@ -41,7 +41,9 @@ WEIGHT_DECAY = 0.01
 WARM_UP = 0.06  # of the whole training
 CLIP = 1.0  # length of a step's gradient
 LARGE_TABLE = 100_000  # rows: an embedding table of more is left as it is; most of a multilingual encoder is one
-TRIED_INDEX, TRIED_QUERIES = 3_000, 2_000  # rows that the vote is tried on between epochs
+TRIED_INDEX, TRIED_QUERIES = 2_000, 1_500  # rows that the vote is tried on between epochs
+TRIED_FROM = 0.5  # of the training: before that the rate is high and the vote not yet what it will be
+TOKENS = 128  # of a text that are read while training: memory grows with the square of the longest
 PATIENCE = 3  # epochs without a better vote before training stops: it is best when the rate has come down
 CHECKPOINT_SECONDS = 60.0
 SEED = 13
@@ -98,15 +100,19 @@ def finetune(
     if not resumed:
         run.before = run.vote_accuracy()
     saved = time.monotonic()
-    while run.fraction() < 1 and run.worse < PATIENCE:
-        loss = run.step()
+    fraction = run.fraction()
+    while fraction < 1 and run.worse < PATIENCE:
+        loss = run.step(fraction)
+        fraction = run.fraction()
         if progress:
             progress("fine-tune", run.done * BATCH, run.total * BATCH, f"loss {loss:.2f}, vote {run.best:.3f}")
-        if run.done % run.steps_per_epoch == 0 or run.fraction() >= 1:
+        if fraction >= 1 or (fraction >= TRIED_FROM and run.done % run.steps_per_epoch == 0):
             run.remember_best()
         if time.monotonic() - saved >= CHECKPOINT_SECONDS:
             run.save(checkpoint)
             saved = time.monotonic()
+    if not run.best_weights:  # the time was over before it went on
+        run.remember_best()
     way = run.settle()
     return Trained(run.done / run.steps_per_epoch, run.seconds, way, run.before, run.best, resumed)
 
@@ -119,6 +125,8 @@ class _Run:
 
         self.torch, self.encoder, self.lessons, self.limits = torch, encoder, lessons, limits
         self.module = encoder.module
+        self.tokens = self.module.max_seq_length
+        self.module.max_seq_length = min(self.tokens or TOKENS, TOKENS)
         for part in self.module.modules():
             if isinstance(part, torch.nn.Embedding) and part.num_embeddings > LARGE_TABLE:
                 part.weight.requires_grad = False
@@ -138,7 +146,8 @@ class _Run:
                 {"params": [w for _, w in named if w.ndim > 1], "lr": LEARNING_RATE, "weight_decay": WEIGHT_DECAY},
                 {"params": [w for _, w in named if w.ndim <= 1], "lr": LEARNING_RATE, "weight_decay": 0.0},
                 {"params": self.centers, "lr": CATEGORY_LEARNING_RATE, "weight_decay": 0.0},
-            ]
+            ],
+            fused=True,
         )
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.steps_per_epoch = max(1, math.ceil(len(self.learned) / BATCH))
@@ -157,10 +166,9 @@ class _Run:
         self.seconds, self.started = self.seconds + now - self.started, now
         return max(self.done / self.total, self.seconds / self.limits.seconds)
 
-    def step(self) -> float:
-        """Learn from one batch; its loss."""
+    def step(self, fraction: float) -> float:
+        """Learn from one batch when so much of the training is over; its loss."""
         torch = self.torch
-        fraction = self.fraction()
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * min(fraction / WARM_UP + 1e-3, (1 - fraction) / (1 - WARM_UP))
         rows = self._batch(self.done)
@@ -213,7 +221,8 @@ class _Run:
         """Of the encoder as it is, on rows kept back."""
         texts, categories = self.lessons.texts, self.lessons.categories
         self.module.eval()
-        vectors = self.encoder.encode([texts[i] for i in np.concatenate((self.tried_index, self.tried_queries))])
+        with self.torch.autocast(self.module.device.type, dtype=self.torch.bfloat16):
+            vectors = self.encoder.encode([texts[i] for i in np.concatenate((self.tried_index, self.tried_queries))])
         index, queries = vectors[: len(self.tried_index)], vectors[len(self.tried_index) :]
         space = Space.fit(index)
         found = FaissSearcher(space.project(index)).search(space.project(queries), K)
@@ -238,6 +247,7 @@ class _Run:
         self.best, way = max(found)[0], -max(found)[1]
         self._go(way)
         self.module.eval()
+        self.module.max_seq_length = self.tokens
         return way
 
     def _go(self, way: float) -> None:
