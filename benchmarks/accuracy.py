@@ -100,6 +100,7 @@ def run_shelfwise(one: Set, folder: Path, minutes: float) -> dict[str, Any]:
     return found | {
         "items": info["rows"],
         "encoder": one.encoder,
+        "commit": machine()["commit"],
         "settings": info["settings"],
         **made,
         "evaluate_seconds": tested["seconds"],

@@ -10,7 +10,7 @@ go to benchmarks/results/new_categories.json.
 
 import json
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,126 +18,118 @@ import click
 import numpy as np
 import pyarrow as pa
 from accuracy import ROOT, Set, items_of, machine, real_sets, sample_set
+from numpy.typing import NDArray
 
-from classifier import maintenance
-from classifier.fusion import head_shares
+from classifier.finetune import Lessons, Limits, finetune
+from classifier.fusion import fuse, head_shares, known_to
 from classifier.head import Features, Head
-from classifier.heldout import rank_within
-from classifier.model import Model
-from classifier.pipeline import Classifier
-from indexer.index import Index
+from classifier.heldout import Evidence, kept_back, rank_within
+from classifier.labels import Labels, Numbers
+from classifier.model import Goals, Settings
+from classifier.training import train
+from classifier.voting import K, Probabilities
+from indexer.encoder import SentenceEncoder, Vectors, load_encoder
 from indexer.lexical import ngram_counts
 from indexer.search import FaissSearcher
-from indexer.store import Rows, Snapshot
+from indexer.store import Rows
+from indexer.text import twin_key
 
 RESULTS = ROOT / "benchmarks" / "results" / "new_categories.json"
 NAMES = ("instacart", "mwpd_gpc")
 EXAMPLES = (1, 5, 10)
 HIDDEN_SHARE = 0.2
+COLUMNS = ("id", "title", "description", "brand", "attributes", "category", "category_path")
 
 
-@dataclass(frozen=True)
-class Asked:
-    """The listings of a test file: features, and the right paths."""
+class Catalog:
+    """The n items and m listings of a set, embedded once by the encoder as it comes."""
 
-    features: Features
-    paths: np.ndarray
+    def __init__(self, one: Set) -> None:
+        items = items_of(*one.train)
+        self.encoder_name = one.encoder
+        columns = {name: [getattr(item, name) for item in items] for name in COLUMNS}
+        self.table = pa.table(columns | {"twin_key": [twin_key(item.title) for item in items]})
+        self.labels = Labels.of(columns["category_path"], columns["category"])
+        self.categories = self.labels.numbers(columns["category_path"])
+        listings = [item for item in items_of(one.test) if item.category_path in self.labels.number_of]
+        self.truth = self.labels.numbers([item.category_path for item in listings])
+        self.texts, self.asked = ([item.text() for item in part] for part in (items, listings))
+        self.counts, self.asked_counts = ngram_counts(self.texts), ngram_counts(self.asked)
+        encoder = load_encoder(one.encoder)
+        self.vectors, self.asked_vectors = encoder.encode(self.texts), encoder.encode(self.asked)
 
-
-def accuracies(predicted: np.ndarray, asked: Asked, hidden: set[str]) -> dict[str, float]:
-    """Accuracy on old and on new categories, and their harmonic mean."""
-    new = np.array([path in hidden for path in asked.paths])
-    old, found = float((predicted == asked.paths)[~new].mean()), float((predicted == asked.paths)[new].mean())
-    return {"old": old, "new": found, "harmonic": 2 * old * found / max(old + found, 1e-12)}
-
-
-def predict(classifier: Classifier, asked: Asked) -> np.ndarray:
-    """The most probable path for each listing."""
-    paths = np.array(classifier.labels.paths, dtype=object)
-    parts = np.array_split(np.arange(len(asked.paths)), max(1, len(asked.paths) // 1000))
-    best = [classifier.score(asked.features[part]).probabilities.argmax(axis=1) for part in parts]
-    return paths[np.concatenate(best)]
-
-
-def with_rows(classifier: Classifier, rows: Rows, model: Model) -> Classifier:
-    """The same classifier with other rows in its index, and another model, in the same space."""
-    index, snapshot = classifier.index, classifier.index.snapshot
-    searcher = FaissSearcher(index.space.project(rows.vectors))
-    return Classifier(
-        Index(Snapshot(snapshot.path, snapshot.manifest, rows), index.encoder, index.space, searcher), model
-    )
+    def finetuned(self, old: Numbers, minutes: float) -> tuple[Vectors, Vectors]:
+        """Vectors of items and listings by an encoder that was fine-tuned on the rows `old`."""
+        encoder = load_encoder(self.encoder_name)
+        assert isinstance(encoder, SentenceEncoder)
+        categories = np.unique(self.categories[old], return_inverse=True)[1]
+        back = kept_back(np.array(self.table.column("twin_key").to_pylist(), dtype=object)[old])
+        lessons = Lessons([self.texts[i] for i in old], categories, back, self.vectors[old])
+        with tempfile.TemporaryDirectory() as folder:
+            finetune(encoder, lessons, Limits(seconds=60 * minutes), Path(folder) / "checkpoint")
+        return encoder.encode(self.texts), encoder.encode(self.asked)
 
 
-def run_seed(one: Set, seed: int, minutes: float, folder: Path) -> dict[str, Any]:
+def run_seed(catalog: Catalog, seed: int, minutes: float) -> dict[str, Any]:
     """One choice of hidden categories."""
-    items, listings = items_of(*one.train), items_of(one.test)
     random = np.random.default_rng(seed)
-    categories = sorted({item.category_path for item in items})
-    hidden = set(random.choice(categories, max(1, round(HIDDEN_SHARE * len(categories))), replace=False))
-    store = folder / f"{one.name}-{seed}"
-    maintenance.build(store, {i.id: i for i in items if i.category_path not in hidden}, one.encoder)
+    c, categories = len(catalog.labels), catalog.categories
+    hidden = np.isin(np.arange(c), random.choice(c, max(1, round(HIDDEN_SHARE * c)), replace=False))
+    old = np.flatnonzero(~hidden[categories])
+    vectors, asked_vectors = catalog.vectors, catalog.asked_vectors
     if minutes:
-        maintenance.finetune(store, minutes=minutes)
-    base = Classifier.open(store)
-    rows, space, settings = base.index.snapshot.rows, base.index.space, base.model.settings
+        vectors, asked_vectors = catalog.finetuned(old, minutes)
+    fitted = train(Rows(catalog.table.take(old), vectors[old]), Goals(), fine_tuned=bool(minutes))
+    settings, head = fitted.model.settings, fitted.model.head
+    features = Features(fitted.space.project(vectors), catalog.counts)
+    asked = Features(fitted.space.project(asked_vectors), catalog.asked_counts)
 
-    known_paths = set(categories)
-    listings = [listing for listing in listings if listing.category_path in known_paths]
-    texts = [i.text() for i in listings]
-    asked = Asked(
-        Features(base.index.embed(texts), ngram_counts(texts)),
-        np.array([i.category_path for i in listings], dtype=object),
-    )
-    fresh = sorted((item for item in items if item.category_path in hidden), key=lambda item: item.id)
-    fresh = [fresh[i] for i in random.permutation(len(fresh))]
-    paths = sorted(hidden)
-    rank = rank_within(np.array([paths.index(item.category_path) for item in fresh]))
-    few = [item for item, place in zip(fresh, rank, strict=True) if place < max(EXAMPLES)]
-    few_rank = rank[rank < max(EXAMPLES)]
-    few_texts = [i.text() for i in few]
-    few_vectors = base.index.encoder.encode(few_texts)
-
-    before = predict(base, asked)
-    found: dict[str, Any] = {"before": accuracies(before, asked, hidden)}
-    for examples in EXAMPLES:
-        chosen = np.flatnonzero(few_rank < examples)
-        columns = {
-            name: [getattr(few[i], name) for i in chosen]
-            for name in ("id", "title", "description", "brand", "attributes", "category", "category_path")
-        }
-        table = pa.table(columns)
-        both = Rows(
-            pa.concat_tables([rows.table.select(list(columns)), table], promote_options="permissive"),
-            np.concatenate((rows.vectors, few_vectors[chosen])),
+    def evidence(rows: Numbers, head: Head | None) -> Evidence:
+        shares = head_shares(head, asked, catalog.labels)
+        return Evidence(
+            neighbors=FaissSearcher(features.vectors[rows]).search(asked.vectors, K),
+            labels=categories[rows],
+            counts=np.bincount(categories[rows], minlength=c),
+            head=shares.sharpened(settings.dense_temperature, settings.lexical_temperature),
+            known=known_to(head, catalog.labels),
+            truth=catalog.truth,
         )
-        features = Features(space.project(both.vectors), ngram_counts(both.texts()))
-        refitted = Head.fit(settings.goals.head, features, list(both.column("category_path")))
-        after = with_rows(base, both, base.model)
-        halves = head_shares(refitted, asked.features, after.labels)
-        halves = halves.sharpened(settings.dense_temperature, settings.lexical_temperature)
-        alone = np.array(after.labels.paths, dtype=object)[halves.mixed(settings.lexical_weight).argmax(axis=1)]
-        fixed = predict_fixed_mix(after, asked)
-        found[str(examples)] = {
-            "shelfwise": accuracies(predict(after, asked), asked, hidden),
-            "refitted_head": accuracies(alone, asked, hidden),
-            "refitted_head_and_vote": accuracies(
-                predict(with_rows(base, both, replace(base.model, head=refitted)), asked), asked, hidden
-            ),
-            "fixed_mix": accuracies(fixed, asked, hidden),
+
+    order = random.permutation(len(categories))
+    rank = np.empty(len(categories), np.int64)
+    rank[order] = rank_within(categories[order])
+    found: dict[str, Any] = {"before": _accuracies(_open_split(evidence(old, head), settings), catalog.truth, hidden)}
+    for examples in EXAMPLES:
+        rows = np.sort(np.concatenate((old, np.flatnonzero(hidden[categories] & (rank < examples)))))
+        refitted = Head.fit(settings.goals.head, features[rows], [catalog.labels.paths[i] for i in categories[rows]])
+        now = evidence(rows, head)
+        again = replace(now, head=evidence(rows, refitted).head, known=known_to(refitted, catalog.labels))
+        ways = {
+            "shelfwise": _open_split(now, settings),
+            "refitted_head": again.head.mixed(settings.lexical_weight),
+            "refitted_head_and_vote": _open_split(again, settings),
+            "fixed_mix": _fixed_mix(now, settings),
         }
+        found[str(examples)] = {way: _accuracies(shares, catalog.truth, hidden) for way, shares in ways.items()}
     return found
 
 
-def predict_fixed_mix(classifier: Classifier, asked: Asked) -> np.ndarray:
+def _open_split(evidence: Evidence, settings: Settings) -> Probabilities:
+    head = evidence.head.mixed(settings.lexical_weight)
+    return fuse(evidence.vote(settings.vote), head, evidence.known, settings.vote_weight)
+
+
+def _fixed_mix(evidence: Evidence, settings: Settings) -> Probabilities:
     """Vote and head mixed by weight, whether the head knows a category or not."""
-    weight = classifier.model.settings.vote_weight
-    paths = np.array(classifier.labels.paths, dtype=object)
-    parts = np.array_split(np.arange(len(asked.paths)), max(1, len(asked.paths) // 1000))
-    best = []
-    for part in parts:
-        scores = classifier.score(asked.features[part])
-        best.append((weight * scores.vote + (1 - weight) * scores.head).argmax(axis=1))
-    return paths[np.concatenate(best)]
+    head = evidence.head.mixed(settings.lexical_weight)
+    return settings.vote_weight * evidence.vote(settings.vote) + (1 - settings.vote_weight) * head
+
+
+def _accuracies(shares: Probabilities, truth: Numbers, hidden: NDArray[np.bool_]) -> dict[str, float]:
+    """Accuracy on old and on new categories, and their harmonic mean."""
+    correct, new = shares.argmax(axis=1) == truth, hidden[truth]
+    old, found = float(correct[~new].mean()), float(correct[new].mean())
+    return {"old": old, "new": found, "harmonic": 2 * old * found / max(old + found, 1e-12)}
 
 
 def summarised(seeds: list[dict[str, Any]]) -> dict[str, Any]:
@@ -166,25 +158,23 @@ def main(data: Path | None, names: tuple[str, ...], seeds: int, minutes: float, 
         raise click.UsageError("Give --data DIR or --quick.")
     sets = [sample_set()] if data is None else [one for one in real_sets(data) if one.name in (names or NAMES)]
     for one in sets:
-        found = []
+        catalog, found = Catalog(one), list[dict[str, Any]]()
         for seed in range(1 if quick else seeds):
-            with tempfile.TemporaryDirectory() as folder:
-                found.append(run_seed(one, seed, 0 if quick else minutes, Path(folder)))
-            click.echo(f"{one.name} seed {seed}: {json.dumps(found[-1])}", err=True)
-        means = summarised(found)
-        for examples, ways in means.items():
+            found.append(run_seed(catalog, seed, 0 if quick else minutes))
+            if not quick:
+                _write(one.name, {"encoder_minutes": minutes, "seeds": found, "means": summarised(found)})
+        for examples, ways in summarised(found).items():
             for way, values in ways.items():
                 shown = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
                 click.echo(f"{one.name:10} {examples:>2} examples  {way:22} {shown}")
         if quick:
-            assert means["10"]["shelfwise"]["new"] > 0.3
-        else:
-            RESULTS.parent.mkdir(exist_ok=True)
-            before = json.loads(RESULTS.read_text())["sets"] if RESULTS.exists() else {}
-            content = {"encoder_minutes": minutes, "seeds": found, "means": means}
-            RESULTS.write_text(
-                json.dumps({"machine": machine(), "sets": before | {one.name: content}}, indent=1) + "\n"
-            )
+            assert 0 < found[0]["1"]["shelfwise"]["new"] < found[0]["10"]["shelfwise"]["new"]
+
+
+def _write(name: str, content: dict[str, Any]) -> None:
+    RESULTS.parent.mkdir(exist_ok=True)
+    before = json.loads(RESULTS.read_text())["sets"] if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps({"machine": machine(), "sets": before | {name: content}}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ K = 32  # neighbours that vote
 class VoteSettings:
     """How much a neighbour of category c counts: exp(similarity / `temperature`) · weight(c).
 
-    `temperature` > 0: the smaller, the more the nearest decide. `prior_exponent` g and `new_exponent` b,
-    both in [0, 1], make up for the number of rows n(c) that a category has in the index: weight(c) is
-    n(c)^-g, and for a category that the head does not know yet also (typical n / n(c))^b, since its few
-    examples stand for the many that it will have. A large b finds more of the new category's listings and
-    takes more from the others.
+    `temperature` > 0: the smaller, the more the nearest decide. `prior_exponent` g in [0, 1] and
+    `new_exponent` b in [-1, 1] make up for the number of rows n(c) that a category has in the index:
+    weight(c) is n(c)^-g, and for a category that the head does not know yet also (typical n / n(c))^b,
+    since its few examples stand for the many that it will have. A large b finds more of the new category's
+    listings and takes more from the others.
     """
 
     temperature: float = 0.05
