@@ -29,8 +29,8 @@ import peers as peer
 from classifier.baselines import linear_svc, timed, vector_logistic
 from classifier.evaluation import compare
 from classifier.labels import depth_of, node_of
-from classifier.metrics import precision_recall_f1
-from indexer.catalog import Item, read_catalog
+from classifier.metrics import Names, macro_f1, precision_recall_f1
+from indexer.catalog import PATH_SEPARATOR, Item, read_catalog
 from indexer.encoder import load_encoder
 from indexer.rejects import RejectFile
 
@@ -97,15 +97,19 @@ def run_shelfwise(one: Set, folder: Path, minutes: float) -> dict[str, Any]:
         del found[large]
     for name in ("weighted_f1", "macro_f1"):
         found[f"levels_{name}"] = float(np.mean([level[name] for level in found["levels"]]))
-    return found | {
-        "items": info["rows"],
-        "encoder": one.encoder,
-        "commit": machine()["commit"],
-        "settings": info["settings"],
-        **made,
-        "evaluate_seconds": tested["seconds"],
-        "evaluate_peak_mib": tested["peak_mib"],
-    }
+    return (
+        found
+        | by_name(*answers(one, folder))
+        | {
+            "items": info["rows"],
+            "encoder": one.encoder,
+            "commit": machine()["commit"],
+            "settings": info["settings"],
+            **made,
+            "evaluate_seconds": tested["seconds"],
+            "evaluate_peak_mib": tested["peak_mib"],
+        }
+    )
 
 
 def _measured(*arguments: object) -> dict[str, Any]:
@@ -124,11 +128,7 @@ def _measured(*arguments: object) -> dict[str, Any]:
 def run_peers(one: Set, folder: Path, wanted: Sequence[str], minutes: float) -> dict[str, Any]:
     """What the others in `wanted` make of the same rows, each compared with what Shelfwise left in `folder`."""
     rows, listings = items_of(*one.train), items_of(one.test)
-    with (folder / "classified").open(encoding="utf-8", newline="") as stream:
-        delimiter = "," if ".csv" in one.test.name else "\t"
-        said = {row["id"]: row["predicted_path"] for row in csv.DictReader(stream, delimiter=delimiter)}
-    truth = np.array([item.category_path for item in listings], dtype=object)
-    ours = np.array([said[item.id] for item in listings], dtype=object)
+    truth, ours = answers(one, folder)
     paths = [item.category_path for item in rows]
     texts, asked = ([item.text() for item in part] for part in (rows, listings))
     encoder = functools.cache(lambda: load_encoder(one.encoder))
@@ -142,11 +142,27 @@ def run_peers(one: Set, folder: Path, wanted: Sequence[str], minutes: float) -> 
     found = {}
     for name in wanted:
         theirs, seconds = timed(peers[name])
-        found[name] = compare(truth, ours, theirs, seconds) | over_levels(truth, theirs)
+        found[name] = compare(truth, ours, theirs, seconds) | over_levels(truth, theirs) | by_name(truth, theirs)
     return found
 
 
-def over_levels(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+def answers(one: Set, folder: Path) -> tuple[Names, Names]:
+    """The right path of each listing, and the one that Shelfwise left in `folder`."""
+    with (folder / "classified").open(encoding="utf-8", newline="") as stream:
+        delimiter = "," if ".csv" in one.test.name else "\t"
+        said = {row["id"]: row["predicted_path"] for row in csv.DictReader(stream, delimiter=delimiter)}
+    listings = items_of(one.test)
+    paths = [[item.category_path for item in listings], [said[item.id] for item in listings]]
+    return np.array(paths[0], dtype=object), np.array(paths[1], dtype=object)
+
+
+def by_name(truth: Names, predicted: Names) -> dict[str, float]:
+    """Accuracy and macro-F1 where categories are told apart by the last part of their paths alone."""
+    right, said = (np.array([path.split(PATH_SEPARATOR)[-1] for path in part]) for part in (truth, predicted))
+    return {"name_accuracy": float((right == said).mean()), "name_macro_f1": macro_f1(right, said)}
+
+
+def over_levels(truth: Names, predicted: Names) -> dict[str, float]:
     """Weighted and macro F1, each the mean over the levels of the category tree."""
     figures = [
         precision_recall_f1(

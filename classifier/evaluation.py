@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from classifier.baselines import linear_svc, timed, vector_logistic
 from classifier.decision import ACCEPT, Decision
-from classifier.labels import UNKNOWN, Labels, lies_in, node_of
+from classifier.labels import UNKNOWN, Labels, depth_of, lies_in, node_of
 from classifier.metrics import (
     Names,
     bootstrap_intervals,
@@ -190,13 +190,15 @@ def compare(truth: Names, predicted: Names, theirs: Names, seconds: float) -> di
 
 
 def _stored_paths(items: Sequence[Item], labels: Labels) -> list[str]:
-    """The path of each item's category, or of the one stored category with its leaf name."""
+    """The path of each item's category; where it came without one, of the one stored category with its name."""
     named: dict[str, list[str]] = {}
     for path, name in zip(labels.paths, labels.names, strict=True):
         named.setdefault(name, []).append(path)
     return [
         item.category_path
-        if item.category_path in labels.number_of or len(named.get(item.category, ())) != 1
+        if item.category_path in labels.number_of
+        or depth_of([item.category_path]) > 1
+        or len(named.get(item.category, ())) != 1
         else named[item.category][0]
         for item in items
     ]

@@ -206,6 +206,15 @@ def test_evaluate_by_leaf_name_and_with_a_category_of_its_own(run, store, tmp_pa
     assert figures["unknown_categories"] == 1
 
 
+def test_a_path_that_the_store_lacks_is_not_right_because_its_last_part_is_known(run, store, tmp_path):
+    (tmp_path / "l.csv").write_text(
+        "title,category_path\nred sandal,Fashion > Shoes > Sandals\nred sandal,Toys > Sandals\n"
+    )
+    run("evaluate", "l.csv", "--store", store, "--json", "f.json")
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert (figures["accuracy"], figures["unknown_categories"]) == (0.5, 1)
+
+
 def test_a_listing_far_from_the_catalog_is_unknown(run, tmp_path):
     write_catalog(tmp_path / "c.csv", small_catalog(40))
     run("build", "c.csv", "--store", "s", "--encoder", "hashing")
