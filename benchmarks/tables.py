@@ -1,0 +1,138 @@
+"""Writes the tables of README.md and ARCHITECTURE.md from benchmarks/results/*.json.
+
+python benchmarks/tables.py            rewrites what stands between the markers
+python benchmarks/tables.py --check    fails where a document says something else
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+NAMES = {
+    "linear_svc": "TF-IDF + LinearSVC",
+    "frozen_logistic": "the encoder as it comes + logistic regression",
+    "fasttext": "fastText, autotuned",
+    "lstm": "embedding + LSTM + dense",
+    "bert": "the encoder with a classification layer, fine-tuned",
+}
+WAYS = {
+    "shelfwise": "**Shelfwise**, nothing trained",
+    "refitted_head": "head fitted again",
+    "refitted_head_and_vote": "head fitted again, with the vote",
+    "fixed_mix": "fixed mix of vote and head",
+}
+
+
+def accuracy_table() -> str:
+    """The accuracy table, in Markdown."""
+    content = _results("accuracy")
+    lines = [
+        "| catalog | | accuracy | macro-F1 | F1 over levels, weighted / macro | ECE | accepted, right | minutes |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, entry in content["sets"].items():
+        lines.append(_row(name, entry["shelfwise"]))
+        lines += [_baseline(label, entry[peer]) for peer, label in NAMES.items() if peer in entry]
+    return "\n".join([*lines, "", _machine(content)])
+
+
+def new_categories_table() -> str:
+    """What a new category is found by, in Markdown: means over the seeds."""
+    content = _results("new_categories")
+    lines = ["| catalog | examples | | old categories, lost | new categories | H |", "|---|---|---|---|---|---|"]
+    for name, entry in content["sets"].items():
+        for examples, ways in entry["means"].items():
+            for way, label in WAYS.items():
+                figures = ways[way]
+                lines.append(
+                    f"| `{name}`, {len(entry['seeds'])} seeds | {examples} | {label} | {figures['old']:.3f}, {100 * figures['old_loss']:.1f} points "
+                    f"| {figures['new']:.3f} | {figures['harmonic']:.3f} |"
+                )
+    return "\n".join([*lines, "", _machine(content)])
+
+
+def ablation_table() -> str:
+    """Accuracy and macro-F1 with parts left out, in Markdown."""
+    content = _results("ablation")
+    columns = [(name, state) for name, entry in content["sets"].items() for state in entry]
+    parts = dict.fromkeys(part for entry in content["sets"].values() for found in entry.values() for part in found)
+    lines = [
+        "| | " + " | ".join(f"`{name}`, {state}" for name, state in columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for part in parts:
+        cells = [_cell(content["sets"][name][state].get(part), "target" in part) for name, state in columns]
+        lines.append(f"| {part} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", _machine(content)])
+
+
+def _cell(figures: dict[str, float] | None, target: bool) -> str:
+    if figures is None:
+        return "-"
+    if target:
+        return f"{figures['accepted']:.0%} accepted, {figures['accepted_accuracy']:.1%} right"
+    return f"{figures['accuracy']:.3f} / {figures['macro_f1']:.3f}"
+
+
+def _results(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return content
+
+
+def _machine(content: dict[str, Any]) -> str:
+    machine = content["machine"]
+    return f"{machine['cores']} cores ({machine['cpu']}), {machine['date']}."
+
+
+def _row(name: str, ours: dict[str, Any]) -> str:
+    tuned = "fine-tuned" if ours.get("switched") else "as it comes"
+    low, high = ours["intervals"]["accuracy"]
+    minutes = (ours["build_seconds"] + ours.get("finetune_seconds", 0)) / 60
+    return (
+        f"| `{name}`, {ours['items']:,} items, {ours['n']:,} listings | **Shelfwise**, {ours['encoder']} {tuned} "
+        f"| **{ours['accuracy']:.3f}** ({low:.3f} to {high:.3f}) | **{ours['macro_f1']:.3f}** | {_levels(ours)} "
+        f"| {ours['ece']:.3f} | {ours['accepted']:.0%}, {ours['accepted_accuracy']:.1%} | {minutes:.0f} |"
+    )
+
+
+def _baseline(label: str, theirs: dict[str, Any]) -> str:
+    return (
+        f"| | {label} | {theirs['accuracy']:.3f} | {theirs['macro_f1']:.3f} | {_levels(theirs)} | - | - "
+        f"| {theirs['seconds'] / 60:.0f} |"
+    )
+
+
+def _levels(figures: dict[str, Any]) -> str:
+    return f"{figures['levels_weighted_f1']:.3f} / {figures['levels_macro_f1']:.3f}"
+
+
+TABLES = {
+    "README.md": {"accuracy": accuracy_table, "new-categories": new_categories_table},
+    "ARCHITECTURE.md": {"ablation": ablation_table},
+}
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Change nothing; fail where a document differs.")
+def main(check: bool) -> None:
+    """Rewrite or check the tables."""
+    for name, tables in TABLES.items():
+        text = made = (ROOT / name).read_text(encoding="utf-8")
+        for marker, table in tables.items():
+            before, found, rest = made.partition(f"<!-- {marker} -->\n")
+            _, end, after = rest.partition(f"\n<!-- /{marker} -->")
+            if not found or not end:
+                raise click.ClickException(f"{name} lacks the markers of {marker}")
+            made = before + found + table() + end + after
+        if check and made != text:
+            raise click.ClickException(f"{name} differs from the results: run python benchmarks/tables.py")
+        (ROOT / name).write_text(made, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
