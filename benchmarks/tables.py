@@ -46,11 +46,12 @@ def new_categories_table() -> str:
     content = _results("new_categories")
     lines = ["| catalog | examples | | old categories, lost | new categories | H |", "|---|---|---|---|---|---|"]
     for name, entry in content["sets"].items():
+        catalog = f"`{name}`, {len(entry['seeds'])} seeds"
         for examples, ways in entry["means"].items():
             for way, label in WAYS.items():
                 figures = ways[way]
                 lines.append(
-                    f"| `{name}`, {len(entry['seeds'])} seeds | {examples} | {label} | {figures['old']:.3f}, {100 * figures['old_loss']:.1f} points "
+                    f"| {catalog} | {examples} | {label} | {figures['old']:.3f}, {100 * figures['old_loss']:.1f} points "
                     f"| {figures['new']:.3f} | {figures['harmonic']:.3f} |"
                 )
     return "\n".join([*lines, "", _machine(content)])
