@@ -50,9 +50,9 @@ def new_categories_table() -> str:
         for examples, ways in entry["means"].items():
             for way, label in WAYS.items():
                 figures = ways[way]
+                old = f"{figures['old']:.3f}, {100 * figures['old_loss']:.1f} points"
                 lines.append(
-                    f"| {catalog} | {examples} | {label} | {figures['old']:.3f}, {100 * figures['old_loss']:.1f} points "
-                    f"| {figures['new']:.3f} | {figures['harmonic']:.3f} |"
+                    f"| {catalog} | {examples} | {label} | {old} | {figures['new']:.3f} | {figures['harmonic']:.3f} |"
                 )
     return "\n".join([*lines, "", _machine(content)])
 
