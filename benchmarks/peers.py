@@ -79,10 +79,11 @@ def bert(
         [{"params": weights, "lr": 5e-5}, {"params": layer.parameters(), "lr": 1e-3}], weight_decay=0.01
     )
     rates = [group["lr"] for group in optimizer.param_groups]
+    lengths = encoder.token_counts(texts)
     start, random, done = time.monotonic(), np.random.default_rng(SEED), 0
     total = EPOCHS * -(-len(texts) // BATCH)
     while True:
-        for rows in shuffled_batches(texts, np.arange(len(texts)), random):
+        for rows in shuffled_batches(lengths, np.arange(len(texts)), random):
             fraction = max(done / total, (time.monotonic() - start) / (60 * minutes))
             if fraction >= 1:
                 return _layer_predictions(encoder, layer, asked, names)

@@ -130,6 +130,7 @@ class _Run:
         for part in self.module.modules():
             if isinstance(part, torch.nn.Embedding) and part.num_embeddings > LARGE_TABLE:
                 part.weight.requires_grad = False
+        self.lengths = encoder.token_counts(lessons.texts)
         self.learned = np.flatnonzero(~lessons.kept_back)
         self.targets = [lessons.categories, *(level[lessons.categories] for level in lessons.levels)]
         centers = [torch.from_numpy(_centers(lessons.vectors, target, self.learned)) for target in self.targets]
@@ -214,7 +215,7 @@ class _Run:
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self.epoch:
             self.epoch = epoch
-            self.batches = shuffled_batches(self.lessons.texts, self.learned, np.random.default_rng((SEED, epoch)))
+            self.batches = shuffled_batches(self.lengths, self.learned, np.random.default_rng((SEED, epoch)))
         return self.batches[place]
 
     def vote_accuracy(self) -> float:
@@ -309,13 +310,14 @@ class _Run:
         return True
 
 
-def shuffled_batches(texts: Sequence[str], rows: Numbers, random: np.random.Generator) -> list[Numbers]:
-    """`rows` in random order, in batches of BATCH whose texts are about equally long."""
+def shuffled_batches(lengths: Numbers, rows: Numbers, random: np.random.Generator) -> list[Numbers]:
+    """`rows` in random order, in batches of BATCH of about equal `lengths` (n,)."""
     rows = random.permutation(rows)
     batches = []
     for start in range(0, len(rows), BATCH * POOL):
-        pool = sorted(rows[start : start + BATCH * POOL], key=lambda i: len(texts[i]))
-        batches += [np.array(pool[i : i + BATCH]) for i in range(0, len(pool), BATCH)]
+        pool = rows[start : start + BATCH * POOL]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += [pool[i : i + BATCH] for i in range(0, len(pool), BATCH)]
     return [batches[i] for i in random.permutation(len(batches))]
 
 

@@ -125,7 +125,8 @@ class SentenceEncoder:
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """See `Encoder.encode`. Each text is encoded once, in order of length so that little is padded."""
-        unique = sorted(set(texts), key=lambda text: (-len(text), text))
+        unique = sorted(set(texts))
+        unique = [unique[i] for i in np.argsort(-self.token_counts(unique), kind="stable")]
         vectors = np.empty((len(unique), self.dimensions), np.float32)
         for start in range(0, len(unique), CHUNK):
             part = unique[start : start + CHUNK]
@@ -136,6 +137,15 @@ class SentenceEncoder:
                 progress("encode", start + len(part), len(unique))
         row = {text: i for i, text in enumerate(unique)}
         return vectors[[row[text] for text in texts]]
+
+    def token_counts(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """(n,) how many tokens the model reads of each text; their characters where it does not say."""
+        counts = []
+        for start in range(0, len(texts), CHUNK):
+            part = list(texts[start : start + CHUNK])
+            mask = self.module.preprocess(part, prompt=self.prompt).get("attention_mask")
+            counts.append(np.array(list(map(len, part))) if mask is None else mask.sum(dim=1).cpu().numpy())
+        return np.concatenate(counts) if counts else np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
