@@ -7,7 +7,6 @@ Whatever is left, its settings are chosen anew on the held-out rows; figures are
 benchmarks/results/ablation.json.
 """
 
-import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 
 import click
 import numpy as np
-from accuracy import ROOT, Set, items_of, machine, real_sets, sample_set
+from accuracy import ROOT, Set, items_of, real_sets, record, sample_set
 
 from classifier import maintenance
 from classifier.dense import KINDS
@@ -104,12 +103,12 @@ class Encoded:
 
 def _wanted(kind: str) -> Iterator[tuple[str, Grid, float]]:
     """Name, grid and target precision of each variant with a head of this kind."""
-    first = next(iter(KINDS))
-    for name, grid in PARTS.items() if kind == first else [("all", PARTS["all"])]:
-        label = name if kind == first else f"head {kind}"
-        yield label, grid, TARGETS[0]
-    if kind == first:
-        yield f"all, target {TARGETS[1]}", PARTS["all"], TARGETS[1]
+    if kind != next(iter(KINDS)):
+        yield f"head {kind}", Grid(), TARGETS[0]
+        return
+    for name, grid in PARTS.items():
+        yield name, grid, TARGETS[0]
+    yield f"all, target {TARGETS[1]}", Grid(), TARGETS[1]
 
 
 def run(one: Set, store: Path, kinds: list[str]) -> dict[str, Any]:
@@ -118,6 +117,7 @@ def run(one: Set, store: Path, kinds: list[str]) -> dict[str, Any]:
     identity = snapshot.manifest.encoder
     listings = items_of(one.test)
     texts = [item.text() for item in listings]
+    counts = ngram_counts(texts)
     truth = np.array([item.category_path for item in listings], dtype=object)
     tuned = encoder_for(store, snapshot.manifest)
     encoders = {"fine-tuned" if identity.folder else "as it comes": (tuned, snapshot.rows.vectors)}
@@ -126,7 +126,7 @@ def run(one: Set, store: Path, kinds: list[str]) -> dict[str, Any]:
         encoders["as it comes"] = (plain, plain.encode(snapshot.rows.texts()))
     found: dict[str, Any] = {}
     for state, (encoder, vectors) in encoders.items():
-        asked = Features(encoder.encode(texts), ngram_counts(texts))
+        asked = Features(encoder.encode(texts), counts)
         mine = Snapshot(snapshot.path, snapshot.manifest, Rows(snapshot.rows.table, vectors))
         found[state] = {}
         for name, figures in Encoded(mine, encoder, asked, truth, state == "fine-tuned").variants(kinds):
@@ -155,9 +155,7 @@ def main(data: Path | None, stores: Path | None, names: tuple[str, ...], quick: 
     for one in real_sets(data):
         if (not names or one.name in names) and (stores / one.name).exists():
             found = run(one, stores / one.name, list(KINDS))
-            before = json.loads(RESULTS.read_text())["sets"] if RESULTS.exists() else {}
-            RESULTS.parent.mkdir(exist_ok=True)
-            RESULTS.write_text(json.dumps({"machine": machine(), "sets": before | {one.name: found}}, indent=1) + "\n")
+            record(RESULTS, one.name, found)
 
 
 if __name__ == "__main__":

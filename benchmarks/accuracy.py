@@ -99,7 +99,7 @@ def run_shelfwise(one: Set, folder: Path, minutes: float) -> dict[str, Any]:
         found[f"levels_{name}"] = float(np.mean([level[name] for level in found["levels"]]))
     return (
         found
-        | by_name(*answers(one, folder))
+        | by_name(*answers(one, items_of(one.test), folder))
         | {
             "items": info["rows"],
             "encoder": one.encoder,
@@ -128,7 +128,7 @@ def _measured(*arguments: object) -> dict[str, Any]:
 def run_peers(one: Set, folder: Path, wanted: Sequence[str], minutes: float) -> dict[str, Any]:
     """What the others in `wanted` make of the same rows, each compared with what Shelfwise left in `folder`."""
     rows, listings = items_of(*one.train), items_of(one.test)
-    truth, ours = answers(one, folder)
+    truth, ours = answers(one, listings, folder)
     paths = [item.category_path for item in rows]
     texts, asked = ([item.text() for item in part] for part in (rows, listings))
     encoder = functools.cache(lambda: load_encoder(one.encoder))
@@ -146,12 +146,11 @@ def run_peers(one: Set, folder: Path, wanted: Sequence[str], minutes: float) -> 
     return found
 
 
-def answers(one: Set, folder: Path) -> tuple[Names, Names]:
+def answers(one: Set, listings: Sequence[Item], folder: Path) -> tuple[Names, Names]:
     """The right path of each listing, and the one that Shelfwise left in `folder`."""
     with (folder / "classified").open(encoding="utf-8", newline="") as stream:
         delimiter = "," if ".csv" in one.test.name else "\t"
         said = {row["id"]: row["predicted_path"] for row in csv.DictReader(stream, delimiter=delimiter)}
-    listings = items_of(one.test)
     paths = [[item.category_path for item in listings], [said[item.id] for item in listings]]
     return np.array(paths[0], dtype=object), np.array(paths[1], dtype=object)
 
@@ -221,14 +220,20 @@ def main(
         if quick:
             assert all(0.5 < figures["accuracy"] <= 1 for figures in found.values())
         else:
-            _write(one.name, found)
+            record(RESULTS, one.name, recorded(RESULTS).get(one.name, {}) | found)
 
 
-def _write(name: str, found: dict[str, Any]) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
-    before = json.loads(RESULTS.read_text())["sets"] if RESULTS.exists() else {}
-    both = before.get(name, {}) | found
-    RESULTS.write_text(json.dumps({"machine": machine(), "sets": before | {name: both}}, indent=1) + "\n")
+def recorded(results: Path) -> dict[str, Any]:
+    """What a file of results has of each set; nothing where there is no such file yet."""
+    sets: dict[str, Any] = json.loads(results.read_text())["sets"] if results.exists() else {}
+    return sets
+
+
+def record(results: Path, name: str, content: dict[str, Any]) -> None:
+    """Put what was measured of a set into a file of results, beside the other sets."""
+    results.parent.mkdir(exist_ok=True)
+    sets = recorded(results) | {name: content}
+    results.write_text(json.dumps({"machine": machine(), "sets": sets}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

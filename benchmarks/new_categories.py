@@ -8,7 +8,6 @@ inserted. Old are the categories that were there before; H is the harmonic mean 
 go to benchmarks/results/new_categories.json.
 """
 
-import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +16,15 @@ from typing import Any
 import click
 import numpy as np
 import pyarrow as pa
-from accuracy import ROOT, Set, items_of, machine, real_sets, sample_set
+from accuracy import ROOT, Set, items_of, real_sets, record, sample_set
 from numpy.typing import NDArray
 
-from classifier.finetune import Lessons, Limits, finetune
-from classifier.fusion import fuse, head_shares, known_to
+from classifier.finetune import Limits, finetune
+from classifier.fusion import HeadShares, fuse, head_shares, known_to
 from classifier.head import Features, Head
-from classifier.heldout import Evidence, kept_back, rank_within
+from classifier.heldout import Evidence, rank_within
 from classifier.labels import Labels, Numbers
+from classifier.maintenance import lessons_of
 from classifier.model import Goals, Settings
 from classifier.training import train
 from classifier.voting import K, Probabilities
@@ -62,9 +62,7 @@ class Catalog:
         """Vectors of items and listings by an encoder that was fine-tuned on the rows `old`."""
         encoder = load_encoder(self.encoder_name)
         assert isinstance(encoder, SentenceEncoder)
-        categories = np.unique(self.categories[old], return_inverse=True)[1]
-        back = kept_back(np.array(self.table.column("twin_key").to_pylist(), dtype=object)[old])
-        lessons = Lessons([self.texts[i] for i in old], categories, back, self.vectors[old])
+        lessons = lessons_of(Rows(self.table.take(old), self.vectors[old]))
         with tempfile.TemporaryDirectory() as folder:
             finetune(encoder, lessons, Limits(seconds=60 * minutes), Path(folder) / "checkpoint")
         return encoder.encode(self.texts), encoder.encode(self.asked)
@@ -84,26 +82,31 @@ def run_seed(catalog: Catalog, seed: int, minutes: float) -> dict[str, Any]:
     features = Features(fitted.space.project(vectors), catalog.counts)
     asked = Features(fitted.space.project(asked_vectors), catalog.asked_counts)
 
-    def evidence(rows: Numbers, head: Head | None) -> Evidence:
-        shares = head_shares(head, asked, catalog.labels)
+    def shares(head: Head | None) -> HeadShares:
+        found = head_shares(head, asked, catalog.labels)
+        return found.sharpened(settings.dense_temperature, settings.lexical_temperature)
+
+    def evidence(rows: Numbers) -> Evidence:
         return Evidence(
             neighbors=FaissSearcher(features.vectors[rows]).search(asked.vectors, K),
             labels=categories[rows],
             counts=np.bincount(categories[rows], minlength=c),
-            head=shares.sharpened(settings.dense_temperature, settings.lexical_temperature),
+            head=base_shares,
             known=known_to(head, catalog.labels),
             truth=catalog.truth,
         )
 
+    base_shares = shares(head)
+
     order = random.permutation(len(categories))
     rank = np.empty(len(categories), np.int64)
     rank[order] = rank_within(categories[order])
-    found: dict[str, Any] = {"before": _accuracies(_open_split(evidence(old, head), settings), catalog.truth, hidden)}
+    found: dict[str, Any] = {"before": _accuracies(_open_split(evidence(old), settings), catalog.truth, hidden)}
     for examples in EXAMPLES:
         rows = np.sort(np.concatenate((old, np.flatnonzero(hidden[categories] & (rank < examples)))))
         refitted = Head.fit(settings.goals.head, features[rows], [catalog.labels.paths[i] for i in categories[rows]])
-        now = evidence(rows, head)
-        again = replace(now, head=evidence(rows, refitted).head, known=known_to(refitted, catalog.labels))
+        now = evidence(rows)
+        again = replace(now, head=shares(refitted), known=known_to(refitted, catalog.labels))
         ways = {
             "shelfwise": _open_split(now, settings),
             "refitted_head": again.head.mixed(settings.lexical_weight),
@@ -162,19 +165,14 @@ def main(data: Path | None, names: tuple[str, ...], seeds: int, minutes: float, 
         for seed in range(1 if quick else seeds):
             found.append(run_seed(catalog, seed, 0 if quick else minutes))
             if not quick:
-                _write(one.name, {"encoder_minutes": minutes, "seeds": found, "means": summarised(found)})
+                record(RESULTS, one.name, {"encoder_minutes": minutes, "seeds": found, "means": summarised(found)})
         for examples, ways in summarised(found).items():
             for way, values in ways.items():
                 shown = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
                 click.echo(f"{one.name:10} {examples:>2} examples  {way:22} {shown}")
         if quick:
             assert 0 < found[0]["1"]["shelfwise"]["new"] < found[0]["10"]["shelfwise"]["new"]
-
-
-def _write(name: str, content: dict[str, Any]) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
-    before = json.loads(RESULTS.read_text())["sets"] if RESULTS.exists() else {}
-    RESULTS.write_text(json.dumps({"machine": machine(), "sets": before | {name: content}}, indent=1) + "\n")
+            assert found[0]["10"]["shelfwise"]["new"] > 0.25
 
 
 if __name__ == "__main__":

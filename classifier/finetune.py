@@ -61,7 +61,7 @@ class Lessons:
     categories: Numbers
     kept_back: NDArray[np.bool_]
     vectors: Vectors
-    levels: Sequence[Numbers] = ()
+    levels: Sequence[Numbers]
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,7 +178,7 @@ def finetune(
                 f"encoder {encoder.name} has no weights to fine-tune: build the store with minilm, e5 or another "
                 "sentence-transformers model"
             )
-        lessons = _lessons(base.rows)
+        lessons = lessons_of(base.rows)
         goals = _model(base).settings.goals
         held_out = time.monotonic()
         before = hold_out(base.rows, goals, True, progress).settings.held_out
@@ -214,7 +214,7 @@ def finetune(
         return Finetuned(trained, before, after, switched, report)
 
 
-def _lessons(rows: Rows) -> Lessons:
+def lessons_of(rows: Rows) -> Lessons:
     """What there is to learn from. Raises QueryError where that is too little."""
     labels = Labels.of(rows.column("category_path"), rows.column("category"))
     numbers, back = labels.numbers(list(rows.column("category_path"))), kept_back(rows.column("twin_key"))
