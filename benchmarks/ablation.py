@@ -76,7 +76,7 @@ class Encoded:
         among = splits(rows, labels, self.fine_tuned)
         axes = choose_axes(rows, labels, among)
         space = Space.fit(rows.vectors, axes)
-        features = Features(space.project(rows.vectors), ngram_counts(rows.texts()))
+        features = Features(space.project(rows.vectors), ngram_counts(rows.words()))
         asked = Features(space.project(self.asked.vectors), self.asked.counts)
         found = Found(FaissSearcher(features.vectors).search(asked.vectors, K))
         for kind in kinds:
@@ -117,7 +117,7 @@ def run(one: Set, store: Path, kinds: list[str]) -> dict[str, Any]:
     identity = snapshot.manifest.encoder
     listings = items_of(one.test)
     texts = [item.text() for item in listings]
-    counts = ngram_counts(texts)
+    counts = ngram_counts([item.words() for item in listings])
     truth = np.array([item.category_path for item in listings], dtype=object)
     tuned = encoder_for(store, snapshot.manifest)
     encoders = {"fine-tuned" if identity.folder else "as it comes": (tuned, snapshot.rows.vectors)}

@@ -54,7 +54,7 @@ class Catalog:
         listings = [item for item in items_of(one.test) if item.category_path in self.labels.number_of]
         self.truth = self.labels.numbers([item.category_path for item in listings])
         self.texts, self.asked = ([item.text() for item in part] for part in (items, listings))
-        self.counts, self.asked_counts = ngram_counts(self.texts), ngram_counts(self.asked)
+        self.counts, self.asked_counts = (ngram_counts([item.words() for item in part]) for part in (items, listings))
         encoder = load_encoder(one.encoder)
         self.vectors, self.asked_vectors = encoder.encode(self.texts), encoder.encode(self.asked)
 

@@ -132,7 +132,7 @@ def _voted(rows: Rows, numbers: Numbers, split: Split, axes: int) -> NDArray[np.
 def folds(rows: Rows, labels: Labels, among: Sequence[Split], axes: int, kind: str) -> Iterator[Fold]:
     """The evidence of each split in turn, with a head of this kind."""
     numbers = labels.numbers(list(rows.column("category_path")))
-    counts = ngram_counts(rows.texts())
+    counts = ngram_counts(rows.words())
     for split in among:
         features = Features(Space.fit(rows.vectors[split.train], axes).project(rows.vectors), counts)
         yield _evidence(features, numbers, labels, split, kind)

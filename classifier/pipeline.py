@@ -81,7 +81,8 @@ class Classifier:
     ) -> list[Decision]:
         """One decision for each item, in order, with `top` alternatives and `neighbors` items of evidence."""
         texts = [item.text() for item in items]  # n
-        features = Features(self.index.embed(texts, progress), ngram_counts(texts))  # (n, d), (n, FEATURES)
+        counts = ngram_counts([item.words() for item in items])  # (n, FEATURES)
+        features = Features(self.index.embed(texts, progress), counts)  # (n, d) beside them
         scores = self.score(features, max(K, neighbors))  # (n, c)
         return self._decide(texts, scores, top, neighbors)
 

@@ -82,7 +82,7 @@ def hold_out(rows: Rows, goals: Goals, fine_tuned: bool, progress: Progress | No
 def fit(rows: Rows, trial: Trial, progress: Progress | None = None) -> Fitted:
     """Space and head of all rows, with the settings of a trial."""
     space = Space.fit(rows.vectors, trial.axes)
-    features = Features(space.project(rows.vectors), ngram_counts(rows.texts()))
+    features = Features(space.project(rows.vectors), ngram_counts(rows.words()))
     head = Head.fit(trial.settings.goals.head, features, list(rows.column("category_path")))
     if progress:
         progress("fit head", 1, 1)

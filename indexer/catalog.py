@@ -9,7 +9,7 @@ from pathlib import Path
 from indexer.errors import InputError, listed
 from indexer.files import Record, RecordFile, open_records
 from indexer.rejects import Reject, RejectFile
-from indexer.text import clean, compose, digest
+from indexer.text import Words, clean, compose, digest, words_of
 
 FIELDS = ("id", "title", "description", "brand", "attributes", "category", "category_path")
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
@@ -49,6 +49,10 @@ class Item:
     def text(self) -> str:
         """The string to embed: all but id and category."""
         return compose(self.title, self.brand, self.attributes, self.description)
+
+    def words(self) -> Words:
+        """The words of title and rest, with more of the description than is embedded."""
+        return words_of(self.title, self.brand, self.attributes, self.description)
 
 
 @dataclass(frozen=True, slots=True)

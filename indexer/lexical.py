@@ -6,20 +6,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.text import Words
+
 Counts = Any  # scipy.sparse.csr_array, (n, FEATURES) float32
 Rarity = NDArray[np.float32]  # (FEATURES,) inverse document frequency of every n-gram
 
 FEATURES = 1 << 16
 CHARACTERS = (1, 4)  # within words; a run of Chinese counts as one word, so its single characters are seen
 WORDS = (1, 2)
+REST_SHARE = 0.7  # of brand, attributes and description beside the title; see ARCHITECTURE.md for what others gave
 
 
-def ngram_counts(texts: Sequence[str]) -> Counts:
-    """(n, FEATURES) weights 1 + ln(count) of the character and word n-grams of each text, case folded.
+def ngram_counts(rows: Sequence[Words]) -> Counts:
+    """(n, FEATURES) weights of the n-grams of each row: those of its title, and REST_SHARE times those of the rest.
 
-    Hashed without a vocabulary, so a catalog may change without its features changing. Weinberger et al.,
-    "Feature Hashing for Large Scale Multitask Learning", ICML 2009.
+    However long the rest is, it says no more than that. Hashed without a vocabulary, so a catalog may change without
+    its features changing. Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", ICML 2009.
     """
+    title, rest = (_unit(_log_counts([row[part] for row in rows])) for part in (0, 1))
+    return (title + REST_SHARE * rest).tocsr()
+
+
+def _log_counts(texts: Sequence[str]) -> Counts:
+    """(n, FEATURES) 1 + ln(count) of the character and word n-grams of each text, case folded."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
     shared = {"n_features": FEATURES, "alternate_sign": False, "norm": None, "dtype": np.float32}
@@ -41,7 +50,12 @@ def weighted(counts: Counts, rarity: Rarity) -> Counts:
     """`counts` times `rarity`, rows at unit length."""
     product = counts.copy()
     product.data = product.data * rarity[product.indices]
+    return _unit(product)
+
+
+def _unit(counts: Counts) -> Counts:
+    """`counts` themselves, rows brought to unit length; rows of zeros stay."""
     row = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-    length = np.sqrt(np.bincount(row, weights=product.data.astype(np.float64) ** 2, minlength=counts.shape[0]))
-    product.data = (product.data / np.maximum(length, 1e-12)[row]).astype(np.float32)
-    return product
+    length = np.sqrt(np.bincount(row, weights=counts.data.astype(np.float64) ** 2, minlength=counts.shape[0]))
+    counts.data = (counts.data / np.maximum(length, 1e-12)[row]).astype(np.float32)
+    return counts

@@ -32,7 +32,7 @@ from indexer.manifest import (
     verify_files,
     write_manifest,
 )
-from indexer.text import compose
+from indexer.text import Words, compose, words_of
 
 TABLE, BLOBS, ENCODERS = "items", "blobs", "encoders"
 TEXT_COLUMNS = (
@@ -62,7 +62,14 @@ class Rows:
 
     def texts(self) -> list[str]:
         """The string of every row that its vector was made from."""
-        return list(map(compose, *(self.column(name) for name in ("title", "brand", "attributes", "description"))))
+        return list(map(compose, *self._said()))
+
+    def words(self) -> list[Words]:
+        """The words of every row; see `Item.words`."""
+        return list(map(words_of, *self._said()))
+
+    def _said(self) -> list[NDArray[np.object_]]:
+        return [self.column(name) for name in ("title", "brand", "attributes", "description")]
 
     @cached_property
     def row_of(self) -> dict[str, int]:

@@ -1,12 +1,15 @@
-"""One row to the one string that is embedded."""
+"""One row to the one string that is embedded, and to the words whose n-grams are seen."""
 
 import hashlib
 import html
 import re
 import unicodedata
+from collections.abc import Iterable
+from typing import NamedTuple
 
 RECIPE = "title, brand, attributes, description[:300]; v1"  # a store refuses vectors of another recipe
-MAX_DESCRIPTION = 300  # characters: beyond them shops repeat themselves, and the encoder's time grows
+MAX_DESCRIPTION = 300  # characters that are embedded: an encoder's time grows with the length
+MAX_WORDY = 2_000  # characters of a description whose n-grams are seen: no page of one may cost more than the others
 
 _TAG = re.compile(
     r"</?(?:a|b|big|br|center|div|em|font|h[1-6]|hr|i|img|li|ol|p|pre|script|small|span|strong|style|sub|sup|"
@@ -29,15 +32,36 @@ def clean(text: str) -> str:
     return _SPACE.sub(" ", text).strip()
 
 
-def compose(title: str, brand: str = "", attributes: str = "", description: str = "") -> str:
-    """The string to embed for one row: cleaned parts joined by ". ".
+class Words(NamedTuple):
+    """What a row says, cleaned: in its title, and in all else, of which the `rest` is what shops are wordy in."""
 
-    The brand is left out where the title has it already. Empty for a row that says nothing.
+    title: str
+    rest: str
+
+    def joined(self) -> str:
+        """Both as one string."""
+        return _join(self)
+
+
+def words_of(
+    title: str, brand: str = "", attributes: str = "", description: str = "", longest: int = MAX_WORDY
+) -> Words:
+    """The cleaned words of one row, with so many characters of its description.
+
+    The brand is left out where the title has it already.
     """
     title, brand = clean(title), clean(brand)
     if brand.casefold() in title.casefold():
         brand = ""
-    parts = (title, brand, clean(attributes), clean(description)[:MAX_DESCRIPTION].strip())
+    return Words(title, _join((brand, clean(attributes), clean(description)[:longest].strip())))
+
+
+def compose(title: str, brand: str = "", attributes: str = "", description: str = "") -> str:
+    """The string to embed for one row: cleaned parts joined by ". ". Empty for a row that says nothing."""
+    return words_of(title, brand, attributes, description, MAX_DESCRIPTION).joined()
+
+
+def _join(parts: Iterable[str]) -> str:
     return ". ".join(part for part in parts if part)
 
 

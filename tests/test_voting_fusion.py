@@ -8,8 +8,9 @@ from classifier.fusion import HeadShares, balanced, fuse, head_shares, known_to
 from classifier.head import Features, Head
 from classifier.labels import UNKNOWN, Labels
 from classifier.voting import VoteSettings, category_weights, renormalised, vote
-from indexer.lexical import FEATURES, ngram_counts
+from indexer.lexical import FEATURES, REST_SHARE, ngram_counts, weighted
 from indexer.neighbors import NONE, Neighbors
+from indexer.text import Words
 
 
 def neighbors(rows, similarities):
@@ -72,10 +73,18 @@ def unit(n, d, seed=0):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+def titled(texts):
+    return ngram_counts([Words(text, "") for text in texts])
+
+
+def norm(row):
+    return np.sqrt((row.data**2).sum())
+
+
 def features(n, d, seed=0):
     random = np.random.default_rng(seed)
     texts = [" ".join(random.choice(["red", "blue", "shoe", "mug", "茶", "杯"], 3)) for _ in range(n)]
-    return Features(unit(n, d, seed), ngram_counts(texts))
+    return Features(unit(n, d, seed), titled(texts))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -83,7 +92,7 @@ def features(n, d, seed=0):
 def test_head_learns_from_vectors_alone_and_survives_its_bytes(c, kind):
     vectors = np.repeat(unit(c, 8), 20, axis=0) + 0.05 * unit(20 * c, 8, seed=1)
     paths = [f"分类 {i}" for i in range(c) for _ in range(20)]
-    seen = Features(vectors, ngram_counts(["the same"] * len(paths)))
+    seen = Features(vectors, titled(["the same"] * len(paths)))
     head = Head.fit(kind, seen, paths)
     dense, lexical = head.halves(seen)
     np.testing.assert_allclose(dense.sum(axis=1), 1)
@@ -97,8 +106,8 @@ def test_head_learns_from_vectors_alone_and_survives_its_bytes(c, kind):
 
 def test_head_learns_from_ngrams_alone():
     texts, paths = ["usb-c 2m cable", "hdmi 2m cable", "usb-c 3m", "hdmi 3m"] * 5, ["U", "H", "U", "H"] * 5
-    head = Head.fit("svm", Features(np.tile(unit(1, 4), (20, 1)), ngram_counts(texts)), paths)
-    asked = Features(unit(2, 4), ngram_counts(["USB-C 9 m", "long hdmi"]))
+    head = Head.fit("svm", Features(np.tile(unit(1, 4), (20, 1)), titled(texts)), paths)
+    asked = Features(unit(2, 4), titled(["USB-C 9 m", "long hdmi"]))
     assert [head.paths[i] for i in head.halves(asked)[1].argmax(axis=1)] == ["U", "H"]
 
 
@@ -139,10 +148,22 @@ def test_halves_are_mixed_by_weight():
 
 
 def test_ngrams_ignore_case_and_know_characters_and_words():
-    counts = ngram_counts(["Red 鞋", "red 鞋", ""])
+    counts = titled(["Red 鞋", "red 鞋", ""])
     assert counts.shape == (3, FEATURES)
     assert (counts[0] != counts[1]).nnz == 0
     assert counts[2].nnz == 0
+
+
+def test_a_long_description_says_no_more_than_its_share():
+    title, short, long = ngram_counts([Words("mug", ""), Words("mug", "red"), Words("mug", "red " * 400)])
+    np.testing.assert_allclose(norm(title), 1, rtol=1e-6)
+    for both in (short, long):
+        np.testing.assert_allclose(norm(both - title), REST_SHARE, rtol=1e-6)
+
+
+def test_ngrams_of_a_title_alone_are_as_if_it_were_the_rest_too():
+    title, rest = weighted(ngram_counts([Words("mug 茶", ""), Words("", "mug 茶")]), np.ones(FEATURES, np.float32))
+    np.testing.assert_allclose(norm(title - rest), 0, atol=1e-6)
 
 
 def test_one_category_has_no_head():
