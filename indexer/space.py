@@ -28,9 +28,7 @@ class Space:
         """The space of a catalog's vectors (n, d), as the encoder made them, less their `axes` widest directions."""
         n = max(len(vectors), 1)
         center = vectors.sum(axis=0, dtype=np.float64) / n * n / (n + SHRINKAGE)
-        moved = vectors - center.astype(np.float32)
-        widest = np.linalg.eigh((moved.T @ moved).astype(np.float64))[1][:, ::-1].T[:axes]
-        return cls(center.astype(np.float32), np.ascontiguousarray(widest, np.float32))
+        return cls(center.astype(np.float32), _widest(vectors - center.astype(np.float32), axes))
 
     def project(self, vectors: Vectors) -> Vectors:
         """(n, d) unit vectors of this space."""
@@ -51,3 +49,14 @@ class Space:
         from safetensors.numpy import load
 
         return cls(**load(content))
+
+
+def _widest(moved: Vectors, axes: int) -> Vectors:
+    """(axes, d) unit directions in which (n, d) vectors differ most."""
+    from scipy.linalg import eigh
+
+    d = moved.shape[1]
+    if not axes:
+        return np.empty((0, d), np.float32)
+    directions = eigh((moved.T @ moved).astype(np.float64), subset_by_index=[d - axes, d - 1])[1]
+    return np.ascontiguousarray(directions.T, np.float32)

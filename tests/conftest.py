@@ -1,6 +1,7 @@
 """Small catalogs, and the command line as a function."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -68,12 +69,21 @@ def catalog_file(tmp_path: Path) -> Path:
     return write_catalog(tmp_path / "catalog.csv", small_catalog())
 
 
-@pytest.fixture
-def store(run: Run, tmp_path: Path, catalog_file: Path) -> Path:
-    """A store of the small catalog, made by the command line with the hashing encoder."""
-    result = run("build", catalog_file, "--store", "store", "--encoder", "hashing")
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of the small catalog, made by the command line with the hashing encoder: to be copied, not changed."""
+    folder = tmp_path_factory.mktemp("built")
+    catalog = write_catalog(folder / "catalog.csv", small_catalog())
+    arguments = ["build", str(catalog), "--store", str(folder / "store"), "--encoder", "hashing"]
+    result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
-    return tmp_path / "store"
+    return folder / "store"
+
+
+@pytest.fixture
+def store(built: Path, tmp_path: Path, catalog_file: Path) -> Path:
+    """A store of the small catalog for one test, beside the file that it was made from."""
+    return shutil.copytree(built, tmp_path / "store")
 
 
 def rejects(path: Path) -> list[dict[str, object]]:
