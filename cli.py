@@ -182,7 +182,7 @@ def train(store: Path, wishes: "Wishes", as_json: bool) -> None:
 @main.command()
 @STORE
 @click.option("--minutes", default=20.0, show_default=True, type=click.FloatRange(0, min_open=True), help="In all.")
-@click.option("--epochs", type=click.IntRange(1), help="Passes over the items at most.  [default: 4 to 6]")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the items at most.  [default: 4 to 8]")
 @DEVICE
 @AS_JSON
 def finetune(store: Path, minutes: float, epochs: int | None, device: str, as_json: bool) -> None:

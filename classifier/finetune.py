@@ -25,7 +25,7 @@ from indexer.encoder import Progress, SentenceEncoder, Vectors
 from indexer.search import FaissSearcher
 from indexer.space import Space
 
-STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2_200, 4, 6  # as many epochs as make so many steps, within reason
+STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2_200, 4, 8  # as many epochs as make so many steps, within reason
 BATCH = 64  # titles a step
 POOL = 32  # batches whose titles are sorted by length, so that little is padded
 LEARNING_RATE = 2e-4

@@ -165,7 +165,7 @@ def finetune(
 ) -> Finetuned:
     """Fine-tune the store's encoder on its items, embed them again, fit the model again, and keep what is better.
 
-    All of it takes about `minutes` at most, and less where `epochs` (by default 4 to 6) are over sooner. Broken off, it
+    All of it takes about `minutes` at most, and less where `epochs` (by default 4 to 8) are over sooner. Broken off, it
     goes on from where it was when it is called again. Raises EncoderError where the encoder cannot be fine-tuned,
     QueryError where there is too little to learn from or too little time.
     """

@@ -95,7 +95,7 @@ def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals, grid
     First the temperatures of the head's halves, so that they meet each other and the vote with shares that mean what
     they say. Then how vote and halves are mixed: of the mixes that are good by the measure that a user names, on the
     catalog as it is, the one with the best harmonic mean of accuracy on old and new categories in the rehearsal, while
-    old ones lose at most MAX_OLD_LOSS for sure. Then the balance, where macro-F1 is to be optimized; the temperature,
+    old ones lose at most MAX_OLD_LOSS. Then the balance, where macro-F1 is to be optimized; the temperature,
     by log-loss; how often decisions of a confidence are right; and the thresholds.
     """
     dense_temperature, lexical_temperature = _head_temperatures(evidence)
@@ -104,7 +104,7 @@ def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals, grid
     good = _good_mixes(evidence, goals, grid)
     tried = [replace(mix, vote=replace(mix.vote, new_exponent=b)) for mix in good for b in grid.new_exponents]
     rehearsed = [(_rehearse(evidence, mix), mix) for mix in tried]
-    affordable = [entry for entry in rehearsed if entry[0].sure_old_loss <= MAX_OLD_LOSS]
+    affordable = [entry for entry in rehearsed if entry[0].old_loss <= MAX_OLD_LOSS]
     rehearsal, mix = max(affordable or rehearsed[:1], key=lambda entry: entry[0].harmonic)
 
     truth = np.concatenate([fold.closed.truth for fold in evidence])
@@ -229,21 +229,15 @@ def _good_mixes(evidence: Sequence[Fold], goals: Goals, grid: Grid) -> list[_Mix
 @dataclass(frozen=True, slots=True)
 class _Rehearsal:
     """Accuracy on the categories that were there before, on those that were hidden from the head, and on the former as
-    long as nothing of the latter was in the index; and the standard error of the difference."""
+    long as nothing of the latter was in the index."""
 
     old: float
     new: float
     old_before: float
-    error: float
 
     @property
     def old_loss(self) -> float:
         return self.old_before - self.old
-
-    @property
-    def sure_old_loss(self) -> float:
-        """What is lost for sure, as far as held-out rows can tell: the loss less its standard error."""
-        return self.old_loss - self.error
 
     @property
     def harmonic(self) -> float:
@@ -260,8 +254,7 @@ def _rehearse(evidence: Sequence[Fold], mix: _Mix) -> _Rehearsal:
         )
         outcomes.append(np.stack((opened.known[opened.truth], after, before)))
     old, after, before = np.concatenate(outcomes, axis=1)
-    error = float(np.sqrt((after != before)[old].sum()) / max(old.sum(), 1))
-    return _Rehearsal(_mean(after[old]), _mean(after[~old]), _mean(before[old]), error)
+    return _Rehearsal(_mean(after[old]), _mean(after[~old]), _mean(before[old]))
 
 
 def _mean(values: NDArray[np.bool_]) -> float:
