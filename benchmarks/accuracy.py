@@ -79,20 +79,20 @@ def run_shelfwise(one: Set, folder: Path, minutes: float) -> dict[str, Any]:
     store, notes = folder / one.name, folder / f"{one.name}.json"
     if notes.exists():
         made = json.loads(notes.read_text(encoding="utf-8"))
-        _measured("train", "--store", store, "--json")
+        measured("train", "--store", store, "--json")
     else:
-        built = _measured("build", *one.train, "--store", store, "--encoder", one.encoder, "--json")
+        built = measured("build", *one.train, "--store", store, "--encoder", one.encoder, "--json")
         made = {"build_seconds": built["seconds"], "build_peak_mib": built["peak_mib"]}
         if minutes:
-            tuned = _measured("finetune", "--store", store, "--minutes", minutes, "--json")
+            tuned = measured("finetune", "--store", store, "--minutes", minutes, "--json")
             report = json.loads(tuned["stdout"])
             made |= {"finetune_seconds": tuned["seconds"], "finetune_peak_mib": tuned["peak_mib"]}
             made |= {name: report[name] for name in ("trained", "before", "after", "switched")}
         notes.write_text(json.dumps(made), encoding="utf-8")
-    _measured("classify", one.test, "--store", store, "-o", folder / "classified", "--neighbors", 0)
-    tested = _measured("evaluate", one.test, "--store", store, "--json", folder / "figures.json")
+    measured("classify", one.test, "--store", store, "-o", folder / "classified", "--neighbors", 0)
+    tested = measured("evaluate", one.test, "--store", store, "--json", folder / "figures.json")
     found = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
-    info = json.loads(_measured("info", "--store", store, "--json")["stdout"])
+    info = json.loads(measured("info", "--store", store, "--json")["stdout"])
     for large in ("categories", "baselines"):
         del found[large]
     for name in ("weighted_f1", "macro_f1"):
@@ -112,7 +112,8 @@ def run_shelfwise(one: Set, folder: Path, minutes: float) -> dict[str, Any]:
     )
 
 
-def _measured(*arguments: object) -> dict[str, Any]:
+def measured(*arguments: object) -> dict[str, Any]:
+    """What a command of the product prints, its seconds, and the peak of its memory."""
     command = [sys.executable, "-m", "cli", *map(str, arguments)]
     start = time.perf_counter()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
