@@ -126,7 +126,8 @@ class _Run:
         self.torch, self.encoder, self.lessons, self.limits = torch, encoder, lessons, limits
         self.module = encoder.module
         self.tokens = self.module.max_seq_length
-        self.module.max_seq_length = min(self.tokens or TOKENS, TOKENS)
+        if self.tokens != math.inf:  # as a model says that looks its words up in a table, and cannot be told otherwise
+            self.module.max_seq_length = min(self.tokens or TOKENS, TOKENS)
         for part in self.module.modules():
             if isinstance(part, torch.nn.Embedding) and part.num_embeddings > LARGE_TABLE:
                 part.weight.requires_grad = False
@@ -197,7 +198,8 @@ class _Run:
         torch, device = self.torch, self.module.device
         features = self.module.preprocess(texts, prompt=self.encoder.prompt)
         features = {name: value.to(device) if hasattr(value, "to") else value for name, value in features.items()}
-        features["attention_mask"] = self._with_gaps(features["attention_mask"])
+        if "attention_mask" in features:  # a table of words has none
+            features["attention_mask"] = self._with_gaps(features["attention_mask"])
         with torch.autocast(device.type, dtype=torch.bfloat16):
             vectors = self.module(features)["sentence_embedding"]
         return torch.nn.functional.normalize(vectors.float(), dim=1)
@@ -248,7 +250,8 @@ class _Run:
         self.best, way = max(found)[0], -max(found)[1]
         self._go(way)
         self.module.eval()
-        self.module.max_seq_length = self.tokens
+        if self.tokens != math.inf:
+            self.module.max_seq_length = self.tokens
         return way
 
     def _go(self, way: float) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from indexer.errors import EncoderError, EngineError
 from indexer.text import beyond_latin
+from indexer.threads import usable_threads
 
 Vectors = NDArray[np.float32]
 
@@ -96,7 +96,7 @@ class SentenceEncoder:
 
         transformers_logging.disable_progress_bar()
         logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
-        torch.set_num_threads(os.cpu_count() or 1)
+        torch.set_num_threads(usable_threads())
         try:
             self.module = SentenceTransformer(
                 str(folder),

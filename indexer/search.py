@@ -5,7 +5,6 @@ same float64 similarities as the oracle. FAISS only proposes: its float32 candid
 float64, and more are fetched for a query whose last places could still change.
 """
 
-import os
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any, Protocol
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from indexer.encoder import Vectors
 from indexer.errors import EngineError
 from indexer.neighbors import NONE, Neighbors, nearest
+from indexer.threads import usable_threads
 
 Mask = NDArray[np.bool_]
 
@@ -142,7 +142,7 @@ def import_faiss() -> Any:
         raise EngineError("faiss is not installed: pip install 'shelfwise[cpu]', or 'shelfwise[gpu]' for an NVIDIA GPU")
     import faiss
 
-    faiss.omp_set_num_threads(os.cpu_count() or 1)
+    faiss.omp_set_num_threads(usable_threads())
     return faiss
 
 

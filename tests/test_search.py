@@ -1,5 +1,7 @@
 """FAISS against the float64 oracle."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from indexer import search as search_module
 from indexer.errors import EngineError
 from indexer.neighbors import NONE
 from indexer.search import SPARE, ExactSearcher, FaissSearcher, import_faiss, resolve_engine
+from indexer.threads import usable_threads
 
 
 def unit(rows):
@@ -85,3 +88,10 @@ def test_cuda_without_a_gpu_is_refused_and_auto_takes_the_cpu(monkeypatch):
     with pytest.raises(EngineError, match="--device cpu"):
         resolve_engine("cuda")
     assert resolve_engine("auto") == "cpu"
+
+
+def test_threads_are_those_that_the_process_may_use(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert usable_threads() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "0")
+    assert usable_threads() == len(os.sched_getaffinity(0))
