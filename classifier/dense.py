@@ -16,8 +16,7 @@ Scores = NDArray[Any]  # (m, c), higher is likelier
 SEED = 0
 SPREAD = 4.0  # unit vectors are multiplied by this: their numbers are small for a network's first steps
 SVM_C, LOGISTIC_C = 1.0, 20.0  # inverse strength of the L2 penalty
-HIDDEN, BATCH, RATE, DROPOUT, DECAY, SMOOTHING = 512, 256, 2e-3, 0.3, 0.01, 0.1
-STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2_500, 20, 60  # as many epochs as make so many steps, within reason
+HIDDEN, EPOCHS, BATCH, RATE, DROPOUT, DECAY, SMOOTHING = 512, 20, 256, 2e-3, 0.3, 0.01, 0.1
 RANDOM, BANDWIDTH, RIDGE, CHUNK = 2048, 3.0, 1.0, 8192
 
 
@@ -62,11 +61,9 @@ def fit_mlp(vectors: Vectors, numbers: Numbers, c: int) -> Tensors:
         hidden, out = nn.Linear(vectors.shape[1], HIDDEN), nn.Linear(HIDDEN, c)
         network = nn.Sequential(hidden, nn.ReLU(), nn.Dropout(DROPOUT), out)
         optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
-        steps = -(-len(vectors) // BATCH)  # of an epoch
-        epochs = min(max(STEPS // steps, FEWEST_EPOCHS), MOST_EPOCHS)
-        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.02, epochs * steps)
+        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.02, EPOCHS * -(-len(vectors) // BATCH))
         seen, truth = torch.from_numpy(vectors * np.float32(SPREAD)), torch.from_numpy(numbers)
-        for _ in range(epochs):
+        for _ in range(EPOCHS):
             for rows in torch.split(torch.randperm(len(seen)), BATCH):
                 loss = nn.functional.cross_entropy(network(seen[rows]), truth[rows], label_smoothing=SMOOTHING)
                 optimizer.zero_grad()
