@@ -126,8 +126,7 @@ class _Run:
         self.torch, self.encoder, self.lessons, self.limits = torch, encoder, lessons, limits
         self.module = encoder.module
         self.tokens = self.module.max_seq_length
-        if self.tokens != math.inf:  # as a model says that looks its words up in a table, and cannot be told otherwise
-            self.module.max_seq_length = min(self.tokens or TOKENS, TOKENS)
+        self._read(min(self.tokens or TOKENS, TOKENS))
         for part in self.module.modules():
             if isinstance(part, torch.nn.Embedding) and part.num_embeddings > LARGE_TABLE:
                 part.weight.requires_grad = False
@@ -204,6 +203,11 @@ class _Run:
             vectors = self.module(features)["sentence_embedding"]
         return torch.nn.functional.normalize(vectors.float(), dim=1)
 
+    def _read(self, tokens: int | None) -> None:
+        """So many tokens of every text; a table of words reads them all, and cannot be told otherwise."""
+        if self.tokens != math.inf:
+            self.module.max_seq_length = tokens
+
     def _with_gaps(self, mask: Any) -> Any:
         """The attention mask (n, tokens) with some tokens hidden, but none at the ends of a text nor in a short one."""
         length = mask.sum(dim=1, keepdim=True)
@@ -250,8 +254,7 @@ class _Run:
         self.best, way = max(found)[0], -max(found)[1]
         self._go(way)
         self.module.eval()
-        if self.tokens != math.inf:
-            self.module.max_seq_length = self.tokens
+        self._read(self.tokens)
         return way
 
     def _go(self, way: float) -> None:
