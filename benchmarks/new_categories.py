@@ -16,7 +16,7 @@ from typing import Any
 import click
 import numpy as np
 import pyarrow as pa
-from accuracy import ROOT, Set, items_of, real_sets, record, sample_set
+from accuracy import ROOT, Set, items_of, machine, real_sets, record, sample_set
 from numpy.typing import NDArray
 
 from classifier.finetune import Limits, finetune
@@ -165,7 +165,8 @@ def main(data: Path | None, names: tuple[str, ...], seeds: int, minutes: float, 
         for seed in range(1 if quick else seeds):
             found.append(run_seed(catalog, seed, 0 if quick else minutes))
             if not quick:
-                record(RESULTS, one.name, {"encoder_minutes": minutes, "seeds": found, "means": summarised(found)})
+                content = {"commit": machine()["commit"], "encoder_minutes": minutes}
+                record(RESULTS, one.name, content | {"seeds": found, "means": summarised(found)})
         for examples, ways in summarised(found).items():
             for way, values in ways.items():
                 shown = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
