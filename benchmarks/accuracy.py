@@ -131,14 +131,13 @@ def run_peers(one: Set, folder: Path, wanted: Sequence[str], minutes: float) -> 
     rows, listings = items_of(*one.train), items_of(one.test)
     truth, ours = answers(one, listings, folder)
     paths = [item.category_path for item in rows]
-    texts, asked = ([item.text() for item in part] for part in (rows, listings))  # what an encoder reads
-    words, asked_words = ([item.words().joined() for item in part] for part in (rows, listings))  # all there is
+    texts, asked = ([item.text() for item in part] for part in (rows, listings))
     encoder = functools.cache(lambda: load_encoder(one.encoder))
     peers = {
-        "linear_svc": lambda: linear_svc(words, paths, asked_words),
+        "linear_svc": lambda: linear_svc(texts, paths, asked),
         "frozen_logistic": lambda: vector_logistic(encoder().encode(texts), paths, encoder().encode(asked)),
-        "fasttext": lambda: peer.fasttext(words, paths, asked_words, one.chinese),
-        "lstm": lambda: peer.lstm(words, paths, asked_words, one.chinese),
+        "fasttext": lambda: peer.fasttext(texts, paths, asked, one.chinese),
+        "lstm": lambda: peer.lstm(texts, paths, asked, one.chinese),
         "bert": lambda: peer.bert(texts, paths, asked, one.encoder, minutes),
     }
     found = {}

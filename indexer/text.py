@@ -38,10 +38,6 @@ class Words(NamedTuple):
     title: str
     rest: str
 
-    def joined(self) -> str:
-        """Both as one string."""
-        return _join(self)
-
 
 def words_of(
     title: str, brand: str = "", attributes: str = "", description: str = "", longest: int = MAX_WORDY
@@ -58,7 +54,7 @@ def words_of(
 
 def compose(title: str, brand: str = "", attributes: str = "", description: str = "") -> str:
     """The string to embed for one row: cleaned parts joined by ". ". Empty for a row that says nothing."""
-    return words_of(title, brand, attributes, description, MAX_DESCRIPTION).joined()
+    return _join(words_of(title, brand, attributes, description, MAX_DESCRIPTION))
 
 
 def _join(parts: Iterable[str]) -> str:

@@ -244,12 +244,14 @@ def test_too_little_time_says_how_much_is_needed(run, tiny, items, tmp_path):
 
 
 def test_a_model_that_is_a_table_of_words_learns_too(tiny, items, tmp_path):
+    import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import StaticEmbedding
     from transformers import AutoTokenizer
 
+    torch.manual_seed(1)
     words = StaticEmbedding(AutoTokenizer.from_pretrained(tiny), embedding_dim=16)
     SentenceTransformer(modules=[words], device="cpu").save_pretrained(str(tmp_path / "table"))
     table = load_encoder(str(tmp_path / "table"), "cpu")
-    trained = finetune(table, lessons_of(items, table), Limits(3), tmp_path / "checkpoint")
-    assert trained.vote_after > trained.vote_before
+    trained = finetune(table, lessons_of(items, table), Limits(20), tmp_path / "checkpoint")
+    assert trained.vote_after > 0.1 + trained.vote_before
