@@ -33,7 +33,7 @@ def clean(text: str) -> str:
 
 
 class Words(NamedTuple):
-    """What a row says, cleaned: in its title, and in all else, of which the `rest` is what shops are wordy in."""
+    """What a row says, cleaned: in its `title`, and in the `rest`, which shops are wordy in."""
 
     title: str
     rest: str
