@@ -21,9 +21,9 @@ ONE_FOLD_FROM = 5_000  # rows: a fifth of so many is enough to choose a handful 
 MAX_HELD_OUT = 4_000  # rows of one fold that are scored
 AXES = (0, 1)  # widest directions that the space may be without
 AXES_GAIN = 0.005  # accuracy of the vote that a direction must be worth to go
-# The rehearsal of a new category: a fifth of the categories are hidden from the head, and only so many
-# of their rows stay in the index.
-NEW_EXAMPLES = 5
+# The rehearsals of new categories: each fifth of the categories is hidden from the head once, in one fold or another,
+# and only so many of their rows stay in the index.
+REHEARSALS, NEW_EXAMPLES = FOLDS, 5
 KEPT_BACK = 10  # one title in so many is never shown to an encoder that is fine-tuned
 
 
@@ -51,17 +51,37 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Fold:
-    """One split of the catalog: as it is, and as a rehearsal with new categories."""
+    """One split of the catalog: as it is, and what its rehearsals with new categories find."""
 
     closed: Evidence
-    opened: Evidence
+    rehearsals: Sequence["Rehearsal"]
 
     def sharpened(self, dense: float, lexical: float) -> "Fold":
         """The same with the halves of the head at other temperatures."""
-        return Fold(
-            replace(self.closed, head=self.closed.head.sharpened(dense, lexical)),
-            replace(self.opened, head=self.opened.head.sharpened(dense, lexical)),
-        )
+        return replace(self, closed=replace(self.closed, head=self.closed.head.sharpened(dense, lexical)))
+
+    def opened(self) -> Iterator[Evidence]:
+        """The evidence of each rehearsal in turn: the head is not asked for what is hidden from it."""
+        for rehearsal in self.rehearsals:
+            shown, head = ~rehearsal.hidden, self.closed.head
+            yield replace(
+                self.closed,
+                neighbors=rehearsal.neighbors,
+                labels=rehearsal.labels,
+                counts=np.bincount(rehearsal.labels, minlength=len(shown)),
+                head=HeadShares(renormalised(head.dense * shown), renormalised(head.lexical * shown)),
+                known=self.closed.known & shown,
+            )
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What m held-out rows find where the categories of the mask `hidden` (c,) have a few rows alone in the index:
+    `labels` are those of the rows that are left there."""
+
+    hidden: NDArray[np.bool_]
+    neighbors: Neighbors
+    labels: Numbers
 
 
 def rank_within(categories: Numbers) -> Numbers:
@@ -87,11 +107,11 @@ def kept_back(twin_keys: NDArray[np.object_]) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers of one fold, and the mask (c,) of the categories that its rehearsal hides."""
+    """Row numbers of one fold, and which of the fifths of the categories its rehearsals hide."""
 
     train: Numbers
     test: Numbers
-    hidden: NDArray[np.bool_]
+    rehearsals: range
 
 
 def splits(rows: Rows, labels: Labels, fine_tuned: bool = False) -> list[Split]:
@@ -102,13 +122,15 @@ def splits(rows: Rows, labels: Labels, fine_tuned: bool = False) -> list[Split]:
     numbers = labels.numbers(list(rows.column("category_path")))
     fold = fold_of(rows.column("twin_key"), numbers)
     masks = [fold == held for held in range(FOLDS if len(rows) < ONE_FOLD_FROM else 1)]
+    if fine_tuned:
+        masks = [kept_back(rows.column("twin_key"))]
     found = []
-    for held, mask in enumerate([kept_back(rows.column("twin_key"))] if fine_tuned else masks):
+    for held, mask in enumerate(masks):
         train, test = np.flatnonzero(~mask), np.flatnonzero(mask)
         if len(test) > MAX_HELD_OUT:
             test = test[np.linspace(0, len(test) - 1, MAX_HELD_OUT).astype(np.int64)]
         if len(np.unique(numbers[train])) > 1 and len(test):
-            found.append(Split(train, test, np.arange(len(labels)) % FOLDS == held))
+            found.append(Split(train, test, range(held, REHEARSALS, len(masks))))
     return found
 
 
@@ -125,7 +147,7 @@ def _voted(rows: Rows, numbers: Numbers, split: Split, axes: int) -> NDArray[np.
     """Whether the plain vote is right for each held-out row."""
     space = Space.fit(rows.vectors[split.train], axes)
     found = FaissSearcher(space.project(rows.vectors[split.train])).search(space.project(rows.vectors[split.test]), K)
-    shares = vote(found, numbers[split.train], np.ones(len(split.hidden)), VoteSettings().temperature)
+    shares = vote(found, numbers[split.train], np.ones(numbers.max() + 1), VoteSettings().temperature)
     return np.asarray(shares.argmax(axis=1) == numbers[split.test])
 
 
@@ -149,15 +171,10 @@ def _evidence(features: Features, numbers: Numbers, labels: Labels, split: Split
         known=known_to(head, labels),
         truth=numbers[split.test],
     )
-    kept = ~split.hidden[among] | (rank_within(among) < NEW_EXAMPLES)
-    opened = replace(
-        closed,
-        neighbors=FaissSearcher(seen.vectors[kept]).search(asked.vectors, K),
-        labels=among[kept],
-        counts=np.bincount(among[kept], minlength=len(labels)),
-        head=HeadShares(
-            renormalised(closed.head.dense * ~split.hidden), renormalised(closed.head.lexical * ~split.hidden)
-        ),
-        known=closed.known & ~split.hidden,
-    )
-    return Fold(closed, opened)
+    rehearsals = []
+    for turn in split.rehearsals:
+        hidden = np.arange(len(labels)) % REHEARSALS == turn
+        kept = ~hidden[among] | (rank_within(among) < NEW_EXAMPLES)
+        found = FaissSearcher(seen.vectors[kept]).search(asked.vectors, K)
+        rehearsals.append(Rehearsal(hidden, found, among[kept]))
+    return Fold(closed, rehearsals)

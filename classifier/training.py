@@ -7,7 +7,15 @@ from itertools import product, starmap
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.calibration import fit_reliability, fit_temperature, reliable, set_threshold, sharpened, threshold_for
+from classifier.calibration import (
+    FLOOR,
+    fit_reliability,
+    fit_temperature,
+    reliable,
+    set_threshold,
+    sharpened,
+    threshold_for,
+)
 from classifier.fusion import balanced, fuse
 from classifier.head import Features, Head
 from classifier.heldout import Evidence, Fold, choose_axes, folds, splits
@@ -35,7 +43,7 @@ class Grid:
 
     temperatures: Sequence[float] = (0.02, 0.03, 0.05, 0.08, 0.12)
     prior_exponents: Sequence[float] = (0.0, 0.25, 0.5)
-    new_exponents: Sequence[float] = (-0.5, -0.25, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    new_exponents: Sequence[float] = (-1.0, -0.75, -0.5, -0.25, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     vote_weights: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.9, 1.0)
     lexical_weights: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -102,8 +110,7 @@ def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals, grid
     evidence = [fold.sharpened(dense_temperature, lexical_temperature) for fold in evidence]
     grid = grid or Grid()
     good = _good_mixes(evidence, goals, grid)
-    tried = [replace(mix, vote=replace(mix.vote, new_exponent=b)) for mix in good for b in grid.new_exponents]
-    rehearsed = [(_rehearse(evidence, mix), mix) for mix in tried]
+    rehearsed = _rehearsed(evidence, good, grid.new_exponents)
     affordable = [entry for entry in rehearsed if entry[0].old_loss <= MAX_OLD_LOSS]
     rehearsal, mix = max(affordable or rehearsed[:1], key=lambda entry: entry[0].harmonic)
 
@@ -144,7 +151,7 @@ def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals, grid
             "ece": expected_calibration_error(confidence, correct),
             "accepted": float(accepted.mean()),
             "accepted_accuracy": float(correct[accepted].mean()) if accepted.any() else 0.0,
-            "new_category_accuracy": rehearsal.new,
+            "new_category_accuracy": rehearsal.new_accuracy,
             "old_category_loss": rehearsal.old_loss,
         },
     )
@@ -226,36 +233,50 @@ def _good_mixes(evidence: Sequence[Fold], goals: Goals, grid: Grid) -> list[_Mix
     return [mix for measure, mix in scored if measure >= scored[0][0] - SLACK][:GOOD_MIXES]
 
 
-@dataclass(frozen=True, slots=True)
-class _Rehearsal:
-    """Accuracy on the categories that were there before, on those that were hidden from the head, and on the former as
-    long as nothing of the latter was in the index."""
+@dataclass(slots=True)
+class _Rehearsed:
+    """How many listings were right: of categories that were there before (`old` of them), of those that were hidden
+    from the head (`new`), and of the former as long as nothing of the latter was in the index."""
 
-    old: float
-    new: float
-    old_before: float
+    old: int = 0
+    new: int = 0
+    old_right: int = 0
+    new_right: int = 0
+    old_right_before: int = 0
 
     @property
     def old_loss(self) -> float:
-        return self.old_before - self.old
+        return (self.old_right_before - self.old_right) / max(self.old, 1)
+
+    @property
+    def new_accuracy(self) -> float:
+        return self.new_right / max(self.new, 1)
 
     @property
     def harmonic(self) -> float:
-        return 2 * self.old * self.new / (self.old + self.new) if self.old + self.new else 0.0
+        old = self.old_right / max(self.old, 1)
+        return 2 * old * self.new_accuracy / max(old + self.new_accuracy, FLOOR)
 
 
-def _rehearse(evidence: Sequence[Fold], mix: _Mix) -> _Rehearsal:
-    outcomes = []
-    for opened in (fold.opened for fold in evidence):
-        shares, head = opened.vote(mix.vote), opened.head.mixed(mix.lexical_weight)
-        after, before = (
-            fuse(vote, head, opened.known, mix.vote_weight).argmax(axis=1) == opened.truth
-            for vote in (shares, renormalised(shares * opened.known))
-        )
-        outcomes.append(np.stack((opened.known[opened.truth], after, before)))
-    old, after, before = np.concatenate(outcomes, axis=1)
-    return _Rehearsal(_mean(after[old]), _mean(after[~old]), _mean(before[old]))
-
-
-def _mean(values: NDArray[np.bool_]) -> float:
-    return float(values.mean()) if len(values) else 0.0
+def _rehearsed(
+    evidence: Sequence[Fold], mixes: Sequence[_Mix], exponents: Sequence[float]
+) -> list[tuple[_Rehearsed, _Mix]]:
+    """What each of the mixes does with each of the exponents for new categories, over all rehearsals."""
+    tried = [replace(mix, vote=replace(mix.vote, new_exponent=b)) for mix in mixes for b in exponents]
+    found = [(_Rehearsed(), mix) for mix in tried]
+    for opened in (opened for fold in evidence for opened in fold.opened()):
+        old = opened.known[opened.truth]
+        before: dict[_Mix, int] = {}  # the same for all exponents
+        for counted, mix in found:
+            shares, head = opened.vote(mix.vote), opened.head.mixed(mix.lexical_weight)
+            plain = replace(mix, vote=replace(mix.vote, new_exponent=0.0))
+            if plain not in before:
+                closed = fuse(renormalised(shares * opened.known), head, opened.known, mix.vote_weight)
+                before[plain] = int((closed.argmax(axis=1) == opened.truth)[old].sum())
+            right = fuse(shares, head, opened.known, mix.vote_weight).argmax(axis=1) == opened.truth
+            counted.old += int(old.sum())
+            counted.new += int((~old).sum())
+            counted.old_right += int(right[old].sum())
+            counted.new_right += int(right[~old].sum())
+            counted.old_right_before += before[plain]
+    return found

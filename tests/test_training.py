@@ -94,14 +94,19 @@ def test_a_twin_never_votes_for_its_row(monkeypatch):
 def test_the_rehearsal_hides_categories_from_the_head_and_leaves_five_examples():
     rows = rows_of(small_catalog(20))
     labels = Labels.of(rows.column("category_path"), rows.column("category"))
-    for held, fold in enumerate(evidence_of(rows)):
-        hidden = np.arange(len(labels)) % FOLDS == held
-        assert (fold.opened.known == ~hidden).all()
-        assert (fold.opened.counts[hidden] == NEW_EXAMPLES).all()
-        assert (fold.opened.counts[~hidden] == fold.closed.counts[~hidden]).all()
-        for half in (fold.opened.head.dense, fold.opened.head.lexical):
-            assert not half[:, hidden].any()
-            np.testing.assert_allclose(half.sum(axis=1), 1)
+    hidden_once = np.zeros(len(labels), int)
+    for fold in evidence_of(rows):
+        for opened in fold.opened():
+            hidden = ~opened.known
+            hidden_once += hidden
+            assert (opened.counts[hidden] == NEW_EXAMPLES).all()
+            assert (opened.counts[~hidden] == fold.closed.counts[~hidden]).all()
+            for half in (opened.head.dense, opened.head.lexical):
+                assert not half[:, hidden].any()
+                np.testing.assert_allclose(half.sum(axis=1), 1)
+    assert (hidden_once == 1).all()
+    (split,) = splits(rows, labels, fine_tuned=True)
+    assert list(split.rehearsals) == list(range(FOLDS))
 
 
 def test_training_gives_settings_with_figures_and_is_repeatable():
