@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from terminal import (
+    FiniteRange,
     InputOptions,
     load_catalog,
     output_file,
@@ -181,7 +182,7 @@ def train(store: Path, wishes: "Wishes", as_json: bool) -> None:
 
 @main.command()
 @STORE
-@click.option("--minutes", default=20.0, show_default=True, type=click.FloatRange(0, min_open=True), help="In all.")
+@click.option("--minutes", default=20.0, show_default=True, type=FiniteRange(0, min_open=True), help="In all.")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the items at most.  [default: 4 to 8]")
 @DEVICE
 @AS_JSON

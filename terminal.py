@@ -5,6 +5,7 @@ import errno
 import functools
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
 HEADS = ("mlp", "svm", "logistic", "closed-form")
 MEASURES = ("accuracy", "macro-f1")
 SHOWN_CONFUSIONS = 5
+
+
+class FiniteRange(click.FloatRange):
+    """A range that `nan` is not in, as in click.FloatRange it is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number. Raises click.BadParameter."""
+        number = super().convert(value, param, ctx)
+        return number if math.isfinite(number) else self.fail(f"{value} is not a number that can be used.", param, ctx)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,7 @@ def states_goals(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--optimize", type=click.Choice(MEASURES), help="What settings are chosen for.  [default: accuracy]")
     @click.option(
         "--target-precision",
-        type=click.FloatRange(0.5, 1, min_open=True, max_open=True),
+        type=FiniteRange(0.5, 1, min_open=True, max_open=True),
         help="Share of accepted decisions that should be right.  [default: 0.95]",
     )
     @functools.wraps(command)

@@ -19,6 +19,8 @@ def linear_svc(texts: Sequence[str], paths: Sequence[str], asked: Sequence[str])
     from sklearn.pipeline import make_pipeline, make_union
     from sklearn.svm import LinearSVC
 
+    if len(set(paths)) < 2:
+        return _only(paths, len(asked))
     shared = {"sublinear_tf": True, "lowercase": True}
     if np.mean([beyond_latin(text) for text in texts]) >= MIN_SHARE_BEYOND_LATIN:
         grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), **shared)
@@ -37,8 +39,15 @@ def vector_logistic(vectors: Vectors, paths: Sequence[str], asked: Vectors) -> N
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    if len(set(paths)) < 2:
+        return _only(paths, len(asked))
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300)).fit(vectors, paths)
     return np.asarray(model.predict(asked), dtype=object)
+
+
+def _only(paths: Sequence[str], m: int) -> Names:
+    """The one category that there is, for each of m listings."""
+    return np.full(m, paths[0], dtype=object)
 
 
 def timed(fit_and_predict: Callable[..., Names], *arguments: Any) -> tuple[Names, float]:

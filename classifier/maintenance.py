@@ -183,7 +183,9 @@ def finetune(
         held_out = time.monotonic()
         before = hold_out(base.rows, goals, True, progress).settings.held_out
         held_out = time.monotonic() - held_out
-        encoded = len(base.rows) + len(WAYS) * (TRIED_INDEX + TRIED_QUERIES)
+        kept = int(lessons.kept_back.sum())
+        tried = min(TRIED_INDEX, len(base.rows) - kept) + min(TRIED_QUERIES, kept)
+        encoded = len(base.rows) + len(WAYS) * tried
         after_training = FITS_AFTER * held_out + encoded / _rate(encoder, lessons.texts)
         seconds = 60 * minutes - after_training - (time.monotonic() - start)
         if seconds < MIN_SHARE * 60 * minutes:

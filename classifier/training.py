@@ -103,8 +103,8 @@ def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals, grid
     First the temperatures of the head's halves, so that they meet each other and the vote with shares that mean what
     they say. Then how vote and halves are mixed: of the mixes that are good by the measure that a user names, on the
     catalog as it is, the one with the best harmonic mean of accuracy on old and new categories in the rehearsal, while
-    old ones lose at most MAX_OLD_LOSS. Then the balance, where macro-F1 is to be optimized; the temperature,
-    by log-loss; how often decisions of a confidence are right; and the thresholds.
+    old ones lose at most MAX_OLD_LOSS, or as little as they can. Then the balance, where macro-F1 is to be optimized;
+    the temperature, by log-loss; how often decisions of a confidence are right; and the thresholds.
     """
     dense_temperature, lexical_temperature = _head_temperatures(evidence)
     evidence = [fold.sharpened(dense_temperature, lexical_temperature) for fold in evidence]
@@ -112,7 +112,10 @@ def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals, grid
     good = _good_mixes(evidence, goals, grid)
     rehearsed = _rehearsed(evidence, good, grid.new_exponents)
     affordable = [entry for entry in rehearsed if entry[0].old_loss <= MAX_OLD_LOSS]
-    rehearsal, mix = max(affordable or rehearsed[:1], key=lambda entry: entry[0].harmonic)
+    if affordable:
+        rehearsal, mix = max(affordable, key=lambda entry: entry[0].harmonic)
+    else:
+        rehearsal, mix = min(rehearsed, key=lambda entry: entry[0].old_loss)
 
     truth = np.concatenate([fold.closed.truth for fold in evidence])
     plain = [_fused(fold.closed, mix) for fold in evidence]

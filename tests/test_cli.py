@@ -173,6 +173,7 @@ def test_goals_stay_with_the_store(run, store, catalog_file, tmp_path):
     again = json.loads(run("build", catalog_file, "one.csv", "--store", store, "--head", "mlp", "--json").stdout)
     assert again["settings"]["goals"] == {**trained["goals"], "head": "mlp"}
     assert run("train", "--store", store, "--target-precision", 1.5).exit_code == 2
+    assert run("train", "--store", store, "--target-precision", "nan").exit_code == 2
 
 
 def test_a_node_above_is_sure_where_no_leaf_is(run, tmp_path):
