@@ -142,6 +142,19 @@ def test_evaluate_writes_its_figures(run, store, catalog_file, tmp_path):
     assert figures["baselines"] == {}
 
 
+def test_baselines_of_a_store_with_one_category_say_that_one(run, tmp_path):
+    (tmp_path / "one.csv").write_text(
+        "title,category\n" + "".join(f"mug {i},Mugs\n" for i in range(6)), encoding="utf-8"
+    )
+    assert run("build", tmp_path / "one.csv", "--store", "one.store", "--encoder", "hashing").exit_code == 0
+    listings = tmp_path / "listings.csv"
+    listings.write_text("title,category\nred mug,Mugs\n", encoding="utf-8")
+    result = run("evaluate", listings, "--store", "one.store", "--json", tmp_path / "f.json", "--baselines")
+    assert result.exit_code == 0, result.output
+    figures = json.loads((tmp_path / "f.json").read_text(encoding="utf-8"))
+    assert [found["accuracy"] for found in figures["baselines"].values()] == [1.0, 1.0]
+
+
 def test_evaluate_beside_baselines(run, store, tmp_path):
     rows = [
         "red sandal,Fashion > Shoes > Sandals",
