@@ -265,21 +265,20 @@ def _rehearsed(
     evidence: Sequence[Fold], mixes: Sequence[_Mix], exponents: Sequence[float]
 ) -> list[tuple[_Rehearsed, _Mix]]:
     """What each of the mixes does with each of the exponents for new categories, over all rehearsals."""
-    tried = [replace(mix, vote=replace(mix.vote, new_exponent=b)) for mix in mixes for b in exponents]
-    found = [(_Rehearsed(), mix) for mix in tried]
+    votes = [(mix, [replace(mix.vote, new_exponent=b) for b in exponents]) for mix in mixes]
+    found = [(_Rehearsed(), replace(mix, vote=vote)) for mix, tried in votes for vote in tried]
     for opened in (opened for fold in evidence for opened in fold.opened()):
-        old = opened.known[opened.truth]
-        before: dict[_Mix, int] = {}  # the same for all exponents
-        for counted, mix in found:
-            shares, head = opened.vote(mix.vote), opened.head.mixed(mix.lexical_weight)
-            plain = replace(mix, vote=replace(mix.vote, new_exponent=0.0))
-            if plain not in before:
-                closed = fuse(renormalised(shares * opened.known), head, opened.known, mix.vote_weight)
-                before[plain] = int((closed.argmax(axis=1) == opened.truth)[old].sum())
-            right = fuse(shares, head, opened.known, mix.vote_weight).argmax(axis=1) == opened.truth
-            counted.old += int(old.sum())
-            counted.new += int((~old).sum())
-            counted.old_right += int(right[old].sum())
-            counted.new_right += int(right[~old].sum())
-            counted.old_right_before += before[plain]
+        old, counted = opened.known[opened.truth], iter(found)
+        for mix, tried in votes:
+            head = opened.head.mixed(mix.lexical_weight)
+            known_only = renormalised(opened.vote(mix.vote) * opened.known)  # the same for all exponents
+            before = fuse(known_only, head, opened.known, mix.vote_weight).argmax(axis=1) == opened.truth
+            for vote in tried:
+                right = fuse(opened.vote(vote), head, opened.known, mix.vote_weight).argmax(axis=1) == opened.truth
+                counts, _ = next(counted)
+                counts.old += int(old.sum())
+                counts.new += int((~old).sum())
+                counts.old_right += int(right[old].sum())
+                counts.new_right += int(right[~old].sum())
+                counts.old_right_before += int(before[old].sum())
     return found
