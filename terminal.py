@@ -183,7 +183,7 @@ def show_finetuned(done: "Finetuned", seconds: float, as_json: bool) -> None:
         click.echo("the store now has the fine-tuned encoder")
         _show_settings(done.report.settings)
     else:
-        click.echo("that is no better: the store keeps the encoder that it had")
+        click.echo("that is not surely better: the store keeps the encoder that it had")
     click.echo(f"version {done.report.version} with {done.report.rows} items, {seconds:.1f} s")
 
 

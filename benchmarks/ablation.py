@@ -67,13 +67,13 @@ class Encoded:
     encoder: Encoder
     asked: Features
     truth: np.ndarray
-    fine_tuned: bool
+    kept_back: float  # share of the catalog that the encoder did not learn from, 0 for one as it comes
 
     def variants(self, kinds: list[str]) -> Iterator[tuple[str, dict[str, float]]]:
         """Figures by name of the variant."""
         rows = self.snapshot.rows
         labels = Labels.of(rows.column("category_path"), rows.column("category"))
-        among = splits(rows, labels, self.fine_tuned)
+        among = splits(rows, labels, self.kept_back)
         axes = choose_axes(rows, labels, among)
         space = Space.fit(rows.vectors, axes)
         features = Features(space.project(rows.vectors), ngram_counts(rows.words()))
@@ -129,7 +129,8 @@ def run(one: Set, store: Path, kinds: list[str]) -> dict[str, Any]:
         asked = Features(encoder.encode(texts), counts)
         mine = Snapshot(snapshot.path, snapshot.manifest, Rows(snapshot.rows.table, vectors))
         found[state] = {}
-        for name, figures in Encoded(mine, encoder, asked, truth, state == "fine-tuned").variants(kinds):
+        kept = identity.kept_back if state == "fine-tuned" else 0.0
+        for name, figures in Encoded(mine, encoder, asked, truth, kept).variants(kinds):
             found[state][name] = figures
             shown = "  ".join(f"{key} {value:.4f}" for key, value in figures.items())
             click.echo(f"{one.name:14} {state:12} {name:24} {shown}")

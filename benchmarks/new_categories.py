@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from classifier.finetune import Limits, finetune
 from classifier.fusion import HeadShares, fuse, head_shares, known_to
 from classifier.head import Features, Head
-from classifier.heldout import Evidence, rank_within
+from classifier.heldout import Evidence, rank_within, share_kept_back
 from classifier.labels import Labels, Numbers
 from classifier.maintenance import lessons_of
 from classifier.model import Goals, Settings
@@ -62,7 +62,7 @@ class Catalog:
         """Vectors of items and listings by an encoder that was fine-tuned on the rows `old`."""
         encoder = load_encoder(self.encoder_name)
         assert isinstance(encoder, SentenceEncoder)
-        lessons = lessons_of(Rows(self.table.take(old), self.vectors[old]))
+        lessons = lessons_of(Rows(self.table.take(old), self.vectors[old]), share_kept_back(len(old)))
         with tempfile.TemporaryDirectory() as folder:
             finetune(encoder, lessons, Limits(seconds=60 * minutes), Path(folder) / "checkpoint")
         return encoder.encode(self.texts), encoder.encode(self.asked)
@@ -77,7 +77,8 @@ def run_seed(catalog: Catalog, seed: int, minutes: float) -> dict[str, Any]:
     vectors, asked_vectors = catalog.vectors, catalog.asked_vectors
     if minutes:
         vectors, asked_vectors = catalog.finetuned(old, minutes)
-    fitted = train(Rows(catalog.table.take(old), vectors[old]), Goals(), fine_tuned=bool(minutes))
+    kept = share_kept_back(len(old)) if minutes else 0.0
+    fitted = train(Rows(catalog.table.take(old), vectors[old]), Goals(), kept)
     settings, head = fitted.model.settings, fitted.model.head
     features = Features(fitted.space.project(vectors), catalog.counts)
     asked = Features(fitted.space.project(asked_vectors), catalog.asked_counts)

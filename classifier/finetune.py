@@ -4,7 +4,8 @@ The loss is cosine-softmax cross-entropy: every category has a unit vector, a te
 vector is closest to, and both are moved. Wang et al., "NormFace", ACM Multimedia 2017. So does every node above, with a
 share of the loss that is the larger the fewer rows a category has to speak for itself. In the end the weights are moved
 back part of the way to where they came from, if the vote is better for it: Wortsman et al., "Robust Fine-Tuning of
-Zero-Shot Models", CVPR 2022. Only rows that are not kept back (see `classifier.heldout.kept_back`) are learned from.
+Zero-Shot Models", CVPR 2022. Where it ends is chosen on rows that are neither learned from nor kept back for judging
+what came of it (see `classifier.heldout`).
 """
 
 import hashlib
@@ -51,7 +52,7 @@ SEED = 13
 
 @dataclass(frozen=True)
 class Lessons:
-    """What is learned from: n `texts` with their `categories` (n,), and which are `kept_back` (n,) to try the vote on.
+    """n `texts` with their `categories` (n,), and masks (n,) of those to be `learned` and of those to be `tried`.
 
     `vectors` (n, d) are what the encoder makes of the texts before it is fine-tuned; `levels` have the node of every
     category (c,) at each level above.
@@ -59,9 +60,16 @@ class Lessons:
 
     texts: Sequence[str]
     categories: Numbers
-    kept_back: NDArray[np.bool_]
+    learned: NDArray[np.bool_]
+    tried: NDArray[np.bool_]
     vectors: Vectors
     levels: Sequence[Numbers]
+
+    def sample(self) -> tuple[Numbers, Numbers]:
+        """Of the rows to learn those that vote in a trial, and of those to try the ones that are asked for."""
+        random = np.random.default_rng(SEED)
+        index, queries = (random.permutation(np.flatnonzero(mask)) for mask in (self.learned, self.tried))
+        return np.sort(index[:TRIED_INDEX]), np.sort(queries[:TRIED_QUERIES])
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,7 @@ class Trained:
 def finetune(
     encoder: SentenceEncoder, lessons: Lessons, limits: Limits, checkpoint: Path, progress: Progress | None = None
 ) -> Trained:
-    """Fine-tune `encoder` in place; it ends with the weights that voted best on the rows kept back.
+    """Fine-tune `encoder` in place; it ends with the weights that voted best on the rows to try.
 
     Every minute the state is written to the file `checkpoint`; where one of the same task is found there, training
     goes on from it. A run that was broken off so gives the same weights as one that was not, unless the time limit
@@ -131,7 +139,7 @@ class _Run:
             if isinstance(part, torch.nn.Embedding) and part.num_embeddings > LARGE_TABLE:
                 part.weight.requires_grad = False
         self.lengths = encoder.token_counts(lessons.texts)
-        self.learned = np.flatnonzero(~lessons.kept_back)
+        self.learned = np.flatnonzero(lessons.learned)
         self.targets = [lessons.categories, *(level[lessons.categories] for level in lessons.levels)]
         centers = [torch.from_numpy(_centers(lessons.vectors, target, self.learned)) for target in self.targets]
         self.centers = [torch.nn.Parameter(center.to(self.module.device)) for center in centers]
@@ -157,7 +165,7 @@ class _Run:
         self.done, self.seconds, self.started = 0, 0.0, time.monotonic()
         self.before, self.best, self.worse = 0.0, 0.0, 0
         self.best_weights: dict[str, Any] = {}
-        self.tried_index, self.tried_queries = _sample(lessons.kept_back)
+        self.tried_index, self.tried_queries = lessons.sample()
         self.epoch, self.batches = -1, list[Numbers]()  # those that were shuffled last
         self.task = self._task()
 
@@ -225,7 +233,7 @@ class _Run:
         return self.batches[place]
 
     def vote_accuracy(self) -> float:
-        """Of the encoder as it is, on rows kept back."""
+        """Of the encoder as it is, on rows to try."""
         texts, categories = self.lessons.texts, self.lessons.categories
         self.module.eval()
         with self.torch.autocast(self.module.device.type, dtype=self.torch.bfloat16):
@@ -267,10 +275,10 @@ class _Run:
         total = hashlib.sha256(f"{self.encoder.fingerprint} {self.total}".encode())
         for level in self.lessons.levels:
             total.update(level.tobytes())
-        for text, category, back in zip(
-            self.lessons.texts, self.lessons.categories, self.lessons.kept_back, strict=True
-        ):
-            total.update(f"{text}\0{category}\0{back}\n".encode())
+        for mask in (self.lessons.learned, self.lessons.tried):
+            total.update(mask.tobytes())
+        for text, category in zip(self.lessons.texts, self.lessons.categories, strict=True):
+            total.update(f"{text}\0{category}\n".encode())
         return total.hexdigest()
 
     def save(self, checkpoint: Path) -> None:
@@ -333,10 +341,3 @@ def _centers(vectors: Vectors, categories: Numbers, learned: Numbers) -> Vectors
     centers = 1e-3 * random.normal(size=(int(categories.max()) + 1, vectors.shape[1]))
     np.add.at(centers, categories[learned], vectors[learned])
     return np.asarray(centers / np.linalg.norm(centers, axis=1, keepdims=True), np.float32)
-
-
-def _sample(kept_back: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
-    """Rows to vote, and rows that were kept back to ask for."""
-    random = np.random.default_rng(SEED)
-    index, queries = random.permutation(np.flatnonzero(~kept_back)), random.permutation(np.flatnonzero(kept_back))
-    return np.sort(index[:TRIED_INDEX]), np.sort(queries[:TRIED_QUERIES])

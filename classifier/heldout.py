@@ -24,7 +24,10 @@ AXES_GAIN = 0.005  # accuracy of the vote that a direction must be worth to go
 # The rehearsals of new categories: each fifth of the categories is hidden from the head once, in one fold or another,
 # and only so many of their rows stay in the index.
 REHEARSALS, NEW_EXAMPLES = FOLDS, 5
-KEPT_BACK = 10  # one title in so many is never shown to an encoder that is fine-tuned
+# Titles that no fine-tuning learns from: settings are chosen and encoders are compared on them. A tenth of a catalog,
+# and more of a small one, since a few dozen rows cannot tell a better encoder from a lucky one.
+KEPT_BACK, KEPT_BACK_ROWS, MOST_KEPT_BACK = 0.1, 400, 0.25
+TRIED = 0.25  # of that share again: not learned from either, and where fine-tuning ends is chosen on them
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,28 @@ def fold_of(twin_keys: NDArray[np.object_], categories: Numbers) -> Numbers:
     return np.asarray(((rank_within(category) + category) % FOLDS)[group])
 
 
-def kept_back(twin_keys: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """(n,) mask of the rows that no encoder may be fine-tuned on, the same at any time: settings are chosen on them."""
-    return np.array([int(key[:8], 16) % KEPT_BACK == 0 for key in twin_keys], bool)
+def share_kept_back(n: int, before: float = 0.0) -> float:
+    """The share of a catalog of n rows that a fine-tuning keeps back: at most the share `before`, where the encoder has
+    been fine-tuned already and so has learned the rest (0 where it has not)."""
+    share = min(max(KEPT_BACK, KEPT_BACK_ROWS / n), MOST_KEPT_BACK)
+    return min(share, before) if before else share
+
+
+def kept_back(twin_keys: NDArray[np.object_], share: float) -> NDArray[np.bool_]:
+    """(n,) mask of the rows that were kept back. Which they are depends on their titles alone, and those of a smaller
+    share are among those of a larger one, so rows that come and go change nothing about the others."""
+    return _place(twin_keys) < share
+
+
+def tried(twin_keys: NDArray[np.object_], share: float) -> NDArray[np.bool_]:
+    """(n,) mask of the rows, none of them kept back, on which it is chosen where a fine-tuning ends."""
+    place = _place(twin_keys)
+    return np.asarray((share <= place) & (place < (1 + TRIED) * share))
+
+
+def _place(twin_keys: NDArray[np.object_]) -> NDArray[np.float64]:
+    """(n,) numbers in [0, 1), spread evenly over titles and the same for twins."""
+    return np.array([int(key[:8], 16) / 2**32 for key in twin_keys], np.float64)
 
 
 @dataclass(frozen=True)
@@ -114,16 +136,16 @@ class Split:
     rehearsals: range
 
 
-def splits(rows: Rows, labels: Labels, fine_tuned: bool = False) -> list[Split]:
+def splits(rows: Rows, labels: Labels, share: float = 0.0) -> list[Split]:
     """The folds in which vote and head can both be tried; of a large catalog only the first.
 
-    For an encoder that was fine-tuned there is one: the rows that were kept back from it.
+    For an encoder that was fine-tuned there is one: the `share` of the rows that was kept back from it.
     """
     numbers = labels.numbers(list(rows.column("category_path")))
     fold = fold_of(rows.column("twin_key"), numbers)
     masks = [fold == held for held in range(FOLDS if len(rows) < ONE_FOLD_FROM else 1)]
-    if fine_tuned:
-        masks = [kept_back(rows.column("twin_key"))]
+    if share:
+        masks = [kept_back(rows.column("twin_key"), share)]
     found = []
     for held, mask in enumerate(masks):
         train, test = np.flatnonzero(~mask), np.flatnonzero(mask)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from classifier.finetune import TRIED_INDEX, TRIED_QUERIES, WAYS, Lessons, Limits, Trained
+from classifier.finetune import WAYS, Lessons, Limits, Trained
 from classifier.finetune import finetune as run_finetune
-from classifier.heldout import KEPT_BACK, kept_back
+from classifier.heldout import MOST_KEPT_BACK, kept_back, share_kept_back, tried
 from classifier.labels import Labels, lies_in
 from classifier.model import HEAD_BLOB, SETTINGS_BLOB, Goals, Model, Settings
-from classifier.training import MIN_HELD_OUT, Fitted, fit, hold_out
+from classifier.training import Fitted, Trial, fit, hold_out
 from classifier.training import train as fit_all
 from indexer.catalog import Item, normal_path
 from indexer.encoder import Encoder, EncoderChoice, Progress, SentenceEncoder, choose_encoder, load_encoder
@@ -28,6 +28,8 @@ from indexer.text import RECIPE
 
 CHECKPOINT = "finetune.checkpoint"  # in the store, until fine-tuning is done
 FITS_AFTER = 2.2  # times that holding out takes before fine-tuning: held out once more, and the head fitted to all
+MIN_KEPT_BACK = 100  # rows: fewer cannot tell a better encoder from a lucky one
+CHANCE = 0.05  # probability with which an encoder that votes no better may pass for one that does
 MIN_SHARE = 0.2  # of the time given must be left for learning
 RATE_SAMPLE = 512  # texts whose encoding is timed
 
@@ -91,8 +93,8 @@ def build(
             return _report(changes, base.manifest, base, choice)
         embedder = _embedder(base, choice, device)
         embedded = apply_changes(draft, base.rows if base else None, changes, embedder, progress)
-        identity = identity_of(embedder, base.manifest.encoder.folder if base else "")
-        settings = _put(draft, fit_all(draft.rows(), goals, bool(identity.folder), progress))
+        identity = base.manifest.encoder if base else identity_of(embedder)
+        settings = _put(draft, fit_all(draft.rows(), goals, identity.kept_back, progress))
         manifest = draft.commit(identity, RECIPE)
         return _report(changes, manifest, base, choice, embedded, settings)
 
@@ -140,8 +142,8 @@ def train(path: Path, wishes: Wishes | None = None, progress: Progress | None = 
     """Fit head and settings again to the items that the store holds; `wishes` change what for."""
     with writing(path) as draft:
         base = _require(draft)
-        fine_tuned = bool(base.manifest.encoder.folder)
-        settings = _put(draft, fit_all(base.rows, _goals(base, wishes), fine_tuned, progress))
+        kept = base.manifest.encoder.kept_back
+        settings = _put(draft, fit_all(base.rows, _goals(base, wishes), kept, progress))
         manifest = draft.commit(base.manifest.encoder, base.manifest.recipe)
         changes = Changes([], [], [], 0, 0, len(base.rows))
         return _report(changes, manifest, base, _stored_choice(base), settings=settings)
@@ -150,8 +152,7 @@ def train(path: Path, wishes: Wishes | None = None, progress: Progress | None = 
 @dataclass(frozen=True)
 class Finetuned:
     """What fine-tuning did: how far it went, the held-out figures of the model `before` and `after`, whether the store
-    `switched` to the new encoder (where the measure that is optimized is better, or the same and the vote alone
-    is better), and the change itself."""
+    `switched` to the new encoder, and the change itself."""
 
     trained: Trained
     before: Mapping[str, float]
@@ -178,14 +179,13 @@ def finetune(
                 f"encoder {encoder.name} has no weights to fine-tune: build the store with minilm, e5 or another "
                 "sentence-transformers model"
             )
-        lessons = lessons_of(base.rows)
+        share = share_kept_back(len(base.rows), base.manifest.encoder.kept_back)
+        lessons = lessons_of(base.rows, share)
         goals = _model(base).settings.goals
         held_out = time.monotonic()
-        before = hold_out(base.rows, goals, True, progress).settings.held_out
+        old = hold_out(base.rows, goals, share, progress)
         held_out = time.monotonic() - held_out
-        kept = int(lessons.kept_back.sum())
-        tried = min(TRIED_INDEX, len(base.rows) - kept) + min(TRIED_QUERIES, kept)
-        encoded = len(base.rows) + len(WAYS) * tried
+        encoded = len(base.rows) + len(WAYS) * sum(map(len, lessons.sample()))
         after_training = FITS_AFTER * held_out + encoded / _rate(encoder, lessons.texts)
         seconds = 60 * minutes - after_training - (time.monotonic() - start)
         if seconds < MIN_SHARE * 60 * minutes:
@@ -196,36 +196,49 @@ def finetune(
             )
         trained = run_finetune(encoder, lessons, Limits(epochs, seconds), path / CHECKPOINT, progress)
         rows = Rows(base.rows.table, encoder.encode(lessons.texts, progress))
-        trial = hold_out(rows, goals, True, progress)
-        after = trial.settings.held_out
-        measures = (goals.optimize.replace("-", "_"), "vote_accuracy")
-        switched = [after[name] for name in measures] > [before[name] for name in measures]
+        new = hold_out(rows, goals, share, progress)
+        switched = _better(new, old)
         manifest, settings = base.manifest, None
         if switched:
             work = path / f"{ENCODERS}.new"
             shutil.rmtree(work, ignore_errors=True)
             encoder.save(work)
-            identity = identity_of(encoder, draft.put_encoder(work, encoder.fingerprint))
+            identity = identity_of(encoder, draft.put_encoder(work, encoder.fingerprint), share)
             draft.put_vectors(rows)
-            settings = _put(draft, fit(rows, trial, progress))
+            settings = _put(draft, fit(rows, new, progress))
             manifest = draft.commit(identity, RECIPE)
         (path / CHECKPOINT).unlink(missing_ok=True)
         changes = Changes([], [], [], 0, 0, len(rows))
         embedded = len(rows) if switched else 0
         report = _report(changes, manifest, base, _stored_choice(base), embedded, settings)
-        return Finetuned(trained, before, after, switched, report)
+        return Finetuned(trained, old.settings.held_out, new.settings.held_out, switched, report)
 
 
-def lessons_of(rows: Rows) -> Lessons:
-    """What there is to learn from. Raises QueryError where that is too little."""
+def _better(new: Trial, old: Trial) -> bool:
+    """Whether an encoder is worth switching to: on the rows kept back the measure that is optimized is no worse, and
+    the vote alone has more of them right than chance explains (the sign test on rows where the two differ)."""
+    from scipy.stats import binomtest
+
+    measure = new.settings.goals.optimize.replace("-", "_")
+    if new.settings.held_out[measure] < old.settings.held_out[measure]:
+        return False
+    won, lost = int((new.vote_right & ~old.vote_right).sum()), int((~new.vote_right & old.vote_right).sum())
+    return won > lost and bool(binomtest(won, won + lost, alternative="greater").pvalue <= CHANCE)
+
+
+def lessons_of(rows: Rows, share: float) -> Lessons:
+    """What there is to learn from where a `share` is kept back. Raises QueryError where that is too little."""
     labels = Labels.of(rows.column("category_path"), rows.column("category"))
-    numbers, back = labels.numbers(list(rows.column("category_path"))), kept_back(rows.column("twin_key"))
-    if back.sum() < MIN_HELD_OUT or len(np.unique(numbers[~back])) < 2:
+    numbers = labels.numbers(list(rows.column("category_path")))
+    back, asked = (choose(rows.column("twin_key"), share) for choose in (kept_back, tried))
+    learned = ~(back | asked)
+    if back.sum() < MIN_KEPT_BACK or not asked.any() or len(np.unique(numbers[learned])) < 2:
         raise QueryError(
             f"the store has {len(rows)} items in {len(labels)} categories, too few to fine-tune an encoder and to "
-            f"tell whether it got better: have about {MIN_HELD_OUT * KEPT_BACK} at least, in two categories or more"
+            f"tell whether it got better: have about {1.2 * MIN_KEPT_BACK / MOST_KEPT_BACK:.0f} at least, in two "
+            "categories or more"
         )
-    return Lessons(rows.texts(), numbers, back, rows.vectors, [level.of for level in labels.levels])
+    return Lessons(rows.texts(), numbers, learned, asked, rows.vectors, [level.of for level in labels.levels])
 
 
 def _rate(encoder: Encoder, texts: Sequence[str]) -> float:

@@ -58,24 +58,27 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Trial:
-    """What holding out rows gives: the settings chosen on them, and the widest directions the space is without."""
+    """What holding out m rows gives: the settings chosen on them, how many of the widest directions the space is
+    without, and which rows the vote alone has right (m,)."""
 
     settings: Settings
     axes: int
+    vote_right: NDArray[np.bool_]
 
 
-def train(rows: Rows, goals: Goals, fine_tuned: bool = False, progress: Progress | None = None) -> Fitted:
-    """Fit head and settings to all rows of a catalog, whose encoder was `fine_tuned` on it or was not."""
-    return fit(rows, hold_out(rows, goals, fine_tuned, progress), progress)
+def train(rows: Rows, goals: Goals, kept_back: float = 0.0, progress: Progress | None = None) -> Fitted:
+    """Fit head and settings to all rows of a catalog; see `hold_out`."""
+    return fit(rows, hold_out(rows, goals, kept_back, progress), progress)
 
 
-def hold_out(rows: Rows, goals: Goals, fine_tuned: bool, progress: Progress | None = None) -> Trial:
+def hold_out(rows: Rows, goals: Goals, kept_back: float, progress: Progress | None = None) -> Trial:
     """Choose settings on folds whose rows neither the head nor the index of that fold has, nor any twin of them.
 
-    A catalog that cannot spare rows keeps the default settings, which accept nothing.
+    `kept_back` is the share of the rows that an encoder which was fine-tuned on the catalog did not learn from, or 0
+    for any other. A catalog that cannot spare rows keeps the default settings, which accept nothing.
     """
     labels = Labels.of(rows.column("category_path"), rows.column("category"))
-    among = splits(rows, labels, fine_tuned)
+    among = splits(rows, labels, kept_back)
     axes = choose_axes(rows, labels, among)
     evidence: list[Fold] = []
     for fold in folds(rows, labels, among, axes, goals.head):
@@ -83,8 +86,10 @@ def hold_out(rows: Rows, goals: Goals, fine_tuned: bool, progress: Progress | No
         if progress:
             progress("hold out", len(evidence), len(among))
     if sum(len(fold.closed.truth) for fold in evidence) < MIN_HELD_OUT:
-        return Trial(Settings(goals=goals), axes)
-    return Trial(choose_settings(evidence, labels, goals), axes)
+        return Trial(Settings(goals=goals), axes, np.empty(0, bool))
+    settings = choose_settings(evidence, labels, goals)
+    voted = [fold.closed.vote(settings.vote).argmax(axis=1) == fold.closed.truth for fold in evidence]
+    return Trial(settings, axes, np.concatenate(voted))
 
 
 def fit(rows: Rows, trial: Trial, progress: Progress | None = None) -> Fitted:

@@ -19,9 +19,10 @@ from indexer.text import RECIPE
 SPACE_BLOB = "space"
 
 
-def identity_of(encoder: Encoder, folder: str = "") -> EncoderIdentity:
-    """What a store remembers of its encoder; `folder` is its place in the store if it was fine-tuned there."""
-    return EncoderIdentity(encoder.name, encoder.fingerprint, encoder.dimensions, folder)
+def identity_of(encoder: Encoder, folder: str = "", kept_back: float = 0.0) -> EncoderIdentity:
+    """What a store remembers of its encoder; `folder` is its place in the store if it was fine-tuned there, and
+    `kept_back` the share of the items that it did not learn from."""
+    return EncoderIdentity(encoder.name, encoder.fingerprint, encoder.dimensions, folder, kept_back)
 
 
 def encoder_for(store: Path, manifest: Manifest, device: str = "auto") -> Encoder:
@@ -36,7 +37,7 @@ def encoder_for(store: Path, manifest: Manifest, device: str = "auto") -> Encode
         encoder: Encoder = SentenceEncoder(identity.name, store / identity.folder, resolve_device(device))
     else:
         encoder = load_encoder(identity.name, device)
-    if identity_of(encoder, identity.folder) != identity:
+    if identity_of(encoder, identity.folder, identity.kept_back) != identity:
         raise EncoderError(
             f"encoder {identity.name} is not the one that the store was made with (its weights differ): put the former "
             "one back, or build the store again in a new folder"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from indexer.errors import StoreError
 
-FORMAT = 2  # of the folder and of the model in it; a reader refuses any other
+FORMAT = 3  # of the folder and of the model in it; a reader refuses any other
 FILE = "manifest.json"
 
 
@@ -17,14 +17,15 @@ FILE = "manifest.json"
 class EncoderIdentity:
     """The encoder that made a store's vectors: its name, fingerprint and dimensions.
 
-    `folder`, relative to the store, is where one that was fine-tuned on the store's items lies; empty for one that is
-    found by its name.
+    `folder`, relative to the store, is where one that was fine-tuned on the store's items lies, and `kept_back` in
+    (0, 1) the share of the items that it did not learn from; empty and 0 for one that is found by its name.
     """
 
     name: str
     fingerprint: str
     dimensions: int
     folder: str = ""
+    kept_back: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

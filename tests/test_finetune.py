@@ -12,8 +12,10 @@ from conftest import small_catalog, write_catalog
 from classifier import finetune as module
 from classifier import maintenance
 from classifier.finetune import Lessons, Limits, finetune
-from classifier.heldout import kept_back
+from classifier.heldout import kept_back, tried
 from classifier.labels import Labels
+from classifier.model import Settings
+from classifier.training import Trial
 from indexer.encoder import SentenceEncoder, load_encoder
 from indexer.errors import EncoderError, QueryError
 from indexer.index import Index
@@ -80,8 +82,10 @@ def lessons_of(items, encoder) -> Lessons:
     texts = [item.title for item in items]
     labels = Labels.of([item.category_path for item in items], [item.category for item in items])
     numbers = labels.numbers([item.category_path for item in items])
-    back = kept_back(np.array([twin_key(text) for text in texts], object))
-    return Lessons(texts, numbers, back, encoder.encode(texts), [level.of for level in labels.levels])
+    keys, share = np.array([twin_key(text) for text in texts], object), 0.1
+    asked = tried(keys, share)
+    learned = ~(kept_back(keys, share) | asked)
+    return Lessons(texts, numbers, learned, asked, encoder.encode(texts), [level.of for level in labels.levels])
 
 
 def weights_of(encoder: SentenceEncoder) -> dict[str, np.ndarray]:
@@ -119,7 +123,7 @@ def test_nothing_is_learned_from_rows_kept_back(encoder, items, tmp_path, monkey
 
     monkeypatch.setattr(module._Run, "_batch", spy)
     finetune(encoder, lessons, Limits(epochs=1), tmp_path / "checkpoint")
-    assert seen == set(np.flatnonzero(~lessons.kept_back).tolist())
+    assert seen == set(np.flatnonzero(lessons.learned).tolist())
 
 
 def test_tokens_are_hidden_inside_long_texts_alone(encoder, items):
@@ -188,7 +192,7 @@ def test_a_store_switches_to_a_better_encoder_and_keeps_it(run, tiny, items, tmp
     catalog = write_catalog(tmp_path / "catalog.csv", items)
     assert run("build", catalog, "--store", "s", "--encoder", tiny).exit_code == 0
     before = Index.open(Path("s"), "cpu")
-    done = json.loads(run("finetune", "--store", "s", "--epochs", 4, "--json").stdout)
+    done = json.loads(run("finetune", "--store", "s", "--epochs", 20, "--json").stdout)
     assert done["switched"]
     assert done["after"]["accuracy"] >= done["before"]["accuracy"]
     assert done["after"]["vote_accuracy"] > done["before"]["vote_accuracy"]
@@ -221,8 +225,22 @@ def test_a_store_keeps_its_encoder_where_the_new_one_is_no_better(run, tiny, ite
     before = {path: path.read_bytes() for path in Path("s").rglob("*") if path.is_file()}
     shown = run("finetune", "--store", "s", "--epochs", 1)
     assert shown.exit_code == 0
-    assert "the store keeps the encoder that it had" in shown.stdout
+    assert "not surely better: the store keeps the encoder that it had" in shown.stdout
     assert {path: path.read_bytes() for path in Path("s").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("won", "lost", "accuracy", "better"),
+    [(5, 0, 0.8, True), (4, 0, 0.9, False), (30, 14, 0.8, True), (22, 18, 0.9, False), (30, 14, 0.79, False)],
+    ids=["all that differ", "too few", "surely more", "perhaps more", "decisions are worse"],
+)
+def test_luck_is_not_enough_to_switch(won, lost, accuracy, better):
+    """Of 100 rows the old vote has 50 right, and so has the new one but for those that it won and lost."""
+    right = np.arange(100) < 50
+    old = Trial(Settings(held_out={"accuracy": 0.8}), 0, right)
+    new_right = right.copy()
+    new_right[:lost], new_right[50 : 50 + won] = False, True
+    assert maintenance._better(Trial(Settings(held_out={"accuracy": accuracy}), 0, new_right), old) == better
 
 
 def test_what_cannot_be_fine_tuned_says_why(run, store, tiny, tmp_path):

@@ -10,7 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from classifier import heldout, maintenance
-from classifier.heldout import FOLDS, NEW_EXAMPLES, choose_axes, fold_of, folds, kept_back, rank_within, splits
+from classifier.heldout import (
+    FOLDS,
+    KEPT_BACK,
+    MOST_KEPT_BACK,
+    NEW_EXAMPLES,
+    TRIED,
+    choose_axes,
+    fold_of,
+    folds,
+    kept_back,
+    rank_within,
+    share_kept_back,
+    splits,
+    tried,
+)
 from classifier.labels import Labels
 from classifier.model import Goals, Model, Settings
 from classifier.training import train
@@ -105,7 +119,7 @@ def test_the_rehearsal_hides_categories_from_the_head_and_leaves_five_examples()
                 assert not half[:, hidden].any()
                 np.testing.assert_allclose(half.sum(axis=1), 1)
     assert (hidden_once == 1).all()
-    (split,) = splits(rows, labels, fine_tuned=True)
+    (split,) = splits(rows, labels, 0.1)
     assert list(split.rehearsals) == list(range(FOLDS))
 
 
@@ -141,13 +155,27 @@ def test_catalogs_that_say_little_still_train_and_classify(items, tmp_path):
 def test_an_encoder_that_was_fine_tuned_is_judged_by_rows_that_it_never_saw():
     rows = rows_of(small_catalog(60))
     labels = Labels.of(rows.column("category_path"), rows.column("category"))
-    (split,) = splits(rows, labels, fine_tuned=True)
-    back = kept_back(rows.column("twin_key"))
+    (split,) = splits(rows, labels, 0.1)
+    back = kept_back(rows.column("twin_key"), 0.1)
     assert 0.03 < back.mean() < 0.2
     assert split.test.tolist() == np.flatnonzero(back).tolist()
     assert split.train.tolist() == np.flatnonzero(~back).tolist()
     spelled = np.array([twin_key(t) for t in ("Red  shoe", "red shoe", "RED SHOE")], object)
-    assert len(set(kept_back(spelled))) == 1
+    for share in np.linspace(0, 1, 30):
+        assert len(set(kept_back(spelled, share))) == 1
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**6))
+def test_more_of_a_small_catalog_is_kept_back_and_what_was_learned_never_is(n, later):
+    share = share_kept_back(n)
+    assert KEPT_BACK <= share <= MOST_KEPT_BACK
+    again = share_kept_back(later, share)
+    assert again <= share
+    keys = np.array([twin_key(str(i)) for i in range(300)], object)
+    back, asked = kept_back(keys, share), tried(keys, share)
+    assert not (back & asked).any()
+    assert not (kept_back(keys, again) & ~back).any()  # learned the first time
+    assert share == KEPT_BACK or asked.mean() == pytest.approx(TRIED * share, abs=0.04)
 
 
 def test_macro_f1_lifts_rare_categories():
