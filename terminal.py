@@ -216,10 +216,10 @@ def _show_settings(settings: "Settings") -> None:
     if not settings.held_out:
         click.echo("too few items to hold any out: default settings, nothing is accepted without review")
         return
-    vote = settings.vote
+    mix, vote = settings.mix, settings.mix.vote
     click.echo(
         f"chosen: vote temperature {vote.temperature}, prior exponent {vote.prior_exponent}, new-category exponent "
-        f"{vote.new_exponent}, vote weight {settings.vote_weight}, temperature {settings.temperature:.2f}, accept from "
+        f"{vote.new_exponent}, vote weight {mix.vote_weight}, temperature {settings.temperature:.2f}, accept from "
         f"{settings.accept_from:.3f}, far below {settings.far_below:.3f}"
     )
     held_out = ", ".join(

@@ -23,9 +23,10 @@ from classifier.head import Features, Head
 from classifier.heldout import choose_axes, folds, splits
 from classifier.labels import Labels
 from classifier.metrics import expected_calibration_error, macro_f1
+from classifier.mixing import Grid
 from classifier.model import Goals, Model
 from classifier.pipeline import Classifier
-from classifier.training import Grid, choose_settings
+from classifier.training import choose_settings
 from classifier.voting import K
 from indexer.encoder import Encoder, Vectors, load_encoder
 from indexer.index import Index, encoder_for

@@ -20,12 +20,12 @@ from accuracy import ROOT, Set, items_of, machine, real_sets, record, sample_set
 from numpy.typing import NDArray
 
 from classifier.finetune import Limits, finetune
-from classifier.fusion import HeadShares, fuse, head_shares, known_to
+from classifier.fusion import Evidence, HeadShares, Mix, head_shares, known_to
 from classifier.head import Features, Head
-from classifier.heldout import Evidence, rank_within, share_kept_back
+from classifier.heldout import rank_within, share_kept_back
 from classifier.labels import Labels, Numbers
 from classifier.maintenance import lessons_of
-from classifier.model import Goals, Settings
+from classifier.model import Goals
 from classifier.training import train
 from classifier.voting import K, Probabilities
 from indexer.encoder import SentenceEncoder, Vectors, load_encoder
@@ -80,6 +80,7 @@ def run_seed(catalog: Catalog, seed: int, minutes: float) -> dict[str, Any]:
     kept = share_kept_back(len(old)) if minutes else 0.0
     fitted = train(Rows(catalog.table.take(old), vectors[old]), Goals(), kept)
     settings, head = fitted.model.settings, fitted.model.head
+    mix = settings.mix
     features = Features(fitted.space.project(vectors), catalog.counts)
     asked = Features(fitted.space.project(asked_vectors), catalog.asked_counts)
 
@@ -94,7 +95,6 @@ def run_seed(catalog: Catalog, seed: int, minutes: float) -> dict[str, Any]:
             counts=np.bincount(categories[rows], minlength=c),
             head=base_shares,
             known=known_to(head, catalog.labels),
-            truth=catalog.truth,
         )
 
     base_shares = shares(head)
@@ -102,31 +102,25 @@ def run_seed(catalog: Catalog, seed: int, minutes: float) -> dict[str, Any]:
     order = random.permutation(len(categories))
     rank = np.empty(len(categories), np.int64)
     rank[order] = rank_within(categories[order])
-    found: dict[str, Any] = {"before": _accuracies(_open_split(evidence(old), settings), catalog.truth, hidden)}
+    found: dict[str, Any] = {"before": _accuracies(evidence(old).mixed(mix).fused, catalog.truth, hidden)}
     for examples in EXAMPLES:
         rows = np.sort(np.concatenate((old, np.flatnonzero(hidden[categories] & (rank < examples)))))
         refitted = Head.fit(settings.goals.head, features[rows], [catalog.labels.paths[i] for i in categories[rows]])
         now = evidence(rows)
         again = replace(now, head=shares(refitted), known=known_to(refitted, catalog.labels))
         ways = {
-            "shelfwise": _open_split(now, settings),
-            "refitted_head": again.head.mixed(settings.lexical_weight),
-            "refitted_head_and_vote": _open_split(again, settings),
-            "fixed_mix": _fixed_mix(now, settings),
+            "shelfwise": now.mixed(mix).fused,
+            "refitted_head": again.head.mixed(mix.lexical_weight),
+            "refitted_head_and_vote": again.mixed(mix).fused,
+            "fixed_mix": _fixed_mix(now, mix),
         }
         found[str(examples)] = {way: _accuracies(shares, catalog.truth, hidden) for way, shares in ways.items()}
     return found
 
 
-def _open_split(evidence: Evidence, settings: Settings) -> Probabilities:
-    head = evidence.head.mixed(settings.lexical_weight)
-    return fuse(evidence.vote(settings.vote), head, evidence.known, settings.vote_weight)
-
-
-def _fixed_mix(evidence: Evidence, settings: Settings) -> Probabilities:
+def _fixed_mix(evidence: Evidence, mix: Mix) -> Probabilities:
     """Vote and head mixed by weight, whether the head knows a category or not."""
-    head = evidence.head.mixed(settings.lexical_weight)
-    return settings.vote_weight * evidence.vote(settings.vote) + (1 - settings.vote_weight) * head
+    return mix.vote_weight * evidence.vote(mix.vote) + (1 - mix.vote_weight) * evidence.head.mixed(mix.lexical_weight)
 
 
 def _accuracies(shares: Probabilities, truth: Numbers, hidden: NDArray[np.bool_]) -> dict[str, float]:

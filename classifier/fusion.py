@@ -1,6 +1,6 @@
 """Vote and head to one probability for each category: the open-class split."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from classifier.calibration import sharpened
 from classifier.head import Features, Head
 from classifier.labels import UNKNOWN, Labels, Numbers
-from classifier.voting import Probabilities, renormalised
+from classifier.voting import Probabilities, VoteSettings, category_weights, renormalised, vote
+from indexer.neighbors import Neighbors
 
 
 def known_to(head: Head | None, labels: Labels) -> NDArray[np.bool_]:
@@ -31,6 +32,55 @@ class HeadShares:
     def mixed(self, lexical_weight: float) -> Probabilities:
         """(m, c) one share for each category, `lexical_weight` in [0, 1] of it the n-grams'."""
         return (1 - lexical_weight) * self.dense + lexical_weight * self.lexical
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """How the opinions on a listing come to one.
+
+    `vote` says how neighbours count, `vote_weight` in [0, 1] how much their vote is beside the head, `lexical_weight`
+    in [0, 1] how much of the head the n-grams are, and `balance` in [0, 1] lifts rare categories (see `balanced`).
+    """
+
+    vote: VoteSettings = field(default_factory=VoteSettings)
+    vote_weight: float = 0.5
+    lexical_weight: float = 0.5
+    balance: float = 0.0
+
+
+@dataclass(frozen=True)
+class Opinions:
+    """What vote and head say of m texts, and what comes of both; each (m, c)."""
+
+    vote: Probabilities
+    head: Probabilities
+    fused: Probabilities
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for the categories of m texts before it is mixed.
+
+    `labels` (n,) are the categories of the rows among which the neighbours are, `counts` (c,) their number by category,
+    `head` what the head says, `known` (c,) the categories that it was trained on.
+    """
+
+    neighbors: Neighbors
+    labels: Numbers
+    counts: Numbers
+    head: HeadShares
+    known: NDArray[np.bool_]
+
+    def vote(self, settings: VoteSettings) -> Probabilities:
+        """(m, c) shares of the vote."""
+        weights = category_weights(self.counts, self.known, settings)
+        return vote(self.neighbors, self.labels, weights, settings.temperature)
+
+    def mixed(self, mix: Mix) -> Opinions:
+        """The opinions, and the one that they come to."""
+        votes, head = self.vote(mix.vote), self.head.mixed(mix.lexical_weight)
+        fused = fuse(votes, head, self.known, mix.vote_weight)
+        return Opinions(votes, head, balanced(fused, self.counts, mix.balance))
 
 
 def head_shares(head: Head | None, features: Features, labels: Labels) -> HeadShares:

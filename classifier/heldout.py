@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.fusion import HeadShares, head_shares, known_to
+from classifier.fusion import Evidence, HeadShares, head_shares, known_to
 from classifier.head import Features, Head
 from classifier.labels import Labels, Numbers
-from classifier.voting import K, Probabilities, VoteSettings, category_weights, renormalised, vote
+from classifier.voting import K, VoteSettings, renormalised, vote
 from indexer.lexical import ngram_counts
 from indexer.neighbors import Neighbors
 from indexer.search import FaissSearcher
@@ -31,32 +31,12 @@ TRIED = 0.25  # of that share again: not learned from either, and where fine-tun
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """m held-out rows before any setting is applied.
-
-    `labels` (n,) are the categories of the rows that could be found, `counts` (c,) their number by
-    category, `head` the head's shares, `known` (c,) the categories that it was trained on, `truth`
-    (m,) the right ones. Categories are numbered alike in all folds.
-    """
-
-    neighbors: Neighbors
-    labels: Numbers
-    counts: Numbers
-    head: HeadShares
-    known: NDArray[np.bool_]
-    truth: Numbers
-
-    def vote(self, settings: VoteSettings) -> Probabilities:
-        """(m, c) shares of the vote."""
-        weights = category_weights(self.counts, self.known, settings)
-        return vote(self.neighbors, self.labels, weights, settings.temperature)
-
-
-@dataclass(frozen=True)
 class Fold:
-    """One split of the catalog: as it is, and what its rehearsals with new categories find."""
+    """One split of the catalog: what speaks for m held-out rows, their right categories `truth` (m,), and what
+    rehearsals with new categories find. Categories are numbered alike in all folds."""
 
     closed: Evidence
+    truth: Numbers
     rehearsals: Sequence["Rehearsal"]
 
     def sharpened(self, dense: float, lexical: float) -> "Fold":
@@ -191,7 +171,6 @@ def _evidence(features: Features, numbers: Numbers, labels: Labels, split: Split
         counts=np.bincount(among, minlength=len(labels)),
         head=head_shares(head, asked, labels),
         known=known_to(head, labels),
-        truth=numbers[split.test],
     )
     rehearsals = []
     for turn in split.rehearsals:
@@ -199,4 +178,4 @@ def _evidence(features: Features, numbers: Numbers, labels: Labels, split: Split
         kept = ~hidden[among] | (rank_within(among) < NEW_EXAMPLES)
         found = FaissSearcher(seen.vectors[kept]).search(asked.vectors, K)
         rehearsals.append(Rehearsal(hidden, found, among[kept]))
-    return Fold(closed, rehearsals)
+    return Fold(closed, numbers[split.test], rehearsals)

@@ -7,6 +7,7 @@ from typing import Self
 
 from classifier.calibration import IDENTITY, NEVER, Reliability
 from classifier.dense import KINDS
+from classifier.fusion import Mix
 from classifier.head import Head
 from classifier.voting import VoteSettings
 from indexer.errors import StoreError
@@ -32,10 +33,9 @@ class Goals:
 class Settings:
     """What was chosen on held-out rows; the defaults serve a catalog too small to choose on.
 
-    `dense_temperature` and `lexical_temperature` sharpen what the halves of the head say; `lexical_weight` in [0, 1]
-    is how much of the head the n-grams are, `vote_weight` in [0, 1] how much the vote is beside the head; `balance` in
-    [0, 1] lifts rare categories (see `fusion.balanced`); `temperature` sharpens what comes of it, and `reliability`
-    maps the highest probability to how often it is right.
+    `dense_temperature` and `lexical_temperature` sharpen what the halves of the head say, before they and the vote are
+    mixed by `mix`; `temperature` sharpens what comes of it, and `reliability` maps the highest probability to how often
+    it is right.
 
     `accept_from` is the confidence from which a decision is accepted, `sure_from` the same for the nodes of each level
     of the category tree, from the top; a category of at least `set_from` is in the prediction set; `far_below` is the
@@ -44,13 +44,9 @@ class Settings:
     """
 
     goals: Goals = field(default_factory=Goals)
-
-    vote: VoteSettings = field(default_factory=VoteSettings)
     dense_temperature: float = 1.0
     lexical_temperature: float = 0.2
-    lexical_weight: float = 0.5
-    vote_weight: float = 0.5
-    balance: float = 0.0
+    mix: Mix = field(default_factory=Mix)
     temperature: float = 1.0
     reliability: Reliability = IDENTITY
     accept_from: float = NEVER
@@ -80,6 +76,7 @@ class Model:
         if settings is None:
             raise StoreError("the store has no trained head: run shelfwise train")
         content = json.loads(settings)
-        content["goals"], content["vote"] = Goals(**content["goals"]), VoteSettings(**content["vote"])
+        content["goals"] = Goals(**content["goals"])
+        content["mix"] = Mix(**content["mix"] | {"vote": VoteSettings(**content["mix"]["vote"])})
         content |= {name: tuple(content[name]) for name in ("reliability", "sure_from")}
         return cls(Head.from_bytes(head) if head else None, Settings(**content))

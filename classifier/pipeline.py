@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from classifier.calibration import reliable, sharpened
 from classifier.decision import ACCEPT, REASONS, Alternative, Decision, Signals, SimilarItem, reasons
-from classifier.fusion import balanced, fuse, head_shares, known_to
+from classifier.fusion import Evidence, Opinions, head_shares, known_to
 from classifier.head import Features
 from classifier.labels import Labels, Numbers
 from classifier.model import HEAD_BLOB, SETTINGS_BLOB, Model
-from classifier.voting import K, Probabilities, category_weights, vote
+from classifier.voting import K, Probabilities
 from indexer.catalog import Item
 from indexer.encoder import Progress
 from indexer.index import Index
@@ -25,18 +25,15 @@ from indexer.text import compose
 
 DEFAULT_SIMILAR = 10
 DECIMALS = 4  # of probabilities and similarities that are shown
-
-
 TINY = 1e-6  # probability: a category below it is in no prediction set
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What vote and head say of m listings: `vote`, `head` and the calibrated `probabilities` are (m, c)."""
+    """The neighbours of m listings, the opinions of vote and head, and the calibrated `probabilities` (m, c)."""
 
     neighbors: Neighbors
-    vote: Probabilities
-    head: Probabilities
+    opinions: Opinions
     probabilities: Probabilities
 
 
@@ -72,10 +69,6 @@ class Classifier:
     def _counts(self) -> Numbers:
         return np.bincount(self._category_of_row, minlength=len(self.labels))
 
-    @cached_property
-    def _weights(self) -> NDArray[np.float64]:
-        return category_weights(self._counts, self.known, self.model.settings.vote)
-
     def classify(
         self, items: Sequence[Item], top: int = 3, neighbors: int = 3, progress: Progress | None = None
     ) -> list[Decision]:
@@ -91,14 +84,12 @@ class Classifier:
         settings = self.model.settings
         found = self.index.search(features.vectors, k)  # (m, k)
         voters = Neighbors(found.rows[:, :K], found.similarities[:, :K])
-        votes = vote(voters, self._category_of_row, self._weights, settings.vote.temperature)  # (m, c)
         halves = head_shares(self.model.head, features, self.labels)  # 2 x (m, c)
         halves = halves.sharpened(settings.dense_temperature, settings.lexical_temperature)
-        head = halves.mixed(settings.lexical_weight)  # (m, c)
-        fused = fuse(votes, head, self.known, settings.vote_weight)  # (m, c)
-        fused = balanced(fused, self._counts, settings.balance)  # (m, c)
-        calibrated = reliable(sharpened(fused, settings.temperature), settings.reliability)  # (m, c)
-        return Scores(found, votes, head, calibrated)
+        evidence = Evidence(voters, self._category_of_row, self._counts, halves, self.known)
+        opinions = evidence.mixed(settings.mix)  # 3 x (m, c)
+        calibrated = reliable(sharpened(opinions.fused, settings.temperature), settings.reliability)  # (m, c)
+        return Scores(found, opinions, calibrated)
 
     def _decide(self, texts: Sequence[str], scores: Scores, top: int, neighbors: int) -> list[Decision]:
         p, settings = scores.probabilities, self.model.settings
@@ -114,7 +105,7 @@ class Classifier:
             sure_level=sure_level,
             empty=np.array([not text for text in texts], bool),
             new=~self.known[best],
-            disagree=scores.vote.argmax(axis=1) != scores.head.argmax(axis=1),
+            disagree=scores.opinions.vote.argmax(axis=1) != scores.opinions.head.argmax(axis=1),
         )
         decisions = []
         for i, reason in enumerate(reasons(signals, settings)):

@@ -1,0 +1,130 @@
+"""Chooses how vote and head are mixed, on held-out rows and on rehearsals with new categories."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product, starmap
+
+import numpy as np
+
+from classifier.calibration import FLOOR
+from classifier.fusion import Mix, balanced, fuse
+from classifier.heldout import Fold
+from classifier.labels import Numbers
+from classifier.metrics import macro_f1
+from classifier.voting import Probabilities, VoteSettings, renormalised
+
+SLACK = 0.002  # of the measure: mixes so close to the best may still be chosen for what they do for new categories
+GOOD_MIXES = 10
+MAX_OLD_LOSS = 0.005  # accuracy that old categories may lose in the rehearsal, where a fifth of all is new at once
+BALANCES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # tried where macro-F1 is what counts
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The values among which a mix is chosen; see `VoteSettings` and `Mix` for what they mean."""
+
+    temperatures: Sequence[float] = (0.02, 0.03, 0.05, 0.08, 0.12)
+    prior_exponents: Sequence[float] = (0.0, 0.25, 0.5)
+    new_exponents: Sequence[float] = (-1.0, -0.75, -0.5, -0.25, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    vote_weights: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.9, 1.0)
+    lexical_weights: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(slots=True)
+class Rehearsed:
+    """How many listings were right: of categories that were there before (`old` of them), of those that were hidden
+    from the head (`new`), and of the former as long as nothing of the latter was in the index."""
+
+    old: int = 0
+    new: int = 0
+    old_right: int = 0
+    new_right: int = 0
+    old_right_before: int = 0
+
+    @property
+    def old_loss(self) -> float:
+        """Accuracy that old categories lose."""
+        return (self.old_right_before - self.old_right) / max(self.old, 1)
+
+    @property
+    def new_accuracy(self) -> float:
+        """Share of the listings of new categories that were found."""
+        return self.new_right / max(self.new, 1)
+
+    @property
+    def harmonic(self) -> float:
+        """Harmonic mean of the accuracies on old and new categories."""
+        old = self.old_right / max(self.old, 1)
+        return 2 * old * self.new_accuracy / max(old + self.new_accuracy, FLOOR)
+
+
+def choose_mix(evidence: Sequence[Fold], measure: str, grid: Grid) -> tuple[Mix, Rehearsed]:
+    """The mix, and what it did in the rehearsals.
+
+    Of the mixes that are good by the `measure` (one of `classifier.model.MEASURES`) on the catalog as it is, the one
+    with the best harmonic mean of accuracy on old and new categories in the rehearsals, while old ones lose at most
+    MAX_OLD_LOSS, or as little as they can.
+    """
+    good = _good_mixes(evidence, measure, grid)
+    if measure == "macro-f1":
+        good = [_with_balance(evidence, mix) for mix in good]
+    rehearsed = _rehearsed(evidence, good, grid.new_exponents)
+    affordable = [entry for entry in rehearsed if entry[1].old_loss <= MAX_OLD_LOSS]
+    if affordable:
+        return max(affordable, key=lambda entry: entry[1].harmonic)
+    return min(rehearsed, key=lambda entry: entry[1].old_loss)
+
+
+def _measured(fused: Sequence[Probabilities], truth: Numbers, measure: str) -> float:
+    predicted = np.concatenate([part.argmax(axis=1) for part in fused])
+    return macro_f1(truth, predicted) if measure == "macro-f1" else float((predicted == truth).mean())
+
+
+def _good_mixes(evidence: Sequence[Fold], measure: str, grid: Grid) -> list[Mix]:
+    """The mixes within SLACK of the best, at most GOOD_MIXES of them, the best first; none has a balance yet."""
+    truth = np.concatenate([fold.truth for fold in evidence])
+    heads = {weight: [fold.closed.head.mixed(weight) for fold in evidence] for weight in grid.lexical_weights}
+    scored: list[tuple[float, Mix]] = []
+    for vote in starmap(VoteSettings, product(grid.temperatures, grid.prior_exponents)):
+        votes = [fold.closed.vote(vote) for fold in evidence]
+        for vote_weight, lexical_weight in product(grid.vote_weights, grid.lexical_weights):
+            parts = zip(evidence, votes, heads[lexical_weight], strict=True)
+            fused = [fuse(share, head, fold.closed.known, vote_weight) for fold, share, head in parts]
+            scored.append((_measured(fused, truth, measure), Mix(vote, vote_weight, lexical_weight)))
+    scored.sort(key=lambda entry: -entry[0])  # equal: in the order of trying
+    return [mix for measured, mix in scored if measured >= scored[0][0] - SLACK][:GOOD_MIXES]
+
+
+def _with_balance(evidence: Sequence[Fold], mix: Mix) -> Mix:
+    """The mix with the balance that is best for macro-F1."""
+    truth = np.concatenate([fold.truth for fold in evidence])
+    plain = [fold.closed.mixed(mix).fused for fold in evidence]
+    scored = []
+    for balance in BALANCES:
+        fused = [balanced(part, fold.closed.counts, balance) for fold, part in zip(evidence, plain, strict=True)]
+        scored.append((_measured(fused, truth, "macro-f1"), -balance))
+    return replace(mix, balance=-max(scored)[1])
+
+
+def _rehearsed(
+    evidence: Sequence[Fold], mixes: Sequence[Mix], exponents: Sequence[float]
+) -> list[tuple[Mix, Rehearsed]]:
+    """What each of the mixes does with each of the exponents for new categories, over all rehearsals."""
+    tried = [(mix, [replace(mix, vote=replace(mix.vote, new_exponent=b)) for b in exponents]) for mix in mixes]
+    found = [(variant, Rehearsed()) for _, variants in tried for variant in variants]
+    for fold in evidence:
+        for opened in fold.opened():
+            old, counted = opened.known[fold.truth], iter(found)
+            for mix, variants in tried:
+                known_only = renormalised(opened.vote(mix.vote) * opened.known)  # the same for all exponents
+                before = fuse(known_only, opened.head.mixed(mix.lexical_weight), opened.known, mix.vote_weight)
+                right_before = balanced(before, opened.counts, mix.balance).argmax(axis=1) == fold.truth
+                for variant in variants:
+                    right = opened.mixed(variant).fused.argmax(axis=1) == fold.truth
+                    _, counts = next(counted)
+                    counts.old += int(old.sum())
+                    counts.new += int((~old).sum())
+                    counts.old_right += int(right[old].sum())
+                    counts.new_right += int(right[~old].sum())
+                    counts.old_right_before += int(right_before[old].sum())
+    return found
