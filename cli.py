@@ -302,7 +302,14 @@ def similar(
 @main.command()
 @click.argument("labelled", type=click.Path())
 @STORE
-@click.option("--json", "json_file", default=None, type=click.Path(path_type=Path), help="Also write figures here.")
+@click.option(
+    "--json",
+    "json_file",
+    default=None,
+    metavar="FILE|-",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Also write figures here; - prints them alone.",
+)
 @click.option("--baselines", is_flag=True, help="Also fit what others would use to the same items, and compare.")
 @DEVICE
 @reads_input
@@ -319,6 +326,7 @@ def evaluate(
     \b
     The file of --json has more: every category, the most confused pairs, the curve of risk and coverage:
       shelfwise evaluate test.csv --store my.store --json figures.json --baselines
+      shelfwise evaluate test.csv --store my.store --json - | jq .accuracy
     """
     from dataclasses import asdict
 
@@ -328,11 +336,11 @@ def evaluate(
     from indexer.files import open_records
     from indexer.rejects import RejectFile
 
-    options = source.read()
+    options, alone = source.read(), json_file == Path("-")
     with contextlib.ExitStack() as stack:
         records = stack.enter_context(open_records(labelled, None, options.encoding))
         rejects = stack.enter_context(RejectFile(source.rejects))
-        out = stack.enter_context(output_file(json_file)) if json_file else None
+        out = stack.enter_context(output_file(None if alone else json_file)) if json_file else None
         progress = stack.enter_context(progress_display())
         show_notices(records.notices)
         batches = read_listings(records, rejects, options, CLASSIFY_BATCH, labelled=True)
@@ -343,7 +351,9 @@ def evaluate(
         if out:
             more = asdict(result)
             json.dump(more.pop("figures") | more, out, ensure_ascii=False, indent=1)
-    show_evaluation(result)
+            out.write("\n")
+    if not alone:
+        show_evaluation(result)
     show_rejects(rejects.count, rejects.path)
 
 

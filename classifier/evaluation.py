@@ -14,6 +14,7 @@ from classifier.labels import UNKNOWN, Labels, depth_of, lies_in, node_of
 from classifier.metrics import (
     Names,
     bootstrap_intervals,
+    coverage_at,
     expected_calibration_error,
     hierarchical_precision_recall_f1,
     macro_f1,
@@ -52,11 +53,22 @@ class Evaluation:
 
 @dataclass
 class _Answers:
-    """Items, the paths that they should get, and the decisions, as they come."""
+    """Items, the paths that they should get, and the decisions, as they come; `ambiguous` counts items that name a leaf
+    which several stored paths end in."""
 
     items: list[Item] = field(default_factory=list)
     truth: list[str] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
+    ambiguous: int = 0
+
+    def add(self, batch: Sequence[Item], decisions: Sequence[Decision], labels: Labels) -> None:
+        """Take in a batch of items with their decisions."""
+        for item, said in zip(batch, decisions, strict=True):
+            paths = _right_paths(item, labels)
+            self.ambiguous += len(paths) > 1
+            self.truth.append(said.category_path if said.category_path in paths else paths[0])
+        self.items += batch
+        self.decisions += decisions
 
 
 def evaluate(
@@ -67,15 +79,14 @@ def evaluate(
 ) -> Evaluation:
     """Classify labelled items and compare; with `baselines` also what others say who know the same rows.
 
-    An item whose category the store does not have counts as wrong, and in `unknown_categories`. Without a
-    path in the file, categories are compared by their leaf names where those are unambiguous.
+    An item whose category the store does not have counts as wrong, and in `unknown_categories`. Without a path in the
+    file, categories are compared by their leaf names; where several stored paths end in that name, any of them is
+    right, and the item counts in `ambiguous_names`.
     """
     answers = _Answers()
     start = perf_counter()
     for batch in batches:
-        answers.truth += _stored_paths(batch, classifier.labels)
-        answers.decisions += classifier.classify(batch, top=TOP, neighbors=0)
-        answers.items += batch
+        answers.add(batch, classifier.classify(batch, top=TOP, neighbors=0), classifier.labels)
         if progress:
             progress("classify", len(answers.items), 0)
     seconds = perf_counter() - start
@@ -87,6 +98,7 @@ def evaluate(
     figures = {
         **_figures(answers, truth, predicted, curve=area),
         "unknown_categories": int((classifier.labels.numbers(answers.truth) == UNKNOWN).sum()),
+        "ambiguous_names": answers.ambiguous,
         "seconds": seconds,
         "listings_per_second": len(truth) / seconds,
     }
@@ -127,14 +139,8 @@ def _figures(answers: _Answers, truth: Names, predicted: Names, curve: float) ->
         "prediction_set_coverage": float(np.mean(in_set)),
         "prediction_set_size": float(np.mean([len(decision.prediction_set) for decision in decisions])),
         "area_under_risk_coverage": curve,
-        **{f"coverage_at_{precision}": _coverage_at(confidence, correct, precision) for precision in PRECISIONS},
+        **{f"coverage_at_{precision}": coverage_at(precision, confidence, correct) for precision in PRECISIONS},
     }
-
-
-def _coverage_at(confidence: NDArray[np.float64], correct: NDArray[np.bool_], precision: float) -> float:
-    """The largest share of the listings, the surest first, of which `precision` is right: known only in hindsight."""
-    right = np.cumsum(correct[np.argsort(-confidence, kind="stable")]) / np.arange(1, len(correct) + 1)
-    return float((np.flatnonzero(right >= precision).max(initial=-1) + 1) / len(correct))
 
 
 def _levels(answers: _Answers, labels: Labels) -> list[dict[str, float]]:
@@ -189,19 +195,13 @@ def compare(truth: Names, predicted: Names, theirs: Names, seconds: float) -> di
     }
 
 
-def _stored_paths(items: Sequence[Item], labels: Labels) -> list[str]:
-    """The path of each item's category; where it came without one, of the one stored category with its name."""
-    named: dict[str, list[str]] = {}
-    for path, name in zip(labels.paths, labels.names, strict=True):
-        named.setdefault(name, []).append(path)
-    return [
-        item.category_path
-        if item.category_path in labels.number_of
-        or depth_of([item.category_path]) > 1
-        or len(named.get(item.category, ())) != 1
-        else named[item.category][0]
-        for item in items
-    ]
+def _right_paths(item: Item, labels: Labels) -> Sequence[str]:
+    """The paths that are right for an item: its own, or where it came without one, the stored ones that end in its
+    category's name."""
+    path = item.category_path
+    if path in labels.number_of or depth_of([path]) > 1:
+        return [path]
+    return labels.paths_of.get(item.category, [path])
 
 
 def _by_category(truth: NDArray[np.object_], predicted: NDArray[np.object_]) -> list[dict[str, object]]:

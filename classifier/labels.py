@@ -69,6 +69,14 @@ class Labels:
         return {path: number for number, path in enumerate(self.paths)}
 
     @cached_property
+    def paths_of(self) -> dict[str, list[str]]:
+        """The paths of every leaf name, in sorted order."""
+        found: dict[str, list[str]] = {}
+        for path, name in zip(self.paths, self.names, strict=True):
+            found.setdefault(name, []).append(path)
+        return found
+
+    @cached_property
     def levels(self) -> tuple[Level, ...]:
         """The levels above the categories, from the top; none where all paths have one part."""
         found = []

@@ -69,13 +69,24 @@ def _nodes(path: str) -> set[str]:
 def risk_coverage(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> tuple[list[list[float]], float]:
     """(coverage, risk) points, and the mean risk over all coverages (0 is best).
 
-    At a coverage the surest decisions are taken, the risk is the share of them that is wrong. Geifman and El-Yaniv,
-    "Selective Classification for Deep Neural Networks", NeurIPS 2017.
+    At a coverage the surest decisions are taken, the risk is the share of them that is wrong; of equally sure ones, as
+    it is on average over their orders. Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks",
+    NeurIPS 2017.
     """
+    _, tie = np.unique(-confidence, return_inverse=True)
+    right = np.bincount(tie, weights=correct) / np.bincount(tie)
+    risk = 1 - np.cumsum(right[np.sort(tie)]) / np.arange(1, len(tie) + 1)
+    places = np.unique(np.linspace(0, len(risk), CURVE_POINTS + 1)[1:].astype(np.int64)) - 1
+    return [[float((i + 1) / len(risk)), float(risk[i])] for i in places if i >= 0], float(risk.mean())
+
+
+def coverage_at(precision: float, confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> float:
+    """The largest share of the decisions that some confidence sets apart of which `precision` is right: known only in
+    hindsight."""
     order = np.argsort(-confidence, kind="stable")
-    risk = 1 - np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
-    places = np.unique(np.linspace(0, len(order), CURVE_POINTS + 1)[1:].astype(np.int64)) - 1
-    return [[float((i + 1) / len(order)), float(risk[i])] for i in places if i >= 0], float(risk.mean())
+    right = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
+    last_of_tie = np.append(np.diff(confidence[order]) != 0, True)
+    return float((np.flatnonzero((right >= precision) & last_of_tie).max(initial=-1) + 1) / len(correct))
 
 
 def bootstrap_intervals(truth: Names, predicted: Names, other: Names | None = None) -> dict[str, tuple[float, float]]:

@@ -25,7 +25,7 @@ from indexer.text import compose
 
 DEFAULT_SIMILAR = 10
 DECIMALS = 4  # of probabilities and similarities that are shown
-TINY = 1e-6  # probability: a category below it is in no prediction set
+TINY = 1e-6  # probability: a category below it is in no prediction set, unless it is the predicted one
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Classifier:
                 sure_path = self.labels.paths[category]
             elif reason == "sure_above":
                 sure_path = nodes[sure_level[i]].category_path
-            inside = order_all[i][p[i, order_all[i]] >= max(settings.set_from, TINY)]
+            inside = order_all[i][: max(1, int((p[i] >= max(settings.set_from, TINY)).sum()))]
             decisions.append(
                 Decision(
                     category=self.labels.names[category],

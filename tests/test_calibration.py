@@ -18,6 +18,7 @@ from classifier.calibration import (
 )
 from classifier.metrics import (
     bootstrap_intervals,
+    coverage_at,
     expected_calibration_error,
     hierarchical_precision_recall_f1,
     macro_f1,
@@ -125,6 +126,22 @@ def test_prediction_sets_cover_as_promised():
 def test_calibration_error_by_hand():
     confidence, correct = np.array([0.9, 0.9, 0.1, 1.0]), np.array([True, False, False, True])
     assert expected_calibration_error(confidence, correct) == pytest.approx((0.8 + 0.1 + 0.0) / 4)
+
+
+@given(st.integers(0, 1000))
+def test_risk_and_coverage_do_not_depend_on_the_order_of_equals(seed):
+    random = np.random.default_rng(seed)
+    confidence, correct = np.round(random.random(60), 1), random.random(60) < 0.7
+    order = random.permutation(60)
+    curve, area = risk_coverage(confidence, correct)
+    again, same = risk_coverage(confidence[order], correct[order])
+    np.testing.assert_allclose(again, curve)
+    assert same == pytest.approx(area)
+    for precision in (0.5, 0.7, 0.9):
+        found = coverage_at(precision, confidence, correct)
+        assert found == coverage_at(precision, confidence[order], correct[order])
+        good = [c for c in set(confidence) if correct[confidence >= c].mean() >= precision]
+        assert found == pytest.approx((confidence >= min(good)).mean() if good else 0)
 
 
 def test_precision_recall_f1_by_hand():

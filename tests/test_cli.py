@@ -220,6 +220,19 @@ def test_evaluate_by_leaf_name_and_with_a_category_of_its_own(run, store, tmp_pa
     assert figures["unknown_categories"] == 1
 
 
+def test_a_leaf_name_of_several_paths_is_right_by_any_of_them_and_counted(run, tmp_path):
+    items = small_catalog()
+    twice = [replace(i, id=f"t{i.id}", title=f"toy {i.title}", category_path=f"Toys > {i.category}") for i in items]
+    write_catalog(tmp_path / "c.csv", [*items, *twice])
+    run("build", "c.csv", "--store", "s", "--encoder", "hashing")
+    (tmp_path / "l.csv").write_text("title,category\nred sandal 100,Sandals\ntoy red sandal 100,Sandals\nmug,Boots\n")
+    shown = run("evaluate", "l.csv", "--store", "s", "--json", "-")
+    figures = json.loads(shown.stdout)
+    assert figures["accuracy"] == pytest.approx(2 / 3)
+    assert (figures["ambiguous_names"], figures["unknown_categories"]) == (3, 0)
+    assert not (tmp_path / "-").exists()
+
+
 def test_a_path_that_the_store_lacks_is_not_right_because_its_last_part_is_known(run, store, tmp_path):
     (tmp_path / "l.csv").write_text(
         "title,category_path\nred sandal,Fashion > Shoes > Sandals\nred sandal,Toys > Sandals\n"
