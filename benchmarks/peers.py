@@ -3,6 +3,7 @@
 Each takes n texts with their paths and m texts, and gives m paths.
 """
 
+import re
 import tempfile
 import time
 from collections import Counter
@@ -11,13 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from classifier.finetune import BATCH, LARGE_TABLE, TOKENS, shuffled_batches
+from classifier.finetune import BATCH, LARGE_TABLE, TOKENS, shuffled_batches, suitable_epochs
 from indexer.encoder import SentenceEncoder, load_encoder
 
 SEED = 0
 AUTOTUNE_SECONDS = 120
-EPOCHS = 4  # of the transformer with a classification layer
 VALIDATION = 10  # one row in so many, for fastText's autotune and for the number of the LSTM's epochs
+
+
+def words_of(text: str, chinese: bool) -> list[str]:
+    """Words and signs in lower case; of Chinese the characters, and what is Latin in it as words."""
+    return re.findall(r"[a-z0-9]+|\S" if chinese else r"\w+|[^\w\s]", text.casefold())
 
 
 def fasttext(texts: Sequence[str], paths: Sequence[str], asked: Sequence[str], chinese: bool) -> np.ndarray:
@@ -25,12 +30,11 @@ def fasttext(texts: Sequence[str], paths: Sequence[str], asked: Sequence[str], c
     rows are learned with them."""
     import fasttext as library
 
-    def line(text: str) -> str:
-        return " ".join(text.replace(" ", "")) if chinese else text.casefold()
-
     names = sorted(set(paths))
     number = {path: i for i, path in enumerate(names)}
-    lines = [f"__label__{number[path]} {line(text)}" for path, text in zip(paths, texts, strict=True)]
+    lines = [
+        f"__label__{number[path]} {' '.join(words_of(text, chinese))}" for path, text in zip(paths, texts, strict=True)
+    ]
     with tempfile.TemporaryDirectory() as folder:
         train, validation, everything = (Path(folder) / name for name in ("train", "validation", "all"))
         train.write_text("\n".join(text for i, text in enumerate(lines) if i % VALIDATION))
@@ -49,7 +53,7 @@ def fasttext(texts: Sequence[str], paths: Sequence[str], asked: Sequence[str], c
             name: getattr(found, name) for name in ("lr", "dim", "epoch", "wordNgrams", "minn", "maxn", "bucket")
         }
         model = library.train_supervised(str(everything), thread=2, verbose=0, seed=SEED, **settings)
-    labels, _ = model.predict([line(text) for text in asked])
+    labels, _ = model.predict([" ".join(words_of(text, chinese)) for text in asked])
     return np.array([names[int(label[0].removeprefix("__label__"))] for label in labels], dtype=object)
 
 
@@ -58,8 +62,8 @@ def bert(
 ) -> np.ndarray:
     """The encoder's transformer with a classification layer on its pooled states, all fine-tuned by cross-entropy.
 
-    AdamW, warm-up and linear decay over four epochs or `minutes`, dropout before the layer: the usual recipe of Devlin
-    et al., NAACL 2019, at the rate that small transformers want.
+    AdamW, warm-up and linear decay over as many epochs as Shelfwise takes, or `minutes`, dropout before the layer: the
+    usual recipe of Devlin et al., NAACL 2019, at the rate that small transformers want.
     """
     import torch
     from sentence_transformers.sentence_transformer.modules import Normalize
@@ -67,7 +71,7 @@ def bert(
     encoder = load_encoder(encoder_name)
     assert isinstance(encoder, SentenceEncoder)
     module, device = encoder.module, encoder.module.device
-    module.max_seq_length = TOKENS
+    tokens, module.max_seq_length = module.max_seq_length, TOKENS
     states = torch.nn.Sequential(*(part for part in module if not isinstance(part, Normalize)))
     names = sorted(set(paths))
     number = {path: i for i, path in enumerate(names)}
@@ -92,8 +96,9 @@ def bert(
         return layer(drop(pooled.float()))
 
     lengths, random = encoder.token_counts(texts), np.random.default_rng(SEED)
-    batches = (b for _ in range(EPOCHS) for b in shuffled_batches(lengths, np.arange(len(texts)), random))
-    start, total = time.monotonic(), EPOCHS * -(-len(texts) // BATCH)
+    epochs = suitable_epochs(len(texts))
+    batches = (b for _ in range(epochs) for b in shuffled_batches(lengths, np.arange(len(texts)), random))
+    start, total = time.monotonic(), epochs * -(-len(texts) // BATCH)
     module.train()
     for done, rows in enumerate(batches):
         fraction = max(done / total, (time.monotonic() - start) / (60 * minutes))
@@ -106,6 +111,7 @@ def bert(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
+    module.max_seq_length = tokens
     module.eval()
     drop.eval()
     with torch.no_grad():
@@ -122,13 +128,10 @@ def lstm(texts: Sequence[str], paths: Sequence[str], asked: Sequence[str], chine
     import torch
     from torch import nn
 
-    def words(text: str) -> list[str]:
-        return list(text.replace(" ", "")) if chinese else text.casefold().split()
-
     names = sorted(set(paths))
     number = {path: i for i, path in enumerate(names)}
     truth = np.array([number[path] for path in paths])
-    counts = Counter(word for text in texts for word in words(text))
+    counts = Counter(word for text in texts for word in words_of(text, chinese))
     place = {word: i + 2 for i, word in enumerate(sorted(word for word, n in counts.items() if n > 1))}
 
     class Network(nn.Module):
@@ -143,7 +146,7 @@ def lstm(texts: Sequence[str], paths: Sequence[str], asked: Sequence[str], chine
             return self.dense(states.masked_fill((rows == 0)[..., None], -1e4).amax(dim=1).clamp(min=-1))
 
     def coded(some: Sequence[str]) -> torch.Tensor:
-        codes = [[place.get(word, 1) for word in words(text)[:64]] or [1] for text in some]
+        codes = [[place.get(word, 1) for word in words_of(text, chinese)[:64]] or [1] for text in some]
         return nn.utils.rnn.pad_sequence([torch.tensor(code) for code in codes], batch_first=True)
 
     def predicted(network: Network, some: Sequence[str]) -> np.ndarray:

@@ -26,7 +26,7 @@ from indexer.encoder import Progress, SentenceEncoder, Vectors
 from indexer.search import FaissSearcher
 from indexer.space import Space
 
-STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2_200, 4, 8  # as many epochs as make so many steps, within reason
+STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2_200, 4, 8  # see `suitable_epochs`
 BATCH = 64  # titles a step
 POOL = 32  # batches whose titles are sorted by length, so that little is padded
 LEARNING_RATE = 2e-4
@@ -74,8 +74,8 @@ class Lessons:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When to stop: after `epochs` (None for what suits the number of rows), or `seconds` of training, whichever comes
-    first."""
+    """When to stop: after `epochs` (None for what suits the number of rows), or `seconds` of training in this sitting,
+    whichever comes first."""
 
     epochs: int | None = None
     seconds: float = math.inf
@@ -160,9 +160,9 @@ class _Run:
         )
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.steps_per_epoch = max(1, math.ceil(len(self.learned) / BATCH))
-        suitable = min(max(round(STEPS / self.steps_per_epoch), FEWEST_EPOCHS), MOST_EPOCHS)
-        self.total = self.steps_per_epoch * (limits.epochs or suitable)
+        self.total = self.steps_per_epoch * (limits.epochs or suitable_epochs(len(self.learned)))
         self.done, self.seconds, self.started = 0, 0.0, time.monotonic()
+        self.longest = limits.seconds  # in all sittings
         self.before, self.best, self.worse = 0.0, 0.0, 0
         self.best_weights: dict[str, Any] = {}
         self.tried_index, self.tried_queries = lessons.sample()
@@ -173,7 +173,7 @@ class _Run:
         """How much of the training is over, by steps or by time: what the learning rate follows."""
         now = time.monotonic()
         self.seconds, self.started = self.seconds + now - self.started, now
-        return max(self.done / self.total, self.seconds / self.limits.seconds)
+        return max(self.done / self.total, self.seconds / self.longest)
 
     def step(self, fraction: float) -> float:
         """Learn from one batch when so much of the training is over; its loss."""
@@ -320,8 +320,14 @@ class _Run:
             name: tensors[f"best.{name}"] for name in self.encoder_weights if f"best.{name}" in tensors
         }
         self.done, self.seconds, self.worse = state["done"], state["seconds"], state["worse"]
+        self.longest = self.seconds + self.limits.seconds
         self.before, self.best, self.started = state["before"], state["best"], time.monotonic()
         return True
+
+
+def suitable_epochs(rows: int) -> int:
+    """As many passes over so many rows as make STEPS, within reason."""
+    return min(max(round(STEPS * BATCH / rows), FEWEST_EPOCHS), MOST_EPOCHS)
 
 
 def shuffled_batches(lengths: Numbers, rows: Numbers, random: np.random.Generator) -> list[Numbers]:
