@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 DEFAULT_NEIGHBORS = 3
 CLASSIFY_BATCH = 1024  # listings that are in memory at a time
+NOT_WRITTEN = (".parquet", ".gz", ".xlsx", ".xls")  # endings of files that decisions are not written to
 
 STORE = click.option("--store", required=True, type=click.Path(path_type=Path), help="Folder of the store.")
 DEVICE = click.option(
@@ -54,7 +55,7 @@ class ShelfwiseGroup(click.Group):
         except ShelfwiseError as error:
             raise click.ClickException(str(error)) from None
         except KeyboardInterrupt:
-            click.echo("Interrupted: the store is as it was before.", err=True)
+            click.echo("Interrupted. A store that was being changed is as it was before.", err=True)
             ctx.exit(130)
 
 
@@ -208,7 +209,7 @@ def finetune(store: Path, minutes: float, epochs: int | None, device: str, as_js
 @click.option("-o", "--output", default=None, type=click.Path(path_type=Path), help="Output file instead of stdout.")
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Alternatives for each listing.")
 @click.option("--neighbors", type=click.IntRange(0), help="Similar items as evidence.  [default: 3]")
-@click.option("--raw", is_flag=True, help="Leave spreadsheet formulas in titles live in CSV output.")
+@click.option("--raw", is_flag=True, help="Leave what a spreadsheet would run as a formula live in CSV output.")
 @click.option("--format", "fmt", default=None, type=click.Choice(["csv", "tsv", "jsonl", "parquet"]))
 @DEVICE
 @reads_input
@@ -237,6 +238,10 @@ def classify(
     from indexer.files import open_records
     from indexer.rejects import RejectFile
 
+    if output is not None and output.suffix.lower() in NOT_WRITTEN:
+        raise click.UsageError(
+            f"{output} would hold CSV, TSV or JSONL, as the input does: name it with such an ending."
+        )
     options = source.read(fmt)
     counts: Counter[str] = Counter()
     start = time.monotonic()
@@ -284,19 +289,20 @@ def similar(
     from dataclasses import asdict
 
     from classifier.pipeline import Classifier
+    from indexer.text import clean, compose
 
     if (text is None) == (id_ is None):
         raise click.UsageError("Give a TEXT to look for, or an item with --id.")
-    if text is not None and not text.strip():
+    if text is not None and not compose(text):
         raise click.UsageError("TEXT is empty: give a title to look for.")
     items = Classifier.open(store, device).similar(text, id_, k, where)
     if as_json:
         print_json([asdict(item) for item in items])
         return
     for item in items:
-        click.echo(f"{item.similarity:7.4f}  {item.category_path}  |  {item.title}  [{item.id}]")
+        click.echo(f"{item.similarity:7.4f}  {item.category_path}  |  {clean(item.title)}  [{item.id}]")
     if not items:
-        click.echo("No item fulfils the condition.", err=True)
+        click.echo("No item fulfils the condition." if where else "The store has no other item.", err=True)
 
 
 @main.command()

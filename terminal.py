@@ -168,22 +168,24 @@ def show_finetuned(done: "Finetuned", seconds: float, as_json: bool) -> None:
     if as_json:
         figures = {"trained": asdict(done.trained), "before": dict(done.before), "after": dict(done.after)}
         more = {"version": done.report.version, "rows": done.report.rows, "seconds": round(seconds, 2)}
-        print_json(figures | {"switched": done.switched} | more | {"settings": asdict(done.report.settings)})
+        verdict = {"switched": done.switched, "objection": done.objection}
+        print_json(figures | verdict | more | {"settings": asdict(done.report.settings)})
         return
     trained = done.trained
     if trained.resumed:
         click.echo("went on from where it was broken off")
     click.echo(
         f"{trained.epochs:.1f} epochs in {trained.seconds:.0f} s, {trained.way:.0%} of the way to the learned weights; "
-        f"vote alone {trained.vote_before:.3f} -> {trained.vote_after:.3f}"
+        f"vote alone {trained.vote_before:.3f} -> {trained.vote_after:.3f} on {trained.tried} items that chose the end"
     )
-    for name in ("accuracy", "macro_f1"):
-        click.echo(f"{name.replace('_', ' ')} on items kept back: {done.before[name]:.3f} -> {done.after[name]:.3f}")
+    for name in ("accuracy", "macro_f1", "vote_accuracy", "accepted", "accepted_accuracy"):
+        before, after = (_figure(figures[name], ".3f") for figures in (done.before, done.after))
+        click.echo(f"{name.replace('_', ' ')} on {done.after['rows']:.0f} items kept back: {before} -> {after}")
     if done.switched:
         click.echo("the store now has the fine-tuned encoder")
         _show_settings(done.report.settings)
     else:
-        click.echo("that is not surely better: the store keeps the encoder that it had")
+        click.echo(f"the store keeps the encoder that it had: {done.objection}")
     click.echo(f"version {done.report.version} with {done.report.rows} items, {seconds:.1f} s")
 
 
@@ -192,7 +194,7 @@ def show_evaluation(result: "Evaluation") -> None:
     for name, value in result.figures.items():
         low, high = result.intervals.get(name, (None, None))
         interval = "" if low is None else f"  (95 %: {low:.4f} to {high:.4f})"
-        click.echo(f"{name:26} {value if isinstance(value, int) else format(value, '.4f')}{interval}")
+        click.echo(f"{name:26} {_figure(value, '.4f')}{interval}")
     if len(result.levels) > 1:
         for depth, level in enumerate(result.levels, start=1):
             click.echo(
@@ -208,23 +210,29 @@ def _shares(figures: dict[str, Any], *names: str) -> str:
     return ", ".join(f"{name} {figures[name]:.4f}" for name in names)
 
 
+def _figure(value: float | int | None, form: str) -> str:
+    """Whole numbers as they are, others in a form, and a dash for none."""
+    return "-" if value is None else str(value) if isinstance(value, int) else format(value, form)
+
+
 def _read_counts(catalog: "Catalog") -> dict[str, int]:
     return {"rejected": catalog.rejected, "repeated": catalog.repeated, "conflicting": catalog.conflicting}
 
 
 def _show_settings(settings: "Settings") -> None:
     if not settings.held_out:
-        click.echo("too few items to hold any out: default settings, nothing is accepted without review")
+        click.echo("too few items or categories to hold any out: default settings, nothing is accepted without review")
         return
-    mix, vote = settings.mix, settings.mix.vote
+    mix, vote, accepts = settings.mix, settings.mix.vote, "nothing, since no confidence is right often enough"
+    if settings.accept_from <= 1:
+        accepts = f"from {settings.accept_from:.3f}"
     click.echo(
         f"chosen: vote temperature {vote.temperature}, prior exponent {vote.prior_exponent}, new-category exponent "
-        f"{vote.new_exponent}, vote weight {mix.vote_weight}, temperature {settings.temperature:.2f}, accept from "
-        f"{settings.accept_from:.3f}, far below {settings.far_below:.3f}"
+        f"{vote.new_exponent}, vote weight {mix.vote_weight}, n-gram weight {mix.lexical_weight}, balance "
+        f"{mix.balance}, temperature {settings.temperature:.2f}, far below {settings.far_below:.3f}, accept {accepts}"
     )
-    held_out = ", ".join(
-        f"{name.replace('_', ' ')} {value:.3f}" for name, value in settings.held_out.items() if name != "rows"
-    )
+    figures = {name: value for name, value in settings.held_out.items() if name != "rows"}
+    held_out = ", ".join(f"{name.replace('_', ' ')} {_figure(value, '.3f')}" for name, value in figures.items())
     click.echo(f"on {settings.held_out['rows']:.0f} held-out items: {held_out}")
 
 

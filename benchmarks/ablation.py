@@ -70,7 +70,7 @@ class Encoded:
     truth: np.ndarray
     kept_back: float  # share of the catalog that the encoder did not learn from, 0 for one as it comes
 
-    def variants(self, kinds: list[str]) -> Iterator[tuple[str, dict[str, float]]]:
+    def variants(self, kinds: list[str]) -> Iterator[tuple[str, dict[str, float | None]]]:
         """Figures by name of the variant."""
         rows = self.snapshot.rows
         labels = Labels.of(rows.column("category_path"), rows.column("category"))
@@ -88,7 +88,7 @@ class Encoded:
                 index = Index(self.snapshot, self.encoder, space, found)
                 yield name, self._figures(Classifier(index, Model(head, settings)), asked)
 
-    def _figures(self, classifier: Classifier, asked: Features) -> dict[str, float]:
+    def _figures(self, classifier: Classifier, asked: Features) -> dict[str, float | None]:
         probabilities = classifier.score(asked).probabilities
         predicted = np.array(classifier.labels.paths, dtype=object)[probabilities.argmax(axis=1)]
         confidence, correct = probabilities.max(axis=1), predicted == self.truth
@@ -98,7 +98,7 @@ class Encoded:
             "macro_f1": macro_f1(self.truth, predicted),
             "ece": expected_calibration_error(confidence, correct),
             "accepted": float(accepted.mean()),
-            "accepted_accuracy": float(correct[accepted].mean()) if accepted.any() else 0.0,
+            "accepted_accuracy": float(correct[accepted].mean()) if accepted.any() else None,
         }
 
 
@@ -133,7 +133,7 @@ def run(one: Set, store: Path, kinds: list[str]) -> dict[str, Any]:
         kept = identity.kept_back if state == "fine-tuned" else 0.0
         for name, figures in Encoded(mine, encoder, asked, truth, kept).variants(kinds):
             found[state][name] = figures
-            shown = "  ".join(f"{key} {value:.4f}" for key, value in figures.items())
+            shown = "  ".join(f"{key} {value:.4f}" for key, value in figures.items() if value is not None)
             click.echo(f"{one.name:14} {state:12} {name:24} {shown}")
     return found
 

@@ -89,7 +89,7 @@ def run_shelfwise(one: Set, folder: Path, minutes: float) -> dict[str, Any]:
             made |= {"finetune_seconds": tuned["seconds"], "finetune_peak_mib": tuned["peak_mib"]}
             made |= {name: report[name] for name in ("trained", "before", "after", "switched")}
         notes.write_text(json.dumps(made), encoding="utf-8")
-    measured("classify", one.test, "--store", store, "-o", folder / "classified", "--neighbors", 0)
+    measured("classify", one.test, "--store", store, "-o", folder / "classified", "--neighbors", 0, "--raw")
     tested = measured("evaluate", one.test, "--store", store, "--json", folder / "figures.json")
     found = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
     info = json.loads(measured("info", "--store", store, "--json")["stdout"])

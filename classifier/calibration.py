@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from classifier.voting import Probabilities, renormalised
 
 FLOOR = 1e-12  # a probability of 0 would make one held-out row outweigh all the others
-ASSURANCE = 0.9  # probability with which a threshold keeps its precision
+ASSURANCE = 0.9  # probability with which a threshold keeps its precision, whatever catalog it was found on
 CERTAIN = 1e-4  # distance from 0 and 1 below which confidences are alike
 MOST_EVEN = 0.999  # of the way: a row keeps its order
 Reliability = tuple[float, float, float]  # weights of ln p and -ln(1 - p), and a shift
@@ -15,7 +15,7 @@ NEVER = 2.0  # a threshold that no probability reaches
 
 
 def sharpened(probabilities: Probabilities, temperature: float) -> Probabilities:
-    """Rows p^(1/`temperature`), normalised: below 1 surer, above 1 less sure, the order unchanged.
+    """Rows p^(1/`temperature`), normalised: below 1 surer, above 1 less sure, the order unchanged down to FLOOR.
 
     Zeros stay zero, and so do rows of nothing else.
     """
@@ -66,7 +66,7 @@ def reliable(probabilities: Probabilities, reliability: Reliability) -> Probabil
     """Rows whose highest probability is what `reliability` makes of it, in the same order.
 
     Where it has to rise, the row moves towards certainty, where it has to fall, towards an even share of the categories
-    that have any.
+    that have any; below that share the highest of them cannot fall.
     """
     if reliability == IDENTITY:
         return probabilities
@@ -97,21 +97,27 @@ def log_loss(probabilities: Probabilities, truth: NDArray[np.int64]) -> float:
 
 
 def threshold_for(confidence: NDArray[np.float64], correct: NDArray[np.bool_], precision: float) -> float:
-    """The least confidence from which decisions reach `precision`, as far as held-out ones can tell; above 1 for never.
+    """A low confidence from which decisions reach `precision`, as far as held-out ones can tell; NEVER where none does.
 
     Not the share that is right among the held-out ones at or above it, but the least share that these still speak for
-    with probability ASSURANCE (Clopper-Pearson), must reach `precision`: the fewer they are, the more careful. Geifman
-    and El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017.
+    (Clopper-Pearson), must reach `precision`: the fewer they are, the more careful. It is looked for by halving, so few
+    thresholds are tried, and with probability ASSURANCE all of them together keep what they promise. Geifman and
+    El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017.
     """
     from scipy.stats import beta
 
-    order = np.argsort(-confidence, kind="stable")
-    taken = np.arange(1, len(order) + 1)
-    right = np.cumsum(correct[order])
-    assured = np.where(right > 0, beta.ppf(1 - ASSURANCE, np.maximum(right, 1), taken - right + 1), 0.0)
-    last_of_tie = np.append(np.diff(confidence[order]) != 0, True)
-    good = np.flatnonzero((assured >= precision) & last_of_tie)
-    return float(confidence[order][good[-1]]) if len(good) else NEVER
+    thresholds, places = np.unique(-confidence, return_inverse=True)
+    taken = np.cumsum(np.bincount(places, minlength=len(thresholds)))
+    right = np.cumsum(np.bincount(places, weights=correct, minlength=len(thresholds)))
+    doubt = (1 - ASSURANCE) / max(1, len(thresholds).bit_length())
+    found, low, high = NEVER, 0, len(thresholds)
+    while low < high:
+        middle = (low + high) // 2
+        if right[middle] and beta.ppf(doubt, right[middle], taken[middle] - right[middle] + 1) >= precision:
+            found, low = float(-thresholds[middle]), middle + 1
+        else:
+            high = middle
+    return found
 
 
 def set_threshold(probabilities: Probabilities, truth: NDArray[np.int64], coverage: float) -> float:

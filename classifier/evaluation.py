@@ -25,6 +25,7 @@ from classifier.pipeline import Classifier
 from classifier.training import SET_COVERAGE
 from indexer.catalog import Item
 from indexer.encoder import Progress
+from indexer.errors import InputError
 
 TOP = 3
 CONFUSIONS = 20  # pairs of categories that are listed
@@ -35,14 +36,14 @@ PRECISIONS = (0.9, 0.95, 0.98)  # of which the coverage is told
 class Evaluation:
     """What was measured on labelled listings.
 
-    `figures` by name. `intervals` of 95 % for some of them. `levels` of the category tree from the top, the categories
-    last (nodes, accuracy, weighted and macro F1 of the most probable nodes). `categories` (path, rows, precision,
-    recall, F1). `confusions`, the most frequent first (truth, predicted, rows). `risk_coverage`, points (share of the
-    listings taken, the surest first; share of them that is wrong). `baselines` by name: their figures, and the interval
-    of what Shelfwise is better by.
+    `figures` by name; None for what is right of nothing. `intervals` of 95 % for some of them. `levels` of the category
+    tree from the top, the categories last (nodes, accuracy, weighted and macro F1 of the most probable nodes).
+    `categories` (path, rows, precision, recall, F1). `confusions`, the most frequent first (truth, predicted, rows).
+    `risk_coverage`, points (share of the listings taken, the surest first; share of them that is wrong). `baselines` by
+    name: their figures, and the interval of what Shelfwise is better by.
     """
 
-    figures: dict[str, float | int]
+    figures: dict[str, float | int | None]
     intervals: dict[str, tuple[float, float]]
     levels: list[dict[str, float]]
     categories: list[dict[str, object]]
@@ -53,8 +54,8 @@ class Evaluation:
 
 @dataclass
 class _Answers:
-    """Items, the paths that they should get, and the decisions, as they come; `ambiguous` counts items that name a leaf
-    which several stored paths end in."""
+    """Items, the paths that they should get, and the decisions, as they come; `ambiguous` counts items that were left
+    out, since they name a leaf which several stored paths end in."""
 
     items: list[Item] = field(default_factory=list)
     truth: list[str] = field(default_factory=list)
@@ -64,11 +65,13 @@ class _Answers:
     def add(self, batch: Sequence[Item], decisions: Sequence[Decision], labels: Labels) -> None:
         """Take in a batch of items with their decisions."""
         for item, said in zip(batch, decisions, strict=True):
-            paths = _right_paths(item, labels)
-            self.ambiguous += len(paths) > 1
-            self.truth.append(said.category_path if said.category_path in paths else paths[0])
-        self.items += batch
-        self.decisions += decisions
+            path, *others = _right_paths(item, labels)
+            if others:
+                self.ambiguous += 1
+                continue
+            self.items.append(item)
+            self.truth.append(path)
+            self.decisions.append(said)
 
 
 def evaluate(
@@ -80,8 +83,8 @@ def evaluate(
     """Classify labelled items and compare; with `baselines` also what others say who know the same rows.
 
     An item whose category the store does not have counts as wrong, and in `unknown_categories`. Without a path in the
-    file, categories are compared by their leaf names; where several stored paths end in that name, any of them is
-    right, and the item counts in `ambiguous_names`.
+    file, categories are compared by their leaf names; an item whose name several stored paths end in is left out, and
+    counts in `ambiguous_names`. Raises InputError where no other is left.
     """
     answers = _Answers()
     start = perf_counter()
@@ -90,6 +93,11 @@ def evaluate(
         if progress:
             progress("classify", len(answers.items), 0)
     seconds = perf_counter() - start
+    if not answers.items:
+        raise InputError(
+            f"all {answers.ambiguous} listings name a category that several paths of the store end in: give them a "
+            "category_path"
+        )
     truth = np.array(answers.truth, dtype=object)
     predicted = np.array([decision.category_path for decision in answers.decisions], dtype=object)
     curve, area = risk_coverage(
@@ -100,7 +108,7 @@ def evaluate(
         "unknown_categories": int((classifier.labels.numbers(answers.truth) == UNKNOWN).sum()),
         "ambiguous_names": answers.ambiguous,
         "seconds": seconds,
-        "listings_per_second": len(truth) / seconds,
+        "listings_per_second": (len(truth) + answers.ambiguous) / seconds,
     }
     return Evaluation(
         figures=figures,
@@ -113,7 +121,7 @@ def evaluate(
     )
 
 
-def _figures(answers: _Answers, truth: Names, predicted: Names, curve: float) -> dict[str, float | int]:
+def _figures(answers: _Answers, truth: Names, predicted: Names, curve: float) -> dict[str, float | int | None]:
     decisions, correct = answers.decisions, np.asarray(truth == predicted, bool)
     confidence = np.array([decision.confidence for decision in decisions])
     accepted = np.array([decision.decision == ACCEPT for decision in decisions], bool)
@@ -132,9 +140,9 @@ def _figures(answers: _Answers, truth: Names, predicted: Names, curve: float) ->
         **hierarchical_precision_recall_f1(truth, predicted),
         "ece": expected_calibration_error(confidence, correct),
         "accepted": float(accepted.mean()),
-        "accepted_accuracy": float(correct[accepted].mean()) if accepted.any() else 0.0,
+        "accepted_accuracy": float(correct[accepted].mean()) if accepted.any() else None,
         "sure_above": len(above) / len(truth),
-        "sure_above_accuracy": float(np.mean(above)) if above else 0.0,
+        "sure_above_accuracy": float(np.mean(above)) if above else None,
         "prediction_set_target": SET_COVERAGE,
         "prediction_set_coverage": float(np.mean(in_set)),
         "prediction_set_size": float(np.mean([len(decision.prediction_set) for decision in decisions])),

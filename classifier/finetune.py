@@ -84,13 +84,14 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Trained:
     """How far training went: `epochs` (a fraction), `seconds` in all sittings, the `way` gone from the old weights, the
-    vote's accuracy before and at its best, and whether it went on from a checkpoint."""
+    vote's accuracy before and at its best on the `tried` rows, and whether it went on from a checkpoint."""
 
     epochs: float
     seconds: float
     way: float
     vote_before: float
     vote_after: float
+    tried: int
     resumed: bool
 
 
@@ -122,7 +123,8 @@ def finetune(
     if not run.best_weights:  # the time was over before it went on
         run.remember_best()
     way = run.settle()
-    return Trained(run.done / run.steps_per_epoch, run.seconds, way, run.before, run.best, resumed)
+    epochs, asked = run.done / run.steps_per_epoch, len(run.tried_queries)
+    return Trained(epochs, run.seconds, way, run.before, run.best, asked, resumed)
 
 
 class _Run:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from classifier.calibration import NEVER
 from classifier.finetune import WAYS, Lessons, Limits, Trained
 from classifier.finetune import finetune as run_finetune
-from classifier.heldout import MOST_KEPT_BACK, kept_back, share_kept_back, tried
+from classifier.heldout import kept_back, share_kept_back, tried
 from classifier.labels import Labels, lies_in
 from classifier.model import HEAD_BLOB, SETTINGS_BLOB, Goals, Model, Settings
 from classifier.training import Fitted, Trial, fit, hold_out
@@ -21,8 +22,8 @@ from indexer.catalog import Item, normal_path
 from indexer.encoder import Encoder, EncoderChoice, Progress, SentenceEncoder, choose_encoder, load_encoder
 from indexer.errors import EncoderError, QueryError, listed
 from indexer.index import SPACE_BLOB, encoder_for, identity_of
-from indexer.manifest import FILE, Manifest
-from indexer.store import ENCODERS, Draft, Rows, Snapshot, read_snapshot, writing
+from indexer.manifest import Manifest
+from indexer.store import ENCODERS, Draft, Rows, Snapshot, may_become_store, read_snapshot, writing
 from indexer.sync import Changes, apply_changes, find_changes
 from indexer.text import RECIPE
 
@@ -66,7 +67,7 @@ class Report:
 
 def plan(path: Path, items: Mapping[str, Item]) -> Changes:
     """What `build` would change, without changing it."""
-    rows = read_snapshot(path).rows if (path / FILE).exists() else None
+    rows = None if may_become_store(path) else read_snapshot(path).rows
     return find_changes(rows, items, remove_missing=True)
 
 
@@ -78,7 +79,7 @@ def build(
     wishes: Wishes | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Make the store at `path` hold exactly `items`, and fit the model again if anything changed.
+    """Make the store at `path` hold exactly `items`, and fit the model again if it is not of these items and wishes.
 
     Only texts that the store does not hold yet are embedded. `encoder` decides at the first build; later
     it must name the same. `wishes` change what the model is fitted for. Raises ShelfwiseError, and then the store is as
@@ -89,7 +90,7 @@ def build(
         choice = _choose(base, items, encoder)
         changes = find_changes(base.rows if base else None, items, remove_missing=True)
         goals = _goals(base, wishes)
-        if base is not None and not changes and goals == _model(base).settings.goals:
+        if base is not None and not changes and _is_fitted(base, goals):
             return _report(changes, base.manifest, base, choice)
         embedder = _embedder(base, choice, device)
         embedded = apply_changes(draft, base.rows if base else None, changes, embedder, progress)
@@ -152,12 +153,13 @@ def train(path: Path, wishes: Wishes | None = None, progress: Progress | None = 
 @dataclass(frozen=True)
 class Finetuned:
     """What fine-tuning did: how far it went, the held-out figures of the model `before` and `after`, whether the store
-    `switched` to the new encoder, and the change itself."""
+    `switched` to the new encoder and otherwise why not, and the change itself."""
 
     trained: Trained
-    before: Mapping[str, float]
-    after: Mapping[str, float]
+    before: Mapping[str, float | None]
+    after: Mapping[str, float | None]
     switched: bool
+    objection: str
     report: Report
 
 
@@ -197,7 +199,8 @@ def finetune(
         trained = run_finetune(encoder, lessons, Limits(epochs, seconds), path / CHECKPOINT, progress)
         rows = Rows(base.rows.table, encoder.encode(lessons.texts, progress))
         new = hold_out(rows, goals, share, progress)
-        switched = _better(new, old)
+        objection = _objection(new, old, _model(base).settings)
+        switched = not objection
         manifest, settings = base.manifest, None
         if switched:
             work = path / f"{ENCODERS}.new"
@@ -211,19 +214,30 @@ def finetune(
         changes = Changes([], [], [], 0, 0, len(rows))
         embedded = len(rows) if switched else 0
         report = _report(changes, manifest, base, _stored_choice(base), embedded, settings)
-        return Finetuned(trained, old.settings.held_out, new.settings.held_out, switched, report)
+        return Finetuned(trained, old.settings.held_out, new.settings.held_out, switched, objection, report)
 
 
-def _better(new: Trial, old: Trial) -> bool:
-    """Whether an encoder is worth switching to: on the rows kept back the measure that is optimized is no worse, and
-    the vote alone has more of them right than chance explains (the sign test on rows where the two differ)."""
+def _objection(new: Trial, old: Trial, present: Settings) -> str:
+    """What speaks against switching to an encoder, judged on the rows kept back; empty where nothing does.
+
+    The measure that is optimized must be no worse, the vote alone must have more rows right than chance explains (the
+    sign test on rows where the two differ), and a store that accepts anything at `present` must not cease to.
+    """
     from scipy.stats import binomtest
 
-    measure = new.settings.goals.optimize.replace("-", "_")
-    if new.settings.held_out[measure] < old.settings.held_out[measure]:
-        return False
+    goals = new.settings.goals
+    now, before = (trial.settings.held_out[goals.optimize.replace("-", "_")] or 0.0 for trial in (new, old))
+    if now < before:
+        return f"{goals.optimize} on items kept back is worse"
     won, lost = int((new.vote_right & ~old.vote_right).sum()), int((~new.vote_right & old.vote_right).sum())
-    return won > lost and bool(binomtest(won, won + lost, alternative="greater").pvalue <= CHANCE)
+    if won <= lost or binomtest(won, won + lost, alternative="greater").pvalue > CHANCE:
+        return "what the vote has right more often may be luck"
+    if present.accept_from < NEVER <= new.settings.accept_from:
+        return (
+            f"{len(new.vote_right)} items kept back are too few to show that {goals.target_precision:.0%} of what it "
+            "accepts is right, and nothing would be accepted any more"
+        )
+    return ""
 
 
 def lessons_of(rows: Rows, share: float) -> Lessons:
@@ -235,8 +249,8 @@ def lessons_of(rows: Rows, share: float) -> Lessons:
     if back.sum() < MIN_KEPT_BACK or not asked.any() or len(np.unique(numbers[learned])) < 2:
         raise QueryError(
             f"the store has {len(rows)} items in {len(labels)} categories, too few to fine-tune an encoder and to "
-            f"tell whether it got better: have about {1.2 * MIN_KEPT_BACK / MOST_KEPT_BACK:.0f} at least, in two "
-            "categories or more"
+            f"tell whether it got better: have about {1.2 * MIN_KEPT_BACK / share:.0f} at least, in two categories or "
+            "more"
         )
     return Lessons(rows.texts(), numbers, learned, asked, rows.vectors, [level.of for level in labels.levels])
 
@@ -307,6 +321,12 @@ def _goals(base: Snapshot | None, wishes: Wishes | None) -> Goals:
     """The store's goals with what a user wishes changed."""
     goals = _model(base).settings.goals if base else Goals()
     return replace(goals, **{name: value for name, value in asdict(wishes or Wishes()).items() if value is not None})
+
+
+def _is_fitted(base: Snapshot, goals: Goals) -> bool:
+    """Whether the model of a store is fitted to its rows, as added examples are not, and for these goals."""
+    settings = _model(base).settings
+    return settings.goals == goals and settings.fitted_to == base.rows.digest()
 
 
 def _put(draft: Draft, fitted: Fitted) -> Settings:

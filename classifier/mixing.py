@@ -1,6 +1,6 @@
 """Chooses how vote and head are mixed, on held-out rows and on rehearsals with new categories."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product, starmap
 
@@ -16,7 +16,7 @@ from classifier.voting import Probabilities, VoteSettings, renormalised
 SLACK = 0.002  # of the measure: mixes so close to the best may still be chosen for what they do for new categories
 GOOD_MIXES = 10
 MAX_OLD_LOSS = 0.005  # accuracy that old categories may lose in the rehearsal, where a fifth of all is new at once
-BALANCES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # tried where macro-F1 is what counts
+BALANCES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # tried where macro-F1 is what counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Grid:
 @dataclass(slots=True)
 class Rehearsed:
     """How many listings were right: of categories that were there before (`old` of them), of those that were hidden
-    from the head (`new`), and of the former as long as nothing of the latter was in the index."""
+    from the head (`new`), and of the former as long as nothing of the latter voted."""
 
     old: int = 0
     new: int = 0
@@ -67,7 +67,7 @@ def choose_mix(evidence: Sequence[Fold], measure: str, grid: Grid) -> tuple[Mix,
     """
     good = _good_mixes(evidence, measure, grid)
     if measure == "macro-f1":
-        good = [_with_balance(evidence, mix) for mix in good]
+        good = _best(_with_balance(evidence, mix) for mix in good)
     rehearsed = _rehearsed(evidence, good, grid.new_exponents)
     affordable = [entry for entry in rehearsed if entry[1].old_loss <= MAX_OLD_LOSS]
     if affordable:
@@ -81,7 +81,7 @@ def _measured(fused: Sequence[Probabilities], truth: Numbers, measure: str) -> f
 
 
 def _good_mixes(evidence: Sequence[Fold], measure: str, grid: Grid) -> list[Mix]:
-    """The mixes within SLACK of the best, at most GOOD_MIXES of them, the best first; none has a balance yet."""
+    """The best mixes of the grid, without any balance."""
     truth = np.concatenate([fold.truth for fold in evidence])
     heads = {weight: [fold.closed.head.mixed(weight) for fold in evidence] for weight in grid.lexical_weights}
     scored: list[tuple[float, Mix]] = []
@@ -91,19 +91,25 @@ def _good_mixes(evidence: Sequence[Fold], measure: str, grid: Grid) -> list[Mix]
             parts = zip(evidence, votes, heads[lexical_weight], strict=True)
             fused = [fuse(share, head, fold.closed.known, vote_weight) for fold, share, head in parts]
             scored.append((_measured(fused, truth, measure), Mix(vote, vote_weight, lexical_weight)))
-    scored.sort(key=lambda entry: -entry[0])  # equal: in the order of trying
-    return [mix for measured, mix in scored if measured >= scored[0][0] - SLACK][:GOOD_MIXES]
+    return _best(scored)
 
 
-def _with_balance(evidence: Sequence[Fold], mix: Mix) -> Mix:
-    """The mix with the balance that is best for macro-F1."""
+def _best(scored: Iterable[tuple[float, Mix]]) -> list[Mix]:
+    """Those within SLACK of the best, at most GOOD_MIXES of them, the best first; equals in the order given."""
+    ranked = sorted(scored, key=lambda entry: -entry[0])
+    return [mix for measured, mix in ranked if measured >= ranked[0][0] - SLACK][:GOOD_MIXES]
+
+
+def _with_balance(evidence: Sequence[Fold], mix: Mix) -> tuple[float, Mix]:
+    """Macro-F1 of the mix at the balance that is best for it, and the mix with that balance."""
     truth = np.concatenate([fold.truth for fold in evidence])
     plain = [fold.closed.mixed(mix).fused for fold in evidence]
     scored = []
     for balance in BALANCES:
         fused = [balanced(part, fold.closed.counts, balance) for fold, part in zip(evidence, plain, strict=True)]
         scored.append((_measured(fused, truth, "macro-f1"), -balance))
-    return replace(mix, balance=-max(scored)[1])
+    measured, balance = max(scored)
+    return measured, replace(mix, balance=-balance)
 
 
 def _rehearsed(

@@ -21,7 +21,7 @@ class Goals:
     """What a user wants of a model, kept with it.
 
     `head` is the kind of its dense half, one of `classifier.dense.KINDS`; `optimize` one of MEASURES, what settings are
-    chosen for; `target_precision` in (0, 1) the share of accepted decisions that should be right.
+    chosen for; `target_precision` in (0.5, 1) the share of accepted decisions that should be right.
     """
 
     head: str = next(iter(KINDS))
@@ -39,8 +39,9 @@ class Settings:
 
     `accept_from` is the confidence from which a decision is accepted, `sure_from` the same for the nodes of each level
     of the category tree, from the top; a category of at least `set_from` is in the prediction set; `far_below` is the
-    similarity of the best neighbour below which a listing is far from the catalog. `held_out` has the figures measured
-    on held-out rows, and is empty where none could be held out.
+    similarity of the best neighbour below which a listing is far from the catalog. `fitted_to` is the digest of the
+    rows that the model was fitted to. `held_out` has the figures measured on held-out rows (None for what is right of
+    nothing), and is empty where none could be held out.
     """
 
     goals: Goals = field(default_factory=Goals)
@@ -53,7 +54,8 @@ class Settings:
     sure_from: tuple[float, ...] = ()
     set_from: float = 0.0
     far_below: float = -1.0
-    held_out: Mapping[str, float] = field(default_factory=dict)
+    fitted_to: str = ""
+    held_out: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Fits a model to a catalog: the head on all rows, the settings on rows held out from it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from classifier.labels import Labels
 from classifier.metrics import expected_calibration_error, macro_f1
 from classifier.mixing import Grid, choose_mix
 from classifier.model import Goals, Model, Settings
-from classifier.voting import Probabilities
+from classifier.voting import Probabilities, VoteSettings
 from indexer.encoder import Progress
 from indexer.lexical import ngram_counts
 from indexer.space import Space
@@ -42,7 +42,7 @@ class Fitted:
 @dataclass(frozen=True)
 class Trial:
     """What holding out m rows gives: the settings chosen on them, how many of the widest directions the space is
-    without, and which rows the vote alone has right (m,)."""
+    without, and which rows the vote alone has right at its default settings (m,)."""
 
     settings: Settings
     axes: int
@@ -70,9 +70,8 @@ def hold_out(rows: Rows, goals: Goals, kept_back: float, progress: Progress | No
             progress("hold out", len(evidence), len(among))
     if sum(len(fold.truth) for fold in evidence) < MIN_HELD_OUT:
         return Trial(Settings(goals=goals), axes, np.empty(0, bool))
-    settings = choose_settings(evidence, labels, goals)
-    voted = [fold.closed.vote(settings.mix.vote).argmax(axis=1) == fold.truth for fold in evidence]
-    return Trial(settings, axes, np.concatenate(voted))
+    voted = [fold.closed.vote(VoteSettings()).argmax(axis=1) == fold.truth for fold in evidence]
+    return Trial(choose_settings(evidence, labels, goals), axes, np.concatenate(voted))
 
 
 def fit(rows: Rows, trial: Trial, progress: Progress | None = None) -> Fitted:
@@ -82,7 +81,7 @@ def fit(rows: Rows, trial: Trial, progress: Progress | None = None) -> Fitted:
     head = Head.fit(trial.settings.goals.head, features, list(rows.column("category_path")))
     if progress:
         progress("fit head", 1, 1)
-    return Fitted(space, Model(head, trial.settings))
+    return Fitted(space, Model(head, replace(trial.settings, fitted_to=rows.digest())))
 
 
 def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals, grid: Grid | None = None) -> Settings:
@@ -130,7 +129,7 @@ def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals, grid
             "head_accuracy": float((head.argmax(axis=1) == truth).mean()),
             "ece": expected_calibration_error(confidence, correct),
             "accepted": float(accepted.mean()),
-            "accepted_accuracy": float(correct[accepted].mean()) if accepted.any() else 0.0,
+            "accepted_accuracy": float(correct[accepted].mean()) if accepted.any() else None,
             "new_category_accuracy": rehearsed.new_accuracy,
             "old_category_loss": rehearsed.old_loss,
         },

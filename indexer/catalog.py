@@ -159,7 +159,8 @@ def read_listings(
 ) -> Iterator[list[Listing]]:
     """The rows of an opened file in batches of at most `batch`, in order.
 
-    A listing may have an empty title (the decision says so); a row that cannot be read goes to `rejects`.
+    A listing may have an empty title (the decision says so) unless it has to be `labelled`; a row that cannot be used
+    goes to `rejects`.
     """
     rows: list[Listing] = []
     seen = 0

@@ -132,6 +132,8 @@ def _opened(
         return _opened_parquet(path, name)
     codec, notices = detect_encoding(sample) if encoding is None else (encoding, [])
     text = sample.decode(codec, "surrogateescape" if "16" not in codec else "replace").lstrip("\ufeff")
+    if not text.strip():
+        raise InputError(f"{name} is empty: expected a header line and rows")
     fmt = fmt or ("jsonl" if text.lstrip()[:1] == "{" else "csv")
     if fmt == "jsonl":
         return RecordFile(name, fmt, _json_columns(text, name), notices, stream, codec)

@@ -21,7 +21,7 @@ SPACE_BLOB = "space"
 
 def identity_of(encoder: Encoder, folder: str = "", kept_back: float = 0.0) -> EncoderIdentity:
     """What a store remembers of its encoder; `folder` is its place in the store if it was fine-tuned there, and
-    `kept_back` the share of the items that it did not learn from."""
+    `kept_back` the share of the items that was kept back for judging it."""
     return EncoderIdentity(encoder.name, encoder.fingerprint, encoder.dimensions, folder, kept_back)
 
 

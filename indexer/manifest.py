@@ -10,7 +10,7 @@ from pathlib import Path
 from indexer.errors import StoreError
 
 FORMAT = 3  # of the folder and of the model in it; a reader refuses any other
-FILE = "manifest.json"
+FILE, LOCK = "manifest.json", ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class EncoderIdentity:
     """The encoder that made a store's vectors: its name, fingerprint and dimensions.
 
     `folder`, relative to the store, is where one that was fine-tuned on the store's items lies, and `kept_back` in
-    (0, 1) the share of the items that it did not learn from; empty and 0 for one that is found by its name.
+    (0, 1) the share of the items that was kept back for judging it; empty and 0 for one that is found by its name.
     """
 
     name: str
@@ -103,8 +103,8 @@ def _mend(store: Path) -> str:
 
 
 def is_half_written(store: Path) -> bool:
-    """Whether a first build began in this folder and never ended."""
-    return not (store / FILE).exists() and (store / "items.lance").exists()
+    """Whether a first build began in this folder and never ended: the lock is the first thing that it leaves."""
+    return not (store / FILE).exists() and (store / LOCK).exists()
 
 
 def sum_files(

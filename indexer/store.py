@@ -24,6 +24,7 @@ from indexer.encoder import Vectors
 from indexer.errors import QueryError, StoreError
 from indexer.manifest import (
     FILE,
+    LOCK,
     EncoderIdentity,
     Manifest,
     is_half_written,
@@ -70,6 +71,13 @@ class Rows:
 
     def _said(self) -> list[NDArray[np.object_]]:
         return [self.column(name) for name in ("title", "brand", "attributes", "description")]
+
+    def digest(self) -> str:
+        """64 hexadecimal digits that stand for what the rows say, vectors aside (SHA-256)."""
+        total = hashlib.sha256()
+        for name in sorted(self.table.column_names):
+            total.update("\0".join([name, *self.table.column(name).to_pylist()]).encode())
+        return total.hexdigest()
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -217,6 +225,23 @@ class Draft:
         return manifest
 
 
+def may_become_store(path: Path) -> bool:
+    """Whether there is no store at `path` yet but a place for one: nothing, an empty folder, or a half-written store.
+
+    Raises StoreError where there is something else.
+    """
+    try:
+        if (path / FILE).exists():
+            return False
+        if path.exists() and not path.is_dir():
+            raise StoreError(f"{path} is a file: name a new or an empty folder for the store")
+        if path.exists() and not is_half_written(path) and any(path.iterdir()):
+            raise StoreError(f"{path} holds other files and is not a shelfwise store: name a new or an empty folder")
+    except OSError as error:
+        raise StoreError(f"{path} cannot be a store ({error.strerror}): name another folder") from None
+    return True
+
+
 @contextmanager
 def writing(path: Path, create: bool = False) -> Iterator[Draft]:
     """The one draft of the store at `path`; other writers are refused until the block ends.
@@ -224,15 +249,13 @@ def writing(path: Path, create: bool = False) -> Iterator[Draft]:
     With `create`, a folder that is not there, is empty or is half written becomes a store at the first
     commit; if there is none, a folder made here goes away again. Raises StoreError.
     """
-    first = create and not (path / FILE).exists()
-    made = not path.exists()
+    first = create and may_become_store(path)
     if not first:
         read_manifest(path)  # says what is wrong before anything is written there
-    elif not made and not is_half_written(path) and any(path.iterdir()):
-        raise StoreError(f"{path} holds other files and is not a shelfwise store: name a new or an empty folder")
+    made = not path.exists()
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with FileLock(path / ".lock", timeout=0):
+        with FileLock(path / LOCK, timeout=0):
             yield Draft(path, None if first else read_snapshot(path))
     except Timeout:
         raise StoreError(f"store {path} is being written by another process: try again when it is done") from None

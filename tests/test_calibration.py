@@ -75,22 +75,32 @@ def test_reliable_rows_keep_order_sum_and_zeros(seed, rise, fall, shift):
     assert reliable(p, IDENTITY) is p
 
 
-def assured(correct):
-    """The least share that is still likely, from scipy's own Clopper-Pearson interval."""
-    test = binomtest(int(correct.sum()), len(correct))
-    return test.proportion_ci(confidence_level=1 - 2 * (1 - ASSURANCE), method="exact").low
-
-
 @given(st.integers(0, 10_000), st.floats(0.5, 0.99))
-def test_the_threshold_is_the_least_that_keeps_its_precision(seed, precision):
+def test_a_threshold_keeps_its_precision_by_scipys_own_interval(seed, precision):
     random = np.random.default_rng(seed)
     confidence = np.round(random.random(300), 2)  # with ties
     correct = random.random(300) < confidence
     threshold = threshold_for(confidence, correct, precision)
     if threshold != NEVER:
-        assert assured(correct[confidence >= threshold]) >= precision - 1e-9
-    for other in np.unique(confidence[confidence < threshold]):
-        assert assured(correct[confidence >= other]) < precision + 1e-9
+        taken = correct[confidence >= threshold]
+        interval = binomtest(int(taken.sum()), len(taken)).proportion_ci(2 * ASSURANCE - 1, method="exact")
+        assert interval.low >= precision
+        assert threshold in confidence
+
+
+def test_a_threshold_is_found_where_confidence_is_honest():
+    random = np.random.default_rng(12)
+    confidence = random.random(20_000)
+    threshold = threshold_for(confidence, random.random(20_000) < confidence, 0.9)
+    assert threshold == pytest.approx(0.8, abs=0.03)  # above it nine of ten are right
+
+
+@pytest.mark.parametrize("true_precision", [0.88, 0.895])
+def test_no_luck_with_many_thresholds(true_precision):
+    """Confidence says nothing, and nothing is right often enough: a threshold at all is a broken promise."""
+    random = np.random.default_rng(13)
+    broken = [threshold_for(random.random(800), random.random(800) < true_precision, 0.9) != NEVER for _ in range(300)]
+    assert np.mean(broken) <= 1 - ASSURANCE + 0.02
 
 
 def test_the_precision_holds_on_other_rows_as_often_as_promised():

@@ -324,6 +324,40 @@ def test_ctrl_c_leaves_the_store_as_it_was(store, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b"\xff\xfe", b"\xff\xfe\n\0"])
+@pytest.mark.parametrize("command", ["build", "classify"])
+def test_a_file_of_nothing_but_a_mark_is_empty(run, store, tmp_path, mark, command):
+    (tmp_path / "empty.csv").write_bytes(mark)
+    failed(run(command, "empty.csv", "--store", store), "empty.csv is empty")
+
+
+@pytest.mark.parametrize("name", ["l.csv", "x" * 300])
+def test_a_store_that_cannot_be(run, catalog_file, tmp_path, name):
+    (tmp_path / "l.csv").write_text("a file")
+    for more in ((), ("--dry-run",)):
+        failed(run("build", catalog_file, "--store", name, "--encoder", "hashing", *more), name, "folder")
+
+
+def test_a_first_build_that_was_killed_at_once_is_begun_again(run, catalog_file, tmp_path):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / ".lock").touch()
+    assert "half written" in run("info", "--store", "s").output
+    assert run("build", catalog_file, "--store", "s", "--encoder", "hashing").exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["o.parquet", "o.csv.gz", "o.xlsx"])
+def test_an_output_that_its_ending_belies_is_refused(run, store, tmp_path, name):
+    (tmp_path / "l.csv").write_text("title\nred sandal\n")
+    refused = run("classify", "l.csv", "--store", store, "-o", name)
+    assert refused.exit_code == 2
+    assert "would hold CSV" in refused.output
+
+
+@pytest.mark.parametrize("text", ["  ", "\u200b", "<b></b>"])
+def test_a_look_up_of_nothing_is_refused(run, store, text):
+    assert "TEXT is empty" in run("similar", text, "--store", store).output
+
+
 def test_help_names_every_command_with_an_example(run):
     for command in ("build", "add", "remove", "train", "finetune", "classify", "similar", "evaluate", "info", "demo"):
         assert f"  shelfwise {command}" in run(command, "--help").stdout

@@ -11,6 +11,7 @@ from conftest import small_catalog, write_catalog
 
 from classifier import finetune as module
 from classifier import maintenance
+from classifier.calibration import NEVER
 from classifier.finetune import Lessons, Limits, finetune
 from classifier.heldout import kept_back, tried
 from classifier.labels import Labels
@@ -225,22 +226,32 @@ def test_a_store_keeps_its_encoder_where_the_new_one_is_no_better(run, tiny, ite
     before = {path: path.read_bytes() for path in Path("s").rglob("*") if path.is_file()}
     shown = run("finetune", "--store", "s", "--epochs", 1)
     assert shown.exit_code == 0
-    assert "not surely better: the store keeps the encoder that it had" in shown.stdout
+    assert "the store keeps the encoder that it had: what the vote has right more often may be luck" in shown.stdout
     assert {path: path.read_bytes() for path in Path("s").rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize(
-    ("won", "lost", "accuracy", "better"),
-    [(5, 0, 0.8, True), (4, 0, 0.9, False), (30, 14, 0.8, True), (22, 18, 0.9, False), (30, 14, 0.79, False)],
-    ids=["all that differ", "too few", "surely more", "perhaps more", "decisions are worse"],
+    ("won", "lost", "accuracy", "accept_from", "objection"),
+    [
+        (5, 0, 0.8, 0.9, ""),
+        (4, 0, 0.9, 0.9, "luck"),
+        (30, 14, 0.8, 0.9, ""),
+        (22, 18, 0.9, 0.9, "luck"),
+        (30, 14, 0.79, 0.9, "accuracy on items kept back is worse"),
+        (30, 14, 0.9, NEVER, "100 items kept back are too few"),
+    ],
+    ids=["all that differ", "too few", "surely more", "perhaps more", "decisions are worse", "nothing accepted"],
 )
-def test_luck_is_not_enough_to_switch(won, lost, accuracy, better):
+def test_luck_is_not_enough_to_switch(won, lost, accuracy, accept_from, objection):
     """Of 100 rows the old vote has 50 right, and so has the new one but for those that it won and lost."""
     right = np.arange(100) < 50
-    old = Trial(Settings(held_out={"accuracy": 0.8}), 0, right)
+    old = Trial(Settings(accept_from=0.9, held_out={"accuracy": 0.8}), 0, right)
     new_right = right.copy()
     new_right[:lost], new_right[50 : 50 + won] = False, True
-    assert maintenance._better(Trial(Settings(held_out={"accuracy": accuracy}), 0, new_right), old) == better
+    new = Trial(Settings(accept_from=accept_from, held_out={"accuracy": accuracy}), 0, new_right)
+    found = maintenance._objection(new, old, old.settings)
+    assert objection in found
+    assert bool(found) == bool(objection)
 
 
 def test_what_cannot_be_fine_tuned_says_why(run, store, tiny, tmp_path):

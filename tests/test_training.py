@@ -200,7 +200,8 @@ def test_a_level_is_sure_only_where_it_is_right_often_enough():
 
 
 def test_a_store_too_small_to_measure_accepts_nothing():
-    assert train(rows_of(small_catalog(2)), Goals()).model.settings == Settings()
+    rows = rows_of(small_catalog(2))
+    assert train(rows, Goals()).model.settings == Settings(fitted_to=rows.digest())
 
 
 def test_a_store_without_a_model_says_so(tmp_path):
