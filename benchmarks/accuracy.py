@@ -83,6 +83,7 @@ def run_shelfwise(one: Set, folder: Path, minutes: float) -> dict[str, Any]:
     else:
         built = measured("build", *one.train, "--store", store, "--encoder", one.encoder, "--json")
         made = {"build_seconds": built["seconds"], "build_peak_mib": built["peak_mib"]}
+        made["encoder_commit"] = machine()["commit"]
         if minutes:
             tuned = measured("finetune", "--store", store, "--minutes", minutes, "--json")
             report = json.loads(tuned["stdout"])
@@ -97,9 +98,11 @@ def run_shelfwise(one: Set, folder: Path, minutes: float) -> dict[str, Any]:
         del found[large]
     for name in ("weighted_f1", "macro_f1"):
         found[f"levels_{name}"] = float(np.mean([level[name] for level in found["levels"]]))
+    truth, said = answers(one, items_of(one.test), folder)
     return (
         found
-        | by_name(*answers(one, items_of(one.test), folder))
+        | by_name(truth, said)
+        | {f"cut_{name}": value for name, value in over_levels(truth, said).items()}
         | {
             "items": info["rows"],
             "encoder": one.encoder,
@@ -144,6 +147,7 @@ def run_peers(one: Set, folder: Path, wanted: Sequence[str], minutes: float) -> 
     for name in wanted:
         theirs, seconds = timed(peers[name])
         found[name] = compare(truth, ours, theirs, seconds) | over_levels(truth, theirs) | by_name(truth, theirs)
+        found[name]["commit"] = machine()["commit"]
     return found
 
 
@@ -163,7 +167,7 @@ def by_name(truth: Names, predicted: Names) -> dict[str, float]:
 
 
 def over_levels(truth: Names, predicted: Names) -> dict[str, float]:
-    """Weighted and macro F1, each the mean over the levels of the category tree."""
+    """Weighted and macro F1, each the mean over the levels of the category tree, to which the paths are cut."""
     figures = [
         precision_recall_f1(
             *(np.array([node_of(path, depth) for path in part], dtype=object) for part in (truth, predicted))
@@ -231,10 +235,10 @@ def recorded(results: Path) -> dict[str, Any]:
 
 
 def record(results: Path, name: str, content: dict[str, Any]) -> None:
-    """Put what was measured of a set into a file of results, beside the other sets."""
+    """Put what was measured of a set, and on what, into a file of results, beside the other sets."""
     results.parent.mkdir(exist_ok=True)
-    sets = recorded(results) | {name: content}
-    results.write_text(json.dumps({"machine": machine(), "sets": sets}, indent=1) + "\n")
+    sets = recorded(results) | {name: content | {"machine": machine()}}
+    results.write_text(json.dumps({"sets": sets}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

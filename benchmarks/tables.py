@@ -60,15 +60,16 @@ def new_categories_table() -> str:
 def ablation_table() -> str:
     """Accuracy and macro-F1 with parts left out, in Markdown."""
     content = _results("ablation")
-    columns = [(name, state) for name, entry in content["sets"].items() for state in entry]
-    parts = dict.fromkeys(part for entry in content["sets"].values() for found in entry.values() for part in found)
+    columns = [(name, state) for name, entry in content["sets"].items() for state in entry if state != "machine"]
+    parts = dict.fromkeys(part for name, state in columns for part in content["sets"][name][state])
     lines = [
         "| | " + " | ".join(f"`{name}`, {state}" for name, state in columns) + " |",
         "|---" * (len(columns) + 1) + "|",
     ]
     for part in parts:
         cells = [_cell(content["sets"][name][state].get(part), "target" in part) for name, state in columns]
-        lines.append(f"| {part} | " + " | ".join(cells) + " |")
+        label = f"{part}: accepted, right" if "target" in part else part
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", _machine(content)])
 
 
@@ -86,8 +87,10 @@ def _results(name: str) -> dict[str, Any]:
 
 
 def _machine(content: dict[str, Any]) -> str:
-    machine = content["machine"]
-    return f"{machine['cores']} cores ({machine['cpu']}), {machine['date']}."
+    machines = [entry["machine"] for entry in content["sets"].values()]
+    kinds = sorted({f"{machine['cores']} cores ({machine['cpu']})" for machine in machines})
+    dates = sorted({machine["date"] for machine in machines})
+    return f"{', '.join(kinds)}, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}."
 
 
 def _row(name: str, ours: dict[str, Any]) -> str:
