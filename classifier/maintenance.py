@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from classifier.calibration import NEVER
-from classifier.finetune import WAYS, Lessons, Limits, Trained
+from classifier.finetune import Lessons, Limits, Trained
 from classifier.finetune import finetune as run_finetune
 from classifier.heldout import kept_back, share_kept_back, tried
 from classifier.labels import Labels, lies_in
@@ -19,7 +19,7 @@ from classifier.model import HEAD_BLOB, SETTINGS_BLOB, Goals, Model, Settings
 from classifier.training import Fitted, Trial, fit, hold_out
 from classifier.training import train as fit_all
 from indexer.catalog import Item, normal_path
-from indexer.encoder import Encoder, EncoderChoice, Progress, SentenceEncoder, choose_encoder, load_encoder
+from indexer.encoder import BATCH, Encoder, EncoderChoice, Progress, SentenceEncoder, choose_encoder, load_encoder
 from indexer.errors import EncoderError, QueryError, listed
 from indexer.index import SPACE_BLOB, encoder_for, identity_of
 from indexer.manifest import Manifest
@@ -28,11 +28,11 @@ from indexer.sync import Changes, apply_changes, find_changes
 from indexer.text import RECIPE
 
 CHECKPOINT = "finetune.checkpoint"  # in the store, until fine-tuning is done
-FITS_AFTER = 2.2  # times that holding out takes before fine-tuning: held out once more, and the head fitted to all
+FITS_AFTER = 1.8  # times that holding out takes before fine-tuning: held out once more, and the head fitted to all
 MIN_KEPT_BACK = 100  # rows: fewer cannot tell a better encoder from a lucky one
 CHANCE = 0.05  # probability with which an encoder that votes no better may pass for one that does
 MIN_SHARE = 0.2  # of the time given must be left for learning
-RATE_SAMPLE = 512  # texts whose encoding is timed
+RATE_SAMPLE, RATE_PART = 4_096, 8  # texts, of which every eighth batch is encoded to see how long all will take
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +187,7 @@ def finetune(
         held_out = time.monotonic()
         old = hold_out(base.rows, goals, share, progress)
         held_out = time.monotonic() - held_out
-        encoded = len(base.rows) + len(WAYS) * sum(map(len, lessons.sample()))
-        after_training = FITS_AFTER * held_out + encoded / _rate(encoder, lessons.texts)
+        after_training = FITS_AFTER * held_out + len(base.rows) / _rate(encoder, lessons.texts)
         seconds = 60 * minutes - after_training - (time.monotonic() - start)
         if seconds < MIN_SHARE * 60 * minutes:
             needed = (60 * minutes - seconds) / (1 - MIN_SHARE) / 60
@@ -255,13 +254,16 @@ def lessons_of(rows: Rows, share: float) -> Lessons:
     return Lessons(rows.texts(), numbers, learned, asked, rows.vectors, [level.of for level in labels.levels])
 
 
-def _rate(encoder: Encoder, texts: Sequence[str]) -> float:
-    """Texts that the encoder takes a second, from a few of them."""
-    some = texts[:: max(1, len(texts) // RATE_SAMPLE)]
-    encoder.encode(some[: RATE_SAMPLE // 8])
+def _rate(encoder: SentenceEncoder, texts: Sequence[str]) -> float:
+    """Texts that the encoder takes a second, from a few batches of equally long ones, as it will encode them all."""
+    some = list(texts[:: max(1, len(texts) // RATE_SAMPLE)])
+    some = [some[i] for i in np.argsort(encoder.token_counts(some), kind="stable")]
+    batches = [some[i : i + BATCH] for i in range(0, len(some), BATCH)][::RATE_PART]
+    encoder.encode(batches[0])  # what the first call does besides
     start = time.monotonic()
-    encoder.encode(some)
-    return len(some) / (time.monotonic() - start)
+    for batch in batches:
+        encoder.encode(batch)
+    return sum(map(len, batches)) / (time.monotonic() - start)
 
 
 def describe(path: Path) -> dict[str, object]:
