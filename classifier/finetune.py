@@ -74,8 +74,8 @@ class Lessons:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When to stop: after `epochs` (None for what suits the number of rows), or when `seconds` of this sitting are over,
-    whichever comes first."""
+    """When to stop: after `epochs` (None for what suits the number of rows), or when `seconds` of this sitting are
+    over, whichever comes first."""
 
     epochs: int | None = None
     seconds: float = math.inf
