@@ -195,11 +195,11 @@ def finetune(store: Path, minutes: float, epochs: int | None, device: str, as_js
       shelfwise finetune --store my.store
       shelfwise finetune --store my.store --minutes 40
     """
-    from classifier import maintenance
+    from classifier.adoption import adopt
 
     start = time.monotonic()
     with progress_display() as progress:
-        done = maintenance.finetune(store, epochs, minutes, device, progress)
+        done = adopt(store, epochs, minutes, device, progress)
     show_finetuned(done, time.monotonic() - start, as_json)
 
 

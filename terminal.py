@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 if TYPE_CHECKING:
+    from classifier.adoption import Finetuned
     from classifier.evaluation import Evaluation
-    from classifier.maintenance import Finetuned, Report
+    from classifier.maintenance import Report
     from classifier.model import Settings
     from indexer.catalog import Catalog, ReadOptions
     from indexer.encoder import Progress

@@ -19,12 +19,12 @@ import pyarrow as pa
 from accuracy import ROOT, Set, items_of, machine, real_sets, record, sample_set
 from numpy.typing import NDArray
 
+from classifier.adoption import lessons_of
 from classifier.finetune import Limits, finetune
 from classifier.fusion import Evidence, HeadShares, Mix, head_shares, known_to
 from classifier.head import Features, Head
 from classifier.heldout import rank_within, share_kept_back
 from classifier.labels import Labels, Numbers
-from classifier.maintenance import lessons_of
 from classifier.model import Goals
 from classifier.training import train
 from classifier.voting import K, Probabilities

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from conftest import small_catalog, write_catalog
 
+from classifier import adoption
 from classifier import finetune as module
-from classifier import maintenance
 from classifier.calibration import NEVER
 from classifier.finetune import Lessons, Limits, finetune
 from classifier.heldout import kept_back, tried
@@ -202,7 +202,7 @@ def test_a_store_switches_to_a_better_encoder_and_keeps_it(run, tiny, items, tmp
     assert after.encoder.fingerprint != before.encoder.fingerprint
     texts = after.snapshot.rows.texts()
     np.testing.assert_allclose(after.encoder.encode(texts), after.snapshot.rows.vectors, atol=1e-5)
-    assert not Path("s", maintenance.CHECKPOINT).exists()
+    assert not Path("s", adoption.CHECKPOINT).exists()
 
     (tmp_path / "more.csv").write_text("id,title,category_path\nn1,green boot 7,Fashion > Shoes > Boots\n")
     added = json.loads(run("add", "more.csv", "--store", "s", "--json").stdout)
@@ -249,7 +249,7 @@ def test_luck_is_not_enough_to_switch(won, lost, accuracy, accept_from, objectio
     new_right = right.copy()
     new_right[:lost], new_right[50 : 50 + won] = False, True
     new = Trial(Settings(accept_from=accept_from, held_out={"accuracy": accuracy}), 0, new_right)
-    found = maintenance._objection(new, old, old.settings)
+    found = adoption._objection(new, old, old.settings)
     assert objection in found
     assert bool(found) == bool(objection)
 
@@ -260,9 +260,9 @@ def test_what_cannot_be_fine_tuned_says_why(run, store, tiny, tmp_path):
     run("build", few, "--store", "few", "--encoder", tiny)
     assert "too few to fine-tune" in run("finetune", "--store", "few").output
     with pytest.raises(QueryError):
-        maintenance.finetune(Path("few"))
+        adoption.adopt(Path("few"))
     with pytest.raises(EncoderError):
-        maintenance.finetune(store)
+        adoption.adopt(store)
 
 
 def test_too_little_time_says_how_much_is_needed(run, tiny, items, tmp_path):

@@ -1,0 +1,146 @@
+"""Fine-tunes a copy of a store's encoder on its items, and gives it to the store if it is better."""
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from classifier.calibration import NEVER
+from classifier.finetune import Lessons, Limits, Trained, finetune
+from classifier.heldout import kept_back, share_kept_back, tried
+from classifier.labels import Labels
+from classifier.maintenance import Report, base_of, model_of, put_fitted, report_of, stored_choice
+from classifier.model import Settings
+from classifier.training import Trial, fit, hold_out
+from indexer.encoder import BATCH, Progress, SentenceEncoder
+from indexer.errors import EncoderError, QueryError
+from indexer.index import encoder_for, identity_of
+from indexer.store import ENCODERS, Rows, writing
+from indexer.sync import Changes
+from indexer.text import RECIPE
+
+CHECKPOINT = "finetune.checkpoint"  # in the store, until fine-tuning is done
+FITS_AFTER = 1.8  # times that holding out takes before fine-tuning: held out once more, and the head fitted to all
+MIN_KEPT_BACK = 100  # rows: fewer cannot tell a better encoder from a lucky one
+CHANCE = 0.05  # probability with which an encoder that votes no better may pass for one that does
+MIN_SHARE = 0.2  # of the time given must be left for learning
+RATE_SAMPLE, RATE_PART = 4_096, 8  # texts, of which every eighth batch is encoded to see how long all will take
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """What fine-tuning did: how far it went, the held-out figures of the model `before` and `after`, whether the store
+    `switched` to the new encoder and otherwise why not, and the change itself."""
+
+    trained: Trained
+    before: Mapping[str, float | None]
+    after: Mapping[str, float | None]
+    switched: bool
+    objection: str
+    report: Report
+
+
+def adopt(
+    path: Path, epochs: int | None = None, minutes: float = 20.0, device: str = "auto", progress: Progress | None = None
+) -> Finetuned:
+    """Fine-tune the store's encoder on its items, embed them again, fit the model again, and keep what is better.
+
+    All of it takes about `minutes` at most, and less where `epochs` (by default 4 to 8) are over sooner. Broken off, it
+    goes on from where it was when it is called again. Raises EncoderError where the encoder cannot be fine-tuned,
+    QueryError where there is too little to learn from or too little time.
+    """
+    start = time.monotonic()
+    with writing(path) as draft:
+        base = base_of(draft)
+        encoder = encoder_for(path, base.manifest, device)
+        if not isinstance(encoder, SentenceEncoder):
+            raise EncoderError(
+                f"encoder {encoder.name} has no weights to fine-tune: build the store with minilm, e5 or another "
+                "sentence-transformers model"
+            )
+        share = share_kept_back(len(base.rows), base.manifest.encoder.kept_back)
+        lessons = lessons_of(base.rows, share)
+        goals = model_of(base).settings.goals
+        held_out = time.monotonic()
+        old = hold_out(base.rows, goals, share, progress)
+        held_out = time.monotonic() - held_out
+        after_training = FITS_AFTER * held_out + len(base.rows) / _rate(encoder, lessons.texts)
+        seconds = 60 * minutes - after_training - (time.monotonic() - start)
+        if seconds < MIN_SHARE * 60 * minutes:
+            needed = (60 * minutes - seconds) / (1 - MIN_SHARE) / 60
+            raise QueryError(
+                f"{minutes:g} minutes are too few: embedding and fitting alone take most of it; give at least "
+                f"--minutes {needed + 1:.0f}"
+            )
+        trained = finetune(encoder, lessons, Limits(epochs, seconds), path / CHECKPOINT, progress)
+        rows = Rows(base.rows.table, encoder.encode(lessons.texts, progress))
+        new = hold_out(rows, goals, share, progress)
+        objection = _objection(new, old, model_of(base).settings)
+        switched = not objection
+        manifest, settings = base.manifest, None
+        if switched:
+            work = path / f"{ENCODERS}.new"
+            shutil.rmtree(work, ignore_errors=True)
+            encoder.save(work)
+            identity = identity_of(encoder, draft.put_encoder(work, encoder.fingerprint), share)
+            draft.put_vectors(rows)
+            settings = put_fitted(draft, fit(rows, new, progress))
+            manifest = draft.commit(identity, RECIPE)
+        (path / CHECKPOINT).unlink(missing_ok=True)
+        changes = Changes([], [], [], 0, 0, len(rows))
+        embedded = len(rows) if switched else 0
+        report = report_of(changes, manifest, base, stored_choice(base), embedded, settings)
+        return Finetuned(trained, old.settings.held_out, new.settings.held_out, switched, objection, report)
+
+
+def _objection(new: Trial, old: Trial, present: Settings) -> str:
+    """What speaks against switching to an encoder, judged on the rows kept back; empty where nothing does.
+
+    The measure that is optimized must be no worse, the vote alone must have more rows right than chance explains (the
+    sign test on rows where the two differ), and a store that accepts anything at `present` must not cease to.
+    """
+    from scipy.stats import binomtest
+
+    goals = new.settings.goals
+    now, before = (trial.settings.held_out[goals.optimize.replace("-", "_")] or 0.0 for trial in (new, old))
+    if now < before:
+        return f"{goals.optimize} on items kept back is worse"
+    won, lost = int((new.vote_right & ~old.vote_right).sum()), int((~new.vote_right & old.vote_right).sum())
+    if won <= lost or binomtest(won, won + lost, alternative="greater").pvalue > CHANCE:
+        return "what the vote has right more often may be luck"
+    if present.accept_from < NEVER <= new.settings.accept_from:
+        return (
+            f"{len(new.vote_right)} items kept back are too few to show that {goals.target_precision:.0%} of what it "
+            "accepts is right, and nothing would be accepted any more"
+        )
+    return ""
+
+
+def lessons_of(rows: Rows, share: float) -> Lessons:
+    """What there is to learn from where a `share` is kept back. Raises QueryError where that is too little."""
+    labels = Labels.of(rows.column("category_path"), rows.column("category"))
+    numbers = labels.numbers(list(rows.column("category_path")))
+    back, asked = (choose(rows.column("twin_key"), share) for choose in (kept_back, tried))
+    learned = ~(back | asked)
+    if back.sum() < MIN_KEPT_BACK or not asked.any() or len(np.unique(numbers[learned])) < 2:
+        raise QueryError(
+            f"the store has {len(rows)} items in {len(labels)} categories, too few to fine-tune an encoder and to "
+            f"tell whether it got better: have about {1.2 * MIN_KEPT_BACK / share:.0f} at least, in two categories or "
+            "more"
+        )
+    return Lessons(rows.texts(), numbers, learned, asked, rows.vectors, [level.of for level in labels.levels])
+
+
+def _rate(encoder: SentenceEncoder, texts: Sequence[str]) -> float:
+    """Texts that the encoder takes a second, from a few batches of equally long ones, as it will encode them all."""
+    some = list(texts[:: max(1, len(texts) // RATE_SAMPLE)])
+    some = [some[i] for i in np.argsort(encoder.token_counts(some), kind="stable")]
+    batches = [some[i : i + BATCH] for i in range(0, len(some), BATCH)][::RATE_PART]
+    encoder.encode(batches[0])  # what the first call does besides
+    start = time.monotonic()
+    for batch in batches:
+        encoder.encode(batch)
+    return sum(map(len, batches)) / (time.monotonic() - start)
