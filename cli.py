@@ -306,7 +306,7 @@ def similar(
 
 
 @main.command()
-@click.argument("labelled", type=click.Path())
+@click.argument("labelled", type=click.Path(), metavar="LABELLED|-")
 @STORE
 @click.option(
     "--json",
@@ -344,7 +344,7 @@ def evaluate(
 
     options, alone = source.read(), json_file == Path("-")
     with contextlib.ExitStack() as stack:
-        records = stack.enter_context(open_records(labelled, None, options.encoding))
+        records = stack.enter_context(open_records(labelled, sys.stdin.buffer, options.encoding))
         rejects = stack.enter_context(RejectFile(source.rejects))
         out = stack.enter_context(output_file(None if alone else json_file)) if json_file else None
         progress = stack.enter_context(progress_display())

@@ -1,5 +1,6 @@
 """What a team would use instead, fitted to the same rows: to see whether Shelfwise is worth having."""
 
+import re
 from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
@@ -8,9 +9,9 @@ import numpy as np
 
 from classifier.metrics import Names
 from indexer.encoder import Vectors
-from indexer.text import beyond_latin
 
-MIN_SHARE_BEYOND_LATIN = 0.5  # of the texts from which characters serve better than words
+MIN_SHARE_UNSPACED = 0.5  # of the texts from which characters serve better than words
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")  # Thai to Chinese
 
 
 def linear_svc(texts: Sequence[str], paths: Sequence[str], asked: Sequence[str]) -> Names:
@@ -22,7 +23,7 @@ def linear_svc(texts: Sequence[str], paths: Sequence[str], asked: Sequence[str])
     if len(set(paths)) < 2:
         return _only(paths, len(asked))
     shared = {"sublinear_tf": True, "lowercase": True}
-    if np.mean([beyond_latin(text) for text in texts]) >= MIN_SHARE_BEYOND_LATIN:
+    if np.mean([bool(_UNSPACED.search(text)) for text in texts]) >= MIN_SHARE_UNSPACED:
         grams = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), **shared)
     else:
         grams = make_union(

@@ -212,6 +212,8 @@ def _folder_of(name: str, cache: Path | None) -> Path:
         return Path(name).resolve()
     if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/"):
         return _hub_folder(name)
+    if Path(name).is_absolute():
+        raise EncoderError(f"the encoder's folder {name} is not there: put it back, or name another encoder")
     raise EncoderError(
         f"encoder {name!r} is not known: use {', '.join(KNOWN)}, auto, a local folder or a hub name such as owner/model"
     )

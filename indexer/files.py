@@ -105,6 +105,8 @@ def open_records(
         with Path(path).open("rb", buffering=SAMPLE) as plain:
             yield _opened(cast(io.BufferedReader, plain), name, Path(path), encoding, fmt)
     except FileNotFoundError:
+        if name == "standard input":
+            raise InputError("this command does not read standard input: name a file") from None
         raise InputError(f"{name}: no such file") from None
     except IsADirectoryError:
         raise InputError(f"{name} is a folder: name a CSV, TSV, JSONL or Parquet file in it") from None

@@ -353,6 +353,16 @@ def test_an_output_that_its_ending_belies_is_refused(run, store, tmp_path, name)
     assert "would hold CSV" in refused.output
 
 
+def test_standard_input_is_read_or_refused(run, store):
+    labelled = b"title,category_path\nred sandal,Fashion > Shoes > Sandals\n"
+    assert json.loads(run("evaluate", "-", "--store", store, "--json", "-", stdin=labelled).stdout)["n"] == 1
+    failed(run("build", "-", "--store", store, stdin=labelled), "does not read standard input")
+
+
+def test_an_encoder_whose_folder_is_gone(run, catalog_file, tmp_path):
+    failed(run("build", catalog_file, "--store", "s", "--encoder", tmp_path / "gone"), "is not there")
+
+
 @pytest.mark.parametrize("text", ["  ", "\u200b", "<b></b>"])
 def test_a_look_up_of_nothing_is_refused(run, store, text):
     assert "TEXT is empty" in run("similar", text, "--store", store).output
