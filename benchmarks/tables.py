@@ -32,7 +32,8 @@ def accuracy_table() -> str:
     """The accuracy table, in Markdown."""
     content = _results("accuracy")
     lines = [
-        "| catalog | | accuracy | macro-F1 | F1 over levels, weighted / macro | ECE | accepted, right | at 98 % | minutes |",
+        "| catalog | | accuracy | macro-F1 | F1 over levels, weighted / macro | ECE | accepted, right | at 98 % "
+        "| minutes |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, entry in content["sets"].items():
