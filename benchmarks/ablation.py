@@ -22,7 +22,7 @@ from classifier.dense import KINDS
 from classifier.head import Features, Head
 from classifier.heldout import choose_axes, folds, splits
 from classifier.labels import Labels
-from classifier.metrics import expected_calibration_error, macro_f1
+from classifier.metrics import expected_calibration_error, macro_f1, share
 from classifier.mixing import Grid
 from classifier.model import Goals, Model
 from classifier.pipeline import Classifier
@@ -68,7 +68,7 @@ class Encoded:
     encoder: Encoder
     asked: Features
     truth: np.ndarray
-    kept_back: float  # share of the catalog that the encoder did not learn from, 0 for one as it comes
+    kept_back: float  # share of the catalog kept back from the encoder, 0 for one as it comes
 
     def variants(self, kinds: list[str]) -> Iterator[tuple[str, dict[str, float | None]]]:
         """Figures by name of the variant."""
@@ -98,7 +98,7 @@ class Encoded:
             "macro_f1": macro_f1(self.truth, predicted),
             "ece": expected_calibration_error(confidence, correct),
             "accepted": float(accepted.mean()),
-            "accepted_accuracy": float(correct[accepted].mean()) if accepted.any() else None,
+            "accepted_accuracy": share(correct[accepted]),
         }
 
 

@@ -12,7 +12,7 @@ from classifier.calibration import NEVER
 from classifier.finetune import Lessons, Limits, Trained, finetune
 from classifier.heldout import kept_back, share_kept_back, tried
 from classifier.labels import Labels
-from classifier.maintenance import Report, base_of, model_of, put_fitted, report_of, stored_choice
+from classifier.maintenance import Report, base_of, put_fitted, report_of, settings_of, stored_choice
 from classifier.model import Settings
 from classifier.training import Trial, fit, hold_out
 from indexer.encoder import BATCH, Progress, SentenceEncoder
@@ -32,15 +32,19 @@ RATE_SAMPLE, RATE_PART = 4_096, 8  # texts, of which every eighth batch is encod
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What fine-tuning did: how far it went, the held-out figures of the model `before` and `after`, whether the store
-    `switched` to the new encoder and otherwise why not, and the change itself."""
+    """What fine-tuning did: how far it went, the held-out figures of the model `before` and `after`, what speaks
+    against switching to the new encoder (empty where the store did), and the change itself."""
 
     trained: Trained
     before: Mapping[str, float | None]
     after: Mapping[str, float | None]
-    switched: bool
     objection: str
     report: Report
+
+    @property
+    def switched(self) -> bool:
+        """Whether the store has the new encoder."""
+        return not self.objection
 
 
 def adopt(
@@ -63,9 +67,9 @@ def adopt(
             )
         share = share_kept_back(len(base.rows), base.manifest.encoder.kept_back)
         lessons = lessons_of(base.rows, share)
-        goals = model_of(base).settings.goals
+        present = settings_of(base)
         held_out = time.monotonic()
-        old = hold_out(base.rows, goals, share, progress)
+        old = hold_out(base.rows, present.goals, share, progress)
         held_out = time.monotonic() - held_out
         after_training = FITS_AFTER * held_out + len(base.rows) / _rate(encoder, lessons.texts)
         seconds = 60 * minutes - after_training - (time.monotonic() - start)
@@ -77,11 +81,10 @@ def adopt(
             )
         trained = finetune(encoder, lessons, Limits(epochs, seconds), path / CHECKPOINT, progress)
         rows = Rows(base.rows.table, encoder.encode(lessons.texts, progress))
-        new = hold_out(rows, goals, share, progress)
-        objection = _objection(new, old, model_of(base).settings)
-        switched = not objection
+        new = hold_out(rows, present.goals, share, progress)
+        objection = _objection(new, old, present)
         manifest, settings = base.manifest, None
-        if switched:
+        if not objection:
             work = path / f"{ENCODERS}.new"
             shutil.rmtree(work, ignore_errors=True)
             encoder.save(work)
@@ -91,9 +94,9 @@ def adopt(
             manifest = draft.commit(identity, RECIPE)
         (path / CHECKPOINT).unlink(missing_ok=True)
         changes = Changes([], [], [], 0, 0, len(rows))
-        embedded = len(rows) if switched else 0
+        embedded = 0 if objection else len(rows)
         report = report_of(changes, manifest, base, stored_choice(base), embedded, settings)
-        return Finetuned(trained, old.settings.held_out, new.settings.held_out, switched, objection, report)
+        return Finetuned(trained, old.settings.held_out, new.settings.held_out, objection, report)
 
 
 def _objection(new: Trial, old: Trial, present: Settings) -> str:

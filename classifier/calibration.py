@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier.metrics import among_surest
 from classifier.voting import Probabilities, renormalised
 
 FLOOR = 1e-12  # a probability of 0 would make one held-out row outweigh all the others
@@ -106,15 +107,13 @@ def threshold_for(confidence: NDArray[np.float64], correct: NDArray[np.bool_], p
     """
     from scipy.stats import beta
 
-    thresholds, places = np.unique(-confidence, return_inverse=True)
-    taken = np.cumsum(np.bincount(places, minlength=len(thresholds)))
-    right = np.cumsum(np.bincount(places, weights=correct, minlength=len(thresholds)))
+    thresholds, taken, right = among_surest(confidence, correct)
     doubt = (1 - ASSURANCE) / max(1, len(thresholds).bit_length())
     found, low, high = NEVER, 0, len(thresholds)
     while low < high:
         middle = (low + high) // 2
         if right[middle] and beta.ppf(doubt, right[middle], taken[middle] - right[middle] + 1) >= precision:
-            found, low = float(-thresholds[middle]), middle + 1
+            found, low = float(thresholds[middle]), middle + 1
         else:
             high = middle
     return found

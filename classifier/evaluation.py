@@ -20,6 +20,7 @@ from classifier.metrics import (
     macro_f1,
     precision_recall_f1,
     risk_coverage,
+    share,
 )
 from classifier.pipeline import Classifier
 from classifier.training import SET_COVERAGE
@@ -140,9 +141,9 @@ def _figures(answers: _Answers, truth: Names, predicted: Names, curve: float) ->
         **hierarchical_precision_recall_f1(truth, predicted),
         "ece": expected_calibration_error(confidence, correct),
         "accepted": float(accepted.mean()),
-        "accepted_accuracy": float(correct[accepted].mean()) if accepted.any() else None,
+        "accepted_accuracy": share(correct[accepted]),
         "sure_above": len(above) / len(truth),
-        "sure_above_accuracy": float(np.mean(above)) if above else None,
+        "sure_above_accuracy": share(above),
         "prediction_set_target": SET_COVERAGE,
         "prediction_set_coverage": float(np.mean(in_set)),
         "prediction_set_size": float(np.mean([len(decision.prediction_set) for decision in decisions])),

@@ -139,7 +139,7 @@ def describe(path: Path) -> dict[str, object]:
     """What a store holds and how it was made, for people and machines."""
     snapshot = read_snapshot(path)
     manifest = snapshot.manifest
-    model = model_of(snapshot)
+    model = Model.from_blobs(snapshot.blob(HEAD_BLOB), snapshot.blob(SETTINGS_BLOB))
     counts = Counter(snapshot.rows.column("category_path"))
     trained = set(model.head.paths) if model.head else set()
     return {
@@ -192,13 +192,13 @@ def _embedder(base: Snapshot | None, choice: EncoderChoice, device: str) -> Enco
 
 def _goals(base: Snapshot | None, wishes: Wishes | None) -> Goals:
     """The store's goals with what a user wishes changed."""
-    goals = model_of(base).settings.goals if base else Goals()
+    goals = settings_of(base).goals if base else Goals()
     return replace(goals, **{name: value for name, value in asdict(wishes or Wishes()).items() if value is not None})
 
 
 def _is_fitted(base: Snapshot, goals: Goals) -> bool:
     """Whether the model of a store is fitted to its rows, as added examples are not, and for these goals."""
-    settings = model_of(base).settings
+    settings = settings_of(base)
     return settings.goals == goals and settings.fitted_to == base.rows.digest()
 
 
@@ -209,9 +209,9 @@ def put_fitted(draft: Draft, fitted: Fitted) -> Settings:
     return fitted.model.settings
 
 
-def model_of(snapshot: Snapshot) -> Model:
-    """The model of a store. Raises StoreError where it has none."""
-    return Model.from_blobs(snapshot.blob(HEAD_BLOB), snapshot.blob(SETTINGS_BLOB))
+def settings_of(snapshot: Snapshot) -> Settings:
+    """The settings of a store's model, without its head, which is large. Raises StoreError where there is none."""
+    return Model.from_blobs(None, snapshot.blob(SETTINGS_BLOB)).settings
 
 
 def _ids_below(rows: Rows, category: str) -> list[str]:
@@ -238,7 +238,7 @@ def report_of(
     before: set[str] = set()
     if base is not None:
         before = set(base.rows.column("category_path"))
-        settings = settings or model_of(base).settings
+        settings = settings or settings_of(base)
     return Report(
         added=changes.added,
         updated=changes.updated,

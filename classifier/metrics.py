@@ -1,6 +1,6 @@
 """Numbers that say how good decisions are; arrays in, plain floats out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,9 +73,9 @@ def risk_coverage(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -
     it is on average over their orders. Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks",
     NeurIPS 2017.
     """
-    _, tie = np.unique(-confidence, return_inverse=True)
-    right = np.bincount(tie, weights=correct) / np.bincount(tie)
-    risk = 1 - np.cumsum(right[np.sort(tie)]) / np.arange(1, len(tie) + 1)
+    _, taken, right = among_surest(confidence, correct)
+    counts = np.arange(1, len(correct) + 1)
+    risk = 1 - np.interp(counts, [0, *taken], [0, *right]) / counts
     places = np.unique(np.linspace(0, len(risk), CURVE_POINTS + 1)[1:].astype(np.int64)) - 1
     return [[float((i + 1) / len(risk)), float(risk[i])] for i in places if i >= 0], float(risk.mean())
 
@@ -83,10 +83,23 @@ def risk_coverage(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -
 def coverage_at(precision: float, confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> float:
     """The largest share of the decisions that some confidence sets apart of which `precision` is right: known only in
     hindsight."""
-    order = np.argsort(-confidence, kind="stable")
-    right = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
-    last_of_tie = np.append(np.diff(confidence[order]) != 0, True)
-    return float((np.flatnonzero((right >= precision) & last_of_tie).max(initial=-1) + 1) / len(correct))
+    _, taken, right = among_surest(confidence, correct)
+    return float(taken[right / taken >= precision].max(initial=0) / len(correct))
+
+
+def among_surest(
+    confidence: NDArray[np.float64], correct: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """The different confidences of m decisions, the highest first, how many decisions are at least so sure, and how
+    many of those are right."""
+    falling, place = np.unique(-confidence, return_inverse=True)
+    counts = [np.bincount(some, minlength=len(falling)) for some in (place, place[correct])]
+    return -falling, np.cumsum(counts[0]), np.cumsum(counts[1])
+
+
+def share(holds: NDArray[np.bool_] | Sequence[bool]) -> float | None:
+    """The share of cases in which something holds; None where there are no cases."""
+    return float(np.mean(holds)) if len(holds) else None
 
 
 def bootstrap_intervals(truth: Names, predicted: Names, other: Names | None = None) -> dict[str, tuple[float, float]]:

@@ -17,7 +17,7 @@ from classifier.calibration import (
 from classifier.head import Features, Head
 from classifier.heldout import Fold, choose_axes, folds, splits
 from classifier.labels import Labels
-from classifier.metrics import expected_calibration_error, macro_f1
+from classifier.metrics import expected_calibration_error, macro_f1, share
 from classifier.mixing import Grid, choose_mix
 from classifier.model import Goals, Model, Settings
 from classifier.voting import Probabilities, VoteSettings
@@ -57,7 +57,7 @@ def train(rows: Rows, goals: Goals, kept_back: float = 0.0, progress: Progress |
 def hold_out(rows: Rows, goals: Goals, kept_back: float, progress: Progress | None = None) -> Trial:
     """Choose settings on folds whose rows neither the head nor the index of that fold has, nor any twin of them.
 
-    `kept_back` is the share of the rows that an encoder which was fine-tuned on the catalog did not learn from, or 0
+    `kept_back` is the share of the rows that was kept back from an encoder which was fine-tuned on the catalog, or 0
     for any other. A catalog that cannot spare rows keeps the default settings, which accept nothing.
     """
     labels = Labels.of(rows.column("category_path"), rows.column("category"))
@@ -129,7 +129,7 @@ def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals, grid
             "head_accuracy": float((head.argmax(axis=1) == truth).mean()),
             "ece": expected_calibration_error(confidence, correct),
             "accepted": float(accepted.mean()),
-            "accepted_accuracy": float(correct[accepted].mean()) if accepted.any() else None,
+            "accepted_accuracy": share(correct[accepted]),
             "new_category_accuracy": rehearsed.new_accuracy,
             "old_category_loss": rehearsed.old_loss,
         },

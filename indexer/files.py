@@ -98,15 +98,15 @@ def open_records(
             raise InputError(
                 f"--encoding {encoding} is not known: use utf-8, gb18030, utf-16, cp1252, big5 or another Python codec"
             ) from None
-    if str(path) == "-" and stdin is not None:
+    if str(path) == "-":
+        if stdin is None:
+            raise InputError("this command does not read standard input: name a file")
         yield _opened(io.BufferedReader(cast(io.RawIOBase, stdin), SAMPLE), name, None, encoding, fmt)
         return
     try:
         with Path(path).open("rb", buffering=SAMPLE) as plain:
             yield _opened(cast(io.BufferedReader, plain), name, Path(path), encoding, fmt)
     except FileNotFoundError:
-        if name == "standard input":
-            raise InputError("this command does not read standard input: name a file") from None
         raise InputError(f"{name}: no such file") from None
     except IsADirectoryError:
         raise InputError(f"{name} is a folder: name a CSV, TSV, JSONL or Parquet file in it") from None
