@@ -89,7 +89,7 @@ def adopt(
             shutil.rmtree(work, ignore_errors=True)
             encoder.save(work)
             identity = identity_of(encoder, draft.put_encoder(work, encoder.fingerprint), share)
-            draft.put_vectors(rows)
+            draft.replace_all(rows)
             settings = put_fitted(draft, fit(rows, new, progress))
             manifest = draft.commit(identity, RECIPE)
         (path / CHECKPOINT).unlink(missing_ok=True)

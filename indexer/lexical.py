@@ -14,6 +14,7 @@ Rarity = NDArray[np.float32]  # (FEATURES,) inverse document frequency of every 
 FEATURES = 1 << 16
 CHARACTERS = (1, 4)  # within words; a run of Chinese counts as one word, so its single characters are seen
 WORDS = (1, 2)
+CHUNK = 20_000  # rows counted at a time: the hashing needs several times the memory of what it gives
 REST_SHARE = 0.7  # of brand, attributes and description beside the title; see ARCHITECTURE.md for what others gave
 
 
@@ -23,8 +24,14 @@ def ngram_counts(rows: Sequence[Words]) -> Counts:
     However long the rest is, it says no more than that. Hashed without a vocabulary, so a catalog may change without
     its features changing. Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", ICML 2009.
     """
-    title, rest = (_unit(_log_counts([row[part] for row in rows])) for part in (0, 1))
-    return (title + REST_SHARE * rest).tocsr()
+    from scipy.sparse import vstack
+
+    parts = []
+    for start in range(0, max(len(rows), 1), CHUNK):
+        some = rows[start : start + CHUNK]
+        title, rest = (_unit(_log_counts([row[part] for row in some])) for part in (0, 1))
+        parts.append(title + REST_SHARE * rest)
+    return vstack(parts, format="csr")
 
 
 def _log_counts(texts: Sequence[str]) -> Counts:

@@ -156,12 +156,7 @@ class Draft:
         """Insert rows, or replace those with the same id. `rows` holds TEXT_COLUMNS, each of n values."""
         if not len(vectors):
             return
-        flat = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
-        schema = _schema(vectors.shape[1])
-        columns = [pa.array(rows[name], pa.string()) for name in TEXT_COLUMNS]
-        data = pa.Table.from_arrays(
-            [*columns, pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])], schema=schema
-        )
+        data = _with_vectors(pa.table({name: pa.array(rows[name], pa.string()) for name in TEXT_COLUMNS}), vectors)
         with _lance_errors(self.path):
             table = self._open(vectors.shape[1])
             if self.base is None:
@@ -197,9 +192,10 @@ class Draft:
             work.replace(self.path / folder)
         return folder
 
-    def put_vectors(self, rows: Rows) -> None:
-        """Give rows that are there already the vectors that they have in `rows`."""
-        self.upsert({name: rows.table.column(name).to_pylist() for name in TEXT_COLUMNS}, rows.vectors)
+    def replace_all(self, rows: Rows) -> None:
+        """Have these rows and no others."""
+        with _lance_errors(self.path):
+            self._open(rows.vectors.shape[1]).add(_with_vectors(rows.table, rows.vectors), mode="overwrite")
 
     def rows(self) -> Rows:
         """All rows as they would stand after a commit."""
@@ -279,6 +275,14 @@ def _lance_errors(path: Path) -> Iterator[None]:
 def _schema(dimensions: int) -> pa.Schema:
     texts = [pa.field(name, pa.string(), nullable=False) for name in TEXT_COLUMNS]
     return pa.schema([*texts, pa.field("vector", pa.list_(pa.float32(), dimensions), nullable=False)])
+
+
+def _with_vectors(table: pa.Table, vectors: Vectors) -> pa.Table:
+    """Rows of TEXT_COLUMNS with their vectors (n, d), as they are stored."""
+    dimensions = vectors.shape[1]
+    flat = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
+    columns = [*table.select(TEXT_COLUMNS).columns, pa.FixedSizeListArray.from_arrays(flat, dimensions)]
+    return pa.Table.from_arrays(columns, schema=_schema(dimensions))
 
 
 def _connect(path: Path) -> Any:
