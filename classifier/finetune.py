@@ -42,7 +42,7 @@ WEIGHT_DECAY = 0.01
 WARM_UP = 0.06  # of the whole training
 CLIP = 1.0  # length of a step's gradient
 LARGE_TABLE = 100_000  # rows: an embedding table of more is left as it is; most of a multilingual encoder is one
-TRIED_INDEX, TRIED_QUERIES = 2_000, 1_500  # rows that the vote is tried on between epochs
+VOTERS, LAST_VOTERS, ASKED = 2_000, 50_000, 1_500  # rows that vote in a trial, in the last ones, and that are asked for
 TRIED_FROM = 0.5  # of the training: before that the rate is high and the vote not yet what it will be
 TOKENS = 128  # of a text that are read while training: memory grows with the square of the longest
 PATIENCE = 3  # epochs without a better vote before training stops: it is best when the rate has come down
@@ -65,11 +65,11 @@ class Lessons:
     vectors: Vectors
     levels: Sequence[Numbers]
 
-    def sample(self) -> tuple[Numbers, Numbers]:
-        """Of the rows to learn those that vote in a trial, and of those to try the ones that are asked for."""
+    def trial(self, voters: int) -> tuple[Numbers, Numbers]:
+        """Of the rows to learn so many that vote, and of those to try the ones that are asked for."""
         random = np.random.default_rng(SEED)
-        index, queries = (random.permutation(np.flatnonzero(mask)) for mask in (self.learned, self.tried))
-        return np.sort(index[:TRIED_INDEX]), np.sort(queries[:TRIED_QUERIES])
+        voting, asked = (random.permutation(np.flatnonzero(mask)) for mask in (self.learned, self.tried))
+        return np.sort(voting[:voters]), np.sort(asked[:ASKED])
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,9 @@ def finetune(
     run = _Run(encoder, lessons, limits)
     resumed = run.load(checkpoint)
     start = time.monotonic()
-    before = run.vote_accuracy()
-    run.leave(len(WAYS) * (time.monotonic() - start))  # for as many trials at the end
+    before = run.vote_accuracy(VOTERS)
+    texts, texts_then = (sum(map(len, lessons.trial(voters))) for voters in (VOTERS, LAST_VOTERS))
+    run.leave(len(WAYS) * (time.monotonic() - start) * texts_then / texts)  # for the trials at the end
     if not resumed:
         run.before = before
     saved = time.monotonic()
@@ -126,8 +127,8 @@ def finetune(
     if not run.best_weights:  # the time was over before it went on
         run.remember_best()
     way = run.settle()
-    epochs, asked = run.done / run.steps_per_epoch, len(run.tried_queries)
-    return Trained(epochs, run.seconds, way, run.before, run.best, asked, resumed)
+    asked = len(lessons.trial(VOTERS)[1])
+    return Trained(run.done / run.steps_per_epoch, run.seconds, way, run.before, run.best, asked, resumed)
 
 
 class _Run:
@@ -170,7 +171,6 @@ class _Run:
         self.longest = limits.seconds  # in all sittings
         self.before, self.best, self.worse = 0.0, 0.0, 0
         self.best_weights: dict[str, Any] = {}
-        self.tried_index, self.tried_queries = lessons.sample()
         self.epoch, self.batches = -1, list[Numbers]()  # those that were shuffled last
         self.task = self._task()
 
@@ -241,34 +241,38 @@ class _Run:
             self.batches = shuffled_batches(self.lengths, self.learned, np.random.default_rng((SEED, epoch)))
         return self.batches[place]
 
-    def vote_accuracy(self) -> float:
-        """Of the encoder as it is, on rows to try."""
+    def vote_accuracy(self, voters: int) -> float:
+        """Of the encoder as it is, on rows to try, when so many of the rows to learn vote."""
         texts, categories = self.lessons.texts, self.lessons.categories
+        voting, asked = self.lessons.trial(voters)
         self.module.eval()
         with self.torch.autocast(self.module.device.type, dtype=self.torch.bfloat16):
-            vectors = self.encoder.encode([texts[i] for i in np.concatenate((self.tried_index, self.tried_queries))])
-        index, queries = vectors[: len(self.tried_index)], vectors[len(self.tried_index) :]
+            vectors = self.encoder.encode([texts[i] for i in np.concatenate((voting, asked))])
+        index, queries = vectors[: len(voting)], vectors[len(voting) :]
         space = Space.fit(index)
         found = FaissSearcher(space.project(index)).search(space.project(queries), K)
         weights = np.ones(int(categories.max()) + 1)
-        shares = vote(found, categories[self.tried_index], weights, VoteSettings().temperature)
-        return float((shares.argmax(axis=1) == categories[self.tried_queries]).mean())
+        shares = vote(found, categories[voting], weights, VoteSettings().temperature)
+        return float((shares.argmax(axis=1) == categories[asked]).mean())
 
     def remember_best(self) -> None:
         """Keep the weights if the vote was never better."""
-        accuracy = self.vote_accuracy()
+        accuracy = self.vote_accuracy(VOTERS)
         self.worse = self.worse + 1 if self.best_weights and accuracy <= self.best else 0
         if not self.worse:
             self.best = accuracy
             self.best_weights = {name: weight.detach().clone() for name, weight in self.encoder_weights.items()}
 
     def settle(self) -> float:
-        """Put the encoder where the vote is best between its old weights and the best learned ones; the way gone."""
+        """Put the encoder where the vote is best between its old weights and the best learned ones; the way gone.
+
+        Many rows vote here: among few, those that were learned lie so close together that all of the way looks best.
+        """
         found = []
         for way in WAYS:
             self._go(way)
-            found.append((self.best if way == 1 else self.vote_accuracy(), -way))
-        self.best, way = max(found)[0], -max(found)[1]
+            found.append((self.vote_accuracy(LAST_VOTERS), way))
+        way = max(found)[1]
         self._go(way)
         self.module.eval()
         self._read(self.tokens)
