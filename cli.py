@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import upkeep
 from terminal import (
+    AS_JSON,
+    STORE,
     FiniteRange,
     InputOptions,
     load_catalog,
     output_file,
     print_json,
     progress_display,
+    read_counts,
     reads_input,
-    show_changes,
+    show_difference,
     show_evaluation,
     show_finetuned,
     show_notices,
@@ -36,11 +40,9 @@ DEFAULT_NEIGHBORS = 3
 CLASSIFY_BATCH = 1024  # listings that are in memory at a time
 NOT_WRITTEN = (".parquet", ".gz", ".xlsx", ".xls")  # endings of files that decisions are not written to
 
-STORE = click.option("--store", required=True, type=click.Path(path_type=Path), help="Folder of the store.")
 DEVICE = click.option(
     "--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute."
 )
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 class ShelfwiseGroup(click.Group):
@@ -100,12 +102,18 @@ def build(
       shelfwise build items.tsv --store my.store --columns title=name,category=aisle
       shelfwise build catalog.csv --store my.store --dry-run
     """
+    from dataclasses import asdict
+
     from classifier import maintenance
 
     start = time.monotonic()
     catalog = load_catalog(catalogs, source)
     if dry_run:
-        show_changes(maintenance.plan(store, catalog.items), catalog, as_json)
+        planned = maintenance.plan(store, catalog.items)
+        if as_json:
+            print_json(asdict(planned) | read_counts(catalog) | {"dry_run": True})
+        else:
+            show_difference(planned)
         return
     with progress_display() as progress:
         report = maintenance.build(store, catalog.items, encoder, device, wishes, progress)
@@ -403,6 +411,10 @@ def demo(store: Path | None, device: str) -> None:
     with tempfile.TemporaryDirectory() as folder, progress_display() as progress:
         for line in narrate(store or Path(folder) / "demo.store", device, progress):
             click.echo(line)
+
+
+for command in upkeep.COMMANDS:
+    main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -21,14 +21,16 @@ if TYPE_CHECKING:
     from classifier.maintenance import Report
     from classifier.model import Settings
     from indexer.catalog import Catalog, ReadOptions
+    from indexer.difference import Difference
     from indexer.encoder import Progress
-    from indexer.sync import Changes
-
 
 # As in `classifier`, which is too heavy to be loaded for a look at --help; a test compares them.
 HEADS = ("mlp", "svm", "logistic", "closed-form")
 MEASURES = ("accuracy", "macro-f1")
 SHOWN_CONFUSIONS = 5
+
+STORE = click.option("--store", required=True, type=click.Path(path_type=Path), help="Folder of the store.")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 class FiniteRange(click.FloatRange):
@@ -125,19 +127,15 @@ def show_rejects(count: int, path: Path) -> None:
         click.echo(f"{count} rows rejected, with line and reason in {path}", err=True)
 
 
-def show_changes(changes: "Changes", catalog: "Catalog", as_json: bool) -> None:
-    """What a build would do."""
-    counts = {
-        "added": changes.added,
-        "updated": changes.updated,
-        "removed": len(changes.removed),
-        "unchanged": changes.unchanged,
-        **_read_counts(catalog),
-    }
-    if as_json:
-        print_json(counts | {"dry_run": True})
-    else:
-        click.echo("would be: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+def show_difference(difference: "Difference") -> None:
+    """What tells two states of a catalog apart, with some examples of each kind."""
+    counts = ", ".join(f"{kind.count} {name}" for name, kind in difference.kinds())
+    click.echo(f"{difference.before} -> {difference.after} items: {counts}")
+    for name, kind in difference.kinds():
+        for example in kind.examples:
+            click.echo(f"  {name}  {example}")
+        if kind.count > len(kind.examples):
+            click.echo(f"  {name}  ... and {kind.count - len(kind.examples)} more")
 
 
 def show_report(report: "Report", catalog: "Catalog | None", seconds: float, as_json: bool) -> None:
@@ -147,7 +145,7 @@ def show_report(report: "Report", catalog: "Catalog | None", seconds: float, as_
         "updated": report.updated,
         "removed": report.removed,
         "unchanged": report.unchanged,
-        **(_read_counts(catalog) if catalog else {}),
+        **(read_counts(catalog) if catalog else {}),
         "embedded": report.embedded,
     }
     if as_json:
@@ -216,7 +214,8 @@ def _figure(value: float | int | None, form: str) -> str:
     return "-" if value is None else str(value) if isinstance(value, int) else format(value, form)
 
 
-def _read_counts(catalog: "Catalog") -> dict[str, int]:
+def read_counts(catalog: "Catalog") -> dict[str, int]:
+    """What became of the rows of a catalog's files beside its items."""
     return {"rejected": catalog.rejected, "repeated": catalog.repeated, "conflicting": catalog.conflicting}
 
 

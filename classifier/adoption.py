@@ -12,13 +12,14 @@ from classifier.calibration import NEVER
 from classifier.finetune import Lessons, Limits, Trained, finetune
 from classifier.heldout import kept_back, share_kept_back, tried
 from classifier.labels import Labels
-from classifier.maintenance import Report, base_of, put_fitted, report_of, settings_of, stored_choice
+from classifier.maintenance import Report, put_fitted, report_of, settings_of, stored_choice
 from classifier.model import Settings
 from classifier.training import Trial, fit, hold_out
 from indexer.encoder import BATCH, Progress, SentenceEncoder
 from indexer.errors import EncoderError, QueryError
 from indexer.index import encoder_for, identity_of
-from indexer.store import ENCODERS, Rows, writing
+from indexer.manifest import Change
+from indexer.store import ENCODERS, Rows, base_of, writing
 from indexer.sync import Changes
 from indexer.text import RECIPE
 
@@ -89,9 +90,9 @@ def adopt(
             shutil.rmtree(work, ignore_errors=True)
             encoder.save(work)
             identity = identity_of(encoder, draft.put_encoder(work, encoder.fingerprint), share)
-            draft.replace_all(rows)
+            draft.table.replace_all(rows)
             settings = put_fitted(draft, fit(rows, new, progress))
-            manifest = draft.commit(identity, RECIPE)
+            manifest = draft.commit(identity, RECIPE, Change("finetune"))
         (path / CHECKPOINT).unlink(missing_ok=True)
         changes = Changes([], [], [], 0, 0, len(rows))
         embedded = 0 if objection else len(rows)

@@ -11,11 +11,12 @@ from classifier.model import HEAD_BLOB, SETTINGS_BLOB, Goals, Model, Settings
 from classifier.training import Fitted
 from classifier.training import train as fit_all
 from indexer.catalog import Item, normal_path
+from indexer.difference import Difference, difference, state_of
 from indexer.encoder import Encoder, EncoderChoice, Progress, choose_encoder, load_encoder
 from indexer.errors import EncoderError, QueryError, listed
 from indexer.index import SPACE_BLOB, encoder_for, identity_of
 from indexer.manifest import Manifest
-from indexer.store import Draft, Rows, Snapshot, may_become_store, read_snapshot, writing
+from indexer.store import Draft, Rows, Snapshot, base_of, may_become_store, read_snapshot, writing
 from indexer.sync import Changes, apply_changes, find_changes
 from indexer.text import RECIPE
 
@@ -50,10 +51,10 @@ class Report:
     new_categories: tuple[str, ...] = ()
 
 
-def plan(path: Path, items: Mapping[str, Item]) -> Changes:
+def plan(path: Path, items: Mapping[str, Item]) -> Difference:
     """What `build` would change, without changing it."""
     rows = None if may_become_store(path) else read_snapshot(path).rows
-    return find_changes(rows, items, remove_missing=True)
+    return difference(state_of(rows), state_of(items))
 
 
 def build(
@@ -80,8 +81,8 @@ def build(
         embedder = _embedder(base, choice, device)
         embedded = apply_changes(draft, base.rows if base else None, changes, embedder, progress)
         identity = base.manifest.encoder if base else identity_of(embedder)
-        settings = put_fitted(draft, fit_all(draft.rows(), goals, identity.kept_back, progress))
-        manifest = draft.commit(identity, RECIPE)
+        settings = put_fitted(draft, fit_all(draft.table.rows(), goals, identity.kept_back, progress))
+        manifest = draft.commit(identity, RECIPE, changes.as_change("build"))
         return report_of(changes, manifest, base, choice, embedded, settings)
 
 
@@ -98,7 +99,7 @@ def add(path: Path, items: Mapping[str, Item], device: str = "auto", progress: P
             return report_of(changes, base.manifest, base, choice)
         embedder = _embedder(base, choice, device)
         embedded = apply_changes(draft, base.rows, changes, embedder, progress)
-        manifest = draft.commit(base.manifest.encoder, RECIPE)
+        manifest = draft.commit(base.manifest.encoder, RECIPE, changes.as_change("add"))
         return report_of(changes, manifest, base, choice, embedded)
 
 
@@ -118,9 +119,9 @@ def remove(path: Path, ids: Sequence[str] = (), category: str | None = None) -> 
             chosen += [id_ for id_ in _ids_below(base.rows, category) if id_ not in set(chosen)]
         if len(chosen) == len(base.rows):
             raise QueryError(f"that would remove all {len(base.rows)} items: delete the folder {path} instead")
-        draft.delete(chosen)
-        manifest = draft.commit(base.manifest.encoder, base.manifest.recipe)
+        draft.table.delete(chosen)
         changes = Changes([], [], chosen, 0, 0, len(base.rows) - len(chosen))
+        manifest = draft.commit(base.manifest.encoder, base.manifest.recipe, changes.as_change("remove"))
         return report_of(changes, manifest, base, stored_choice(base))
 
 
@@ -130,8 +131,8 @@ def train(path: Path, wishes: Wishes | None = None, progress: Progress | None = 
         base = base_of(draft)
         kept = base.manifest.encoder.kept_back
         settings = put_fitted(draft, fit_all(base.rows, _goals(base, wishes), kept, progress))
-        manifest = draft.commit(base.manifest.encoder, base.manifest.recipe)
         changes = Changes([], [], [], 0, 0, len(base.rows))
+        manifest = draft.commit(base.manifest.encoder, base.manifest.recipe, changes.as_change("train"))
         return report_of(changes, manifest, base, stored_choice(base), settings=settings)
 
 
@@ -156,12 +157,6 @@ def describe(path: Path) -> dict[str, object]:
         "new_categories": sorted(set(counts) - trained),
         "libraries": dict(manifest.libraries),
     }
-
-
-def base_of(draft: Draft) -> Snapshot:
-    """The version that a draft of an existing store began with."""
-    assert draft.base is not None  # `writing` without `create` raises where there is no store
-    return draft.base
 
 
 def stored_choice(base: Snapshot) -> EncoderChoice:

@@ -1,16 +1,17 @@
-"""The one small file that says which version of a store counts, and how to know that it is whole."""
+"""The small files that say what the versions of a store are, which of them counts, and how to know that it is whole."""
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from indexer.errors import StoreError
+from indexer.errors import StoreError, listed
 
-FORMAT = 3  # of the folder and of the model in it; a reader refuses any other
-FILE, LOCK = "manifest.json", ".lock"
+FORMAT = 4  # of the folder and of the model in it; a reader refuses any other
+FILE, LOCK, VERSIONS = "manifest.json", ".lock", "versions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,27 @@ class EncoderIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """What made a version: the command, and how many rows it added, updated and removed."""
+
+    command: str
+    added: int = 0
+    updated: int = 0
+    removed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """One version of a store.
 
-    `table_version` is LanceDB's, `recipe` the text recipe, `blobs` maps a name to the file that holds it,
-    `files` maps every file of the store, relative to it, to [bytes, SHA-256].
+    `table` is the name of its LanceDB table and `table_version` LanceDB's own number, `recipe` the text recipe, `blobs`
+    maps a name to the file that holds it, `files` maps every file of the version, relative to the store, to [bytes,
+    SHA-256].
     """
 
     version: int
+    change: Change
+    table: str
     table_version: int
     rows: int
     encoder: EncoderIdentity
@@ -53,41 +67,90 @@ def _seal(content: Mapping[str, object]) -> str:
 
 
 def write_manifest(store: Path, manifest: Manifest) -> None:
-    """Make `manifest` the version that counts, in one step that survives a crash."""
-    content = json.loads(json.dumps(asdict(manifest)))
-    work = store / (FILE + ".new")
+    """Make `manifest` the version that counts, in one step that survives a crash. It is kept beside those before it."""
+    keep_manifest(store, manifest)
+    write_sealed(store / FILE, asdict(manifest))
+
+
+def keep_manifest(store: Path, manifest: Manifest) -> None:
+    """Write down a version without making it the one that counts."""
+    (store / VERSIONS).mkdir(exist_ok=True)
+    write_sealed(_file_of(store, manifest.version), asdict(manifest))
+
+
+def write_sealed(file: Path, content: Mapping[str, object]) -> None:
+    """Write a JSON object and its checksum to a file, in one step that survives a crash."""
+    content = dict(json.loads(json.dumps(content)))
+    work = file.with_name(file.name + ".new")
     with work.open("w", encoding="utf-8") as out:
         json.dump(content | {"seal": _seal(content)}, out, indent=1)
         out.flush()
         os.fsync(out.fileno())
-    work.replace(store / FILE)
-    folder = os.open(store, os.O_RDONLY)
+    work.replace(file)
+    sync_folder(file.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names of its files survive a crash."""
+    opened = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(opened)
     finally:
-        os.close(folder)
+        os.close(opened)
 
 
-def read_manifest(store: Path) -> Manifest:
-    """The version that counts. Raises StoreError where there is none, or it cannot be trusted."""
+def read_sealed(file: Path) -> dict[str, Any]:
+    """The inverse of `write_sealed`. Raises StoreError where the file cannot be trusted, FileNotFoundError."""
     try:
-        content = json.loads((store / FILE).read_bytes())
+        content: dict[str, Any] = json.loads(file.read_bytes())
         seal = content.pop("seal")
+    except FileNotFoundError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise StoreError(f"{file} is damaged: {mend(file.parent)}") from None
+    except OSError as error:
+        raise StoreError(f"{file} cannot be read ({error.strerror})") from None
+    if content.get("format", FORMAT) == FORMAT and seal != _seal(content):  # of another format, that is what to say
+        raise StoreError(f"{file} is damaged (its checksum differs): {mend(file.parent)}")
+    return content
+
+
+def read_manifest(store: Path, version: int | None = None) -> Manifest:
+    """A version of a store, None for the one that counts. Raises StoreError where it is not there or not whole."""
+    try:
+        content = read_sealed(store / FILE if version is None else _file_of(store, version))
         found = int(content["format"])
     except FileNotFoundError:
-        raise StoreError(_absent(store)) from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise StoreError(f"{store / FILE} is damaged: {_mend(store)}") from None
-    except OSError as error:
-        raise StoreError(f"{store / FILE} cannot be read ({error.strerror})") from None
+        raise StoreError(_absent(store) if version is None else _no_version(store, version)) from None
+    except (ValueError, KeyError, TypeError):
+        raise StoreError(f"{store / FILE} is damaged: {mend(store)}") from None
     if found != FORMAT:
-        mend = "upgrade shelfwise" if found > FORMAT else "build the store again in a new folder"
-        raise StoreError(f"store {store} has format {found}, this shelfwise reads {FORMAT}: {mend}")
-    if seal != _seal(content):
-        raise StoreError(f"{store / FILE} is damaged (its checksum differs): {_mend(store)}")
-    content["encoder"] = EncoderIdentity(**content["encoder"])
+        todo = "upgrade shelfwise" if found > FORMAT else "build the store again in a new folder"
+        raise StoreError(f"store {store} has format {found}, this shelfwise reads {FORMAT}: {todo}")
+    content["encoder"], content["change"] = EncoderIdentity(**content["encoder"]), Change(**content["change"])
     content["files"] = {name: (size, digest) for name, (size, digest) in content["files"].items()}
     return Manifest(**content)
+
+
+def versions_of(store: Path) -> list[int]:
+    """The versions that a store has, the one that counts last. Raises StoreError."""
+    last = read_manifest(store).version
+    kept = {int(file.stem) for file in (store / VERSIONS).glob("*.json") if file.stem.isdecimal()}
+    return sorted(version for version in kept | {last} if version <= last)  # a killed writer may leave a later one
+
+
+def forget_version(store: Path, version: int) -> None:
+    """Take a version other than the one that counts off the list."""
+    _file_of(store, version).unlink(missing_ok=True)
+
+
+def _file_of(store: Path, version: int) -> Path:
+    return store / VERSIONS / f"{version:06}.json"
+
+
+def _no_version(store: Path, version: int) -> str:
+    there = versions_of(store)
+    return f"store {store} has no version {version}: it has {listed(map(str, there))}"
 
 
 def _absent(store: Path) -> str:
@@ -98,7 +161,8 @@ def _absent(store: Path) -> str:
     return f"{store} is not a shelfwise store (no {FILE} in it): make one with shelfwise build CATALOG --store DIR"
 
 
-def _mend(store: Path) -> str:
+def mend(store: Path) -> str:
+    """What to do about a store that is damaged."""
     return f"restore the folder from a backup, or delete {store} and build it again"
 
 
@@ -107,22 +171,22 @@ def is_half_written(store: Path) -> bool:
     return not (store / FILE).exists() and (store / LOCK).exists()
 
 
-def sum_files(
-    store: Path, folders: tuple[str, ...], known: Mapping[str, tuple[int, str]]
-) -> dict[str, tuple[int, str]]:
-    """[bytes, SHA-256] of every file below `folders`.
+def sum_files(store: Path, places: Sequence[str], known: Mapping[str, tuple[int, str]]) -> dict[str, tuple[int, str]]:
+    """[bytes, SHA-256] of every file that is, or is below, one of `places` in the store.
 
     All of them are written once and never changed, so digests in `known` are taken over for files of the
-    same name and size.
+    same name and size. The others are brought to the disk first, so that what is summed survives a crash.
     """
     sums: dict[str, tuple[int, str]] = {}
-    for path in sorted(path for folder in folders for path in (store / folder).rglob("*")):
+    for path in sorted(path for place in places for path in (store / place, *(store / place).rglob("*"))):
         name = path.relative_to(store).as_posix()
         if not path.is_file() or path.name == "latest_version_hint.json":  # a hint that LanceDB rewrites
             continue
         size = path.stat().st_size
         before = known.get(name)
-        sums[name] = before if before and before[0] == size else (size, _sum(path))
+        sums[name] = before if before and before[0] == size else (size, _sum(path, sync=True))
+    for folder in {(store / name).parent for name in sums.keys() - known.keys()}:
+        sync_folder(folder)
     return sums
 
 
@@ -133,11 +197,13 @@ def verify_files(store: Path, files: Mapping[str, tuple[int, str]]) -> None:
         try:
             whole = path.stat().st_size == size and _sum(path) == digest
         except OSError as error:
-            raise StoreError(f"{path} of the store cannot be read ({error.strerror}): {_mend(store)}") from None
+            raise StoreError(f"{path} of the store cannot be read ({error.strerror}): {mend(store)}") from None
         if not whole:
-            raise StoreError(f"{path} of the store is damaged (its checksum differs): {_mend(store)}")
+            raise StoreError(f"{path} of the store is damaged (its checksum differs): {mend(store)}")
 
 
-def _sum(path: Path) -> str:
+def _sum(path: Path, sync: bool = False) -> str:
     with path.open("rb") as stream:
+        if sync:
+            os.fsync(stream.fileno())
         return hashlib.file_digest(stream, "sha256").hexdigest()

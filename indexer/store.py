@@ -5,6 +5,9 @@ versions apart, and the manifest names the one that counts. A writer that dies l
 """
 
 import hashlib
+import json
+import os
+import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +16,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +28,7 @@ from indexer.errors import QueryError, StoreError
 from indexer.manifest import (
     FILE,
     LOCK,
+    Change,
     EncoderIdentity,
     Manifest,
     is_half_written,
@@ -36,6 +40,8 @@ from indexer.manifest import (
 from indexer.text import Words, compose, words_of
 
 TABLE, BLOBS, ENCODERS = "items", "blobs", "encoders"
+WRITER = ".writer.json"  # who holds the lock
+WAIT = 10.0  # seconds that a writer waits for the one before
 TEXT_COLUMNS = (
     "id", "title", "description", "brand", "attributes", "category", "category_path", "text_digest", "twin_key",
 )  # fmt: skip
@@ -53,6 +59,11 @@ class Rows:
 
     table: pa.Table
     vectors: Vectors
+
+    @classmethod
+    def of(cls, columns: Mapping[str, Sequence[str]], vectors: Vectors) -> Self:
+        """Rows from TEXT_COLUMNS, each of n values, and their vectors (n, d)."""
+        return cls(pa.table({name: pa.array(columns[name], pa.string()) for name in TEXT_COLUMNS}), vectors)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -100,8 +111,7 @@ class Snapshot:
 
     def select(self, where: str) -> NDArray[np.bool_]:
         """(n,) mask of the rows for which the SQL condition `where` holds. Raises QueryError."""
-        table = _connect(self.path).open_table(TABLE)
-        table.checkout(self.manifest.table_version)
+        table = open_table(self.path, self.manifest)
         try:
             found = table.search().where(where).select(["id"]).limit(max(len(self.rows), 1)).to_arrow()
         except (ValueError, RuntimeError, OSError) as error:
@@ -115,14 +125,29 @@ class Snapshot:
         return mask
 
 
-def read_snapshot(path: Path) -> Snapshot:
-    """The version that counts, checked against its checksums. Raises StoreError."""
-    manifest = read_manifest(path)
-    verify_files(path, manifest.files)
+def read_snapshot(path: Path, version: int | None = None) -> Snapshot:
+    """A version of a store, None for the one that counts, checked against its checksums. Raises StoreError."""
+    while True:
+        manifest = read_manifest(path, version)
+        try:
+            verify_files(path, manifest.files)
+            return snapshot_of(path, manifest)
+        except StoreError:  # it may have been cleared away while it was read
+            if read_manifest(path, version) == manifest:
+                raise
+
+
+def snapshot_of(path: Path, manifest: Manifest) -> Snapshot:
+    """A version whose files have been verified. Raises StoreError."""
     with _lance_errors(path):
-        table = _connect(path).open_table(TABLE)
-        table.checkout(manifest.table_version)
-        return Snapshot(path, manifest, _rows(table))
+        return Snapshot(path, manifest, _rows(open_table(path, manifest)))
+
+
+def open_table(path: Path, manifest: Manifest) -> Any:
+    """The LanceDB table of a version, to be read."""
+    table = _connect(path).open_table(manifest.table)
+    table.checkout(manifest.table_version)
+    return table
 
 
 def _rows(table: Any) -> Rows:
@@ -132,44 +157,75 @@ def _rows(table: Any) -> Rows:
     return Rows(content.select(list(TEXT_COLUMNS)), flat.reshape(len(vectors), vectors.type.list_size))
 
 
-class Draft:
-    """The next version of a store, in the making. See `writing`."""
+class TableWriter:
+    """A LanceDB table in a store, being written. Each change is a version of its own, seen by its number alone."""
 
-    def __init__(self, path: Path, base: Snapshot | None) -> None:
-        self.path = path
-        self.base = base
-        self._blobs = dict(base.manifest.blobs) if base else {}
+    def __init__(self, path: Path, name: str, start: int | None = None) -> None:
+        """Go on from the version `start`, even where a dead writer had gone further; None begins a new table."""
+        self.name = name
+        self._path, self._start, self._empty = path, start, start is None
         self._table: Any = None
 
-    def _open(self, dimensions: int) -> Any:
-        """The table, at the state of `base` even where a dead writer had gone on from there."""
-        if self._table is None and self.base is None:
-            shutil.rmtree(self.path / f"{TABLE}.lance", ignore_errors=True)
-            self._table = _connect(self.path).create_table(TABLE, schema=_schema(dimensions))
-        elif self._table is None and self.base is not None:
-            self._table = _connect(self.path).open_table(TABLE)
-            if self._table.version != self.base.manifest.table_version:
-                self._table.restore(self.base.manifest.table_version)
-        return self._table
+    @property
+    def version(self) -> int:
+        """LanceDB's number of what was written last."""
+        return int(self._open(0).version)
 
-    def upsert(self, rows: Mapping[str, Sequence[str]], vectors: Vectors) -> None:
-        """Insert rows, or replace those with the same id. `rows` holds TEXT_COLUMNS, each of n values."""
-        if not len(vectors):
+    def count(self) -> int:
+        """Rows that are there now."""
+        return int(self._open(0).count_rows())
+
+    def rows(self) -> Rows:
+        """All rows that are there now."""
+        with _lance_errors(self._path):
+            return _rows(self._open(0))
+
+    def upsert(self, rows: Rows) -> None:
+        """Insert rows, or replace those with the same id."""
+        if not len(rows):
             return
-        data = _with_vectors(pa.table({name: pa.array(rows[name], pa.string()) for name in TEXT_COLUMNS}), vectors)
-        with _lance_errors(self.path):
-            table = self._open(vectors.shape[1])
-            if self.base is None:
-                table.add(data)
+        with _lance_errors(self._path):
+            table = self._open(rows.vectors.shape[1])
+            if self._empty:
+                table.add(_with_vectors(rows))
+                self._empty = False
             else:
-                table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(data)
+                merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+                merge.execute(_with_vectors(rows))
+
+    def replace_all(self, rows: Rows) -> None:
+        """Have these rows and no others."""
+        with _lance_errors(self._path):
+            self._open(rows.vectors.shape[1]).add(_with_vectors(rows), mode="overwrite")
+            self._empty = False
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete the rows with these ids."""
         for start in range(0, len(ids), DELETE_BATCH):
             quoted = ", ".join("'" + id_.replace("'", "''") + "'" for id_ in ids[start : start + DELETE_BATCH])
-            with _lance_errors(self.path):
+            with _lance_errors(self._path):
                 self._open(0).delete(f"id IN ({quoted})")
+
+    def _open(self, dimensions: int) -> Any:
+        if self._table is None and self._start is None:
+            shutil.rmtree(self._path / f"{self.name}.lance", ignore_errors=True)
+            self._table = _connect(self._path).create_table(self.name, schema=_schema(dimensions))
+        elif self._table is None:
+            self._table = _connect(self._path).open_table(self.name)
+            if self._table.version != self._start:
+                self._table.restore(self._start)
+        return self._table
+
+
+class Draft:
+    """The next version of a store, in the making: its `table` is written, and what is put beside it. See `writing`."""
+
+    def __init__(self, path: Path, base: Snapshot | None) -> None:
+        self.path, self.base = path, base
+        self._blobs = dict(base.manifest.blobs) if base else {}
+        self.table = (
+            TableWriter(path, base.manifest.table, base.manifest.table_version) if base else TableWriter(path, TABLE)
+        )
 
     def put_blob(self, name: str, content: bytes) -> None:
         """Keep `content` under `name` with this version."""
@@ -192,33 +248,40 @@ class Draft:
             work.replace(self.path / folder)
         return folder
 
-    def replace_all(self, rows: Rows) -> None:
-        """Have these rows and no others."""
-        with _lance_errors(self.path):
-            self._open(rows.vectors.shape[1]).add(_with_vectors(rows.table, rows.vectors), mode="overwrite")
-
-    def rows(self) -> Rows:
-        """All rows as they would stand after a commit."""
-        with _lance_errors(self.path):
-            return _rows(self._open(0))
-
-    def commit(self, encoder: EncoderIdentity, recipe: str) -> Manifest:
+    def commit(self, encoder: EncoderIdentity, recipe: str, change: Change) -> Manifest:
         """Make this draft the version that counts, in one step."""
-        table = self._open(encoder.dimensions)
-        known = self.base.manifest.files if self.base else {}
+        base = self.base.manifest if self.base else None
+        blobs = [f"{BLOBS}/{file}" for file in self._blobs.values()]
         manifest = Manifest(
-            version=self.base.manifest.version + 1 if self.base else 1,
-            table_version=table.version,
-            rows=table.count_rows(),
+            version=base.version + 1 if base else 1,
+            change=change,
+            table=self.table.name,
+            table_version=self.table.version,
+            rows=self.table.count(),
             encoder=encoder,
             recipe=recipe,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            libraries={name: version(name) for name in LIBRARIES},
+            created=now(),
+            libraries={library: version(library) for library in LIBRARIES},
             blobs=self._blobs,
-            files=sum_files(self.path, (f"{TABLE}.lance", BLOBS, *filter(None, [encoder.folder])), known),
+            files=sum_files(
+                self.path,
+                [f"{self.table.name}.lance", *blobs, *filter(None, [encoder.folder])],
+                base.files if base else {},
+            ),
         )
         write_manifest(self.path, manifest)
         return manifest
+
+
+def base_of(draft: Draft) -> Snapshot:
+    """The version that a draft of an existing store began with."""
+    assert draft.base is not None  # `writing` without `create` raises where there is no store
+    return draft.base
+
+
+def now() -> str:
+    """The time, as a version remembers it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def may_become_store(path: Path) -> bool:
@@ -240,7 +303,7 @@ def may_become_store(path: Path) -> bool:
 
 @contextmanager
 def writing(path: Path, create: bool = False) -> Iterator[Draft]:
-    """The one draft of the store at `path`; other writers are refused until the block ends.
+    """The one draft of the store at `path`; other writers wait until the block ends, WAIT seconds at most.
 
     With `create`, a folder that is not there, is empty or is half written becomes a store at the first
     commit; if there is none, a folder made here goes away again. Raises StoreError.
@@ -251,15 +314,26 @@ def writing(path: Path, create: bool = False) -> Iterator[Draft]:
     made = not path.exists()
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with FileLock(path / LOCK, timeout=0):
+        with FileLock(path / LOCK, timeout=WAIT):
+            (path / WRITER).write_text(json.dumps({"process": os.getpid(), "host": platform.node(), "since": now()}))
+            first = first and may_become_store(path)  # another may have been faster
             yield Draft(path, None if first else read_snapshot(path))
     except Timeout:
-        raise StoreError(f"store {path} is being written by another process: try again when it is done") from None
+        raise StoreError(f"store {path} is being written by {_writer(path)}: try again when it is done") from None
     except OSError as error:
         raise StoreError(f"cannot write the store {path}: {error.strerror or error}") from None
     finally:
         if made and not (path / FILE).exists():
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _writer(path: Path) -> str:
+    """Who holds the lock of a store, as far as can be told."""
+    try:
+        found = json.loads((path / WRITER).read_text())
+        return f"process {found['process']} on {found['host']}, since {found['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
 
 
 @contextmanager
@@ -277,11 +351,11 @@ def _schema(dimensions: int) -> pa.Schema:
     return pa.schema([*texts, pa.field("vector", pa.list_(pa.float32(), dimensions), nullable=False)])
 
 
-def _with_vectors(table: pa.Table, vectors: Vectors) -> pa.Table:
-    """Rows of TEXT_COLUMNS with their vectors (n, d), as they are stored."""
-    dimensions = vectors.shape[1]
-    flat = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
-    columns = [*table.select(TEXT_COLUMNS).columns, pa.FixedSizeListArray.from_arrays(flat, dimensions)]
+def _with_vectors(rows: Rows) -> pa.Table:
+    """Rows as they are stored."""
+    dimensions = rows.vectors.shape[1]
+    flat = pa.array(np.ascontiguousarray(rows.vectors, np.float32).ravel())
+    columns = [*rows.table.select(TEXT_COLUMNS).columns, pa.FixedSizeListArray.from_arrays(flat, dimensions)]
     return pa.Table.from_arrays(columns, schema=_schema(dimensions))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from indexer.catalog import Item
 from indexer.encoder import Encoder, Progress
+from indexer.manifest import Change
 from indexer.store import Draft, Rows
 from indexer.text import digest, twin_key
 
@@ -30,6 +31,10 @@ class Changes:
 
     def __bool__(self) -> bool:
         return bool(self.upserts or self.removed)
+
+    def as_change(self, command: str) -> Change:
+        """What a version that `command` made of them remembers."""
+        return Change(command, self.added, self.updated, len(self.removed))
 
 
 def find_changes(rows: Rows | None, items: Mapping[str, Item], remove_missing: bool) -> Changes:
@@ -69,6 +74,6 @@ def apply_changes(
     columns = {name: [getattr(item, name) for item in changes.upserts] for name in ("id", *_CONTENT)}
     columns["text_digest"] = digests
     columns["twin_key"] = [twin_key(item.title) for item in changes.upserts]
-    draft.upsert(columns, vectors)
-    draft.delete(changes.removed)
+    draft.table.upsert(Rows.of(columns, vectors))
+    draft.table.delete(changes.removed)
     return len(fresh)

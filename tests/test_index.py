@@ -1,5 +1,6 @@
 """The store under random sequences of add, upsert, delete and filter, against a plain dictionary."""
 
+import os
 import shutil
 import tempfile
 from dataclasses import replace
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from classifier import maintenance
+from indexer import store as store_module
 from indexer.catalog import Item
 from indexer.errors import QueryError, StoreError
 from indexer.index import Index
@@ -123,17 +125,16 @@ def test_a_dead_writer_leaves_the_version_before(path):
 
     before = read_snapshot(path)
     with pytest.raises(ZeroDivisionError), writing(path) as draft:
-        draft.delete(list(before.rows.column("id")[:10]))
+        draft.table.delete(list(before.rows.column("id")[:10]))
         raise ZeroDivisionError
     assert read_snapshot(path).rows.table.equals(before.rows.table)
     report = maintenance.add(path, {"new": Item("new", "new boot", category="Boots", category_path="Boots")})
     assert (report.rows, report.version) == (len(before.rows) + 1, 2)
 
 
-def test_a_second_writer_is_refused(path):
-    from indexer.store import writing
-
-    with writing(path), pytest.raises(StoreError, match="another process"):
+def test_a_second_writer_waits_and_is_told_who_holds_the_store(path, monkeypatch):
+    monkeypatch.setattr(store_module, "WAIT", 0.2)
+    with store_module.writing(path), pytest.raises(StoreError, match=f"process {os.getpid()} on .*try again"):
         maintenance.remove(path, category="Fashion")
 
 

@@ -1,0 +1,80 @@
+"""Whether a store is whole: every file as it was written, every version complete and fit to be used."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from classifier.model import HEAD_BLOB, SETTINGS_BLOB, Model
+from indexer.errors import ShelfwiseError, StoreError
+from indexer.history import tags_of
+from indexer.index import SPACE_BLOB
+from indexer.manifest import read_manifest, verify_files, versions_of
+from indexer.space import Space
+from indexer.store import Snapshot, snapshot_of
+from indexer.text import digest
+
+UNIT_ERROR = 1e-3  # by which the length of a stored vector may differ from 1
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was looked at, and what is wrong with it, a line each (empty where nothing is)."""
+
+    versions: int
+    files: int
+    rows: int
+    problems: tuple[str, ...]
+
+
+def check(path: Path) -> Checked:
+    """Look at everything that the store at `path` holds. Raises StoreError where there is no store that can be read."""
+    files, rows, problems = dict[str, tuple[int, str]](), 0, list[str]()
+    last, versions = read_manifest(path), versions_of(path)
+    try:
+        tags_of(path)
+    except StoreError as error:
+        problems.append(str(error))
+    for version in versions:
+        try:
+            files |= read_manifest(path, version).files
+        except StoreError as error:
+            problems.append(str(error))
+    for name, sums in (files | dict(last.files)).items():
+        try:
+            verify_files(path, {name: sums})
+        except StoreError as error:
+            problems.append(str(error))
+    if not problems:
+        for version in versions:
+            try:
+                snapshot = snapshot_of(path, read_manifest(path, version))
+                rows += len(snapshot.rows)
+                problems += [f"version {version}: {problem}" for problem in _problems(snapshot)]
+            except (ShelfwiseError, ValueError, KeyError) as error:
+                problems.append(f"version {version} cannot be opened: {error}")
+    return Checked(len(versions), len(files), rows, tuple(problems))
+
+
+def _problems(snapshot: Snapshot) -> Iterator[str]:
+    """What is wrong with a version whose files are as they were written."""
+    rows, manifest = snapshot.rows, snapshot.manifest
+    if len(rows) != manifest.rows:
+        yield f"{len(rows)} rows, {manifest.rows} were written"
+    if len(rows.row_of) != len(rows) or "" in rows.row_of:
+        yield "ids are missing or not unique"
+    if rows.vectors.shape != (len(rows), manifest.encoder.dimensions):
+        yield f"vectors of shape {rows.vectors.shape} for {len(rows)} rows of {manifest.encoder.dimensions} dimensions"
+    elif not (abs(np.linalg.norm(rows.vectors, axis=1) - 1) <= UNIT_ERROR).all():  # also where one is not a number
+        yield "vectors that are not of unit length"
+    if any(digest(text) != stored for text, stored in zip(rows.texts(), rows.column("text_digest"), strict=True)):
+        yield "texts that are not those that were embedded"
+    if any(not path or not name for path, name in zip(*map(rows.column, ("category_path", "category")), strict=True)):
+        yield "rows without a category"
+    space = snapshot.blob(SPACE_BLOB)
+    if space is None:
+        yield "no space"
+    elif Space.from_bytes(space).center.shape != (manifest.encoder.dimensions,):
+        yield "the space is not that of the vectors"
+    Model.from_blobs(snapshot.blob(HEAD_BLOB), snapshot.blob(SETTINGS_BLOB))

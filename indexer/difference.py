@@ -1,0 +1,77 @@
+"""What tells two states of a catalog apart."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from indexer.catalog import Item
+from indexer.store import Rows
+
+SHOWN = 5  # examples of each kind
+TEXTS = ("title", "description", "brand", "attributes")
+COLUMNS = (*TEXTS, "category", "category_path")
+
+State = Mapping[str, tuple[str, ...]]  # of an item, by its id: its COLUMNS
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How many items changed in one way, and some of them: their id and what changed."""
+
+    count: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Items `added` and `removed`, those whose text was `reworded`, those that were `relabelled` with a category of
+    another name, and those that `moved` with their category to another place of the tree. One item can be both reworded
+    and one of the last two. `before` and `after` are the numbers of items."""
+
+    before: int
+    after: int
+    added: Kind
+    reworded: Kind
+    relabelled: Kind
+    moved: Kind
+    removed: Kind
+
+    def kinds(self) -> Iterator[tuple[str, Kind]]:
+        """Name and content of each."""
+        for name in ("added", "reworded", "relabelled", "moved", "removed"):
+            yield name, getattr(self, name)
+
+
+def state_of(rows: Rows | Mapping[str, Item] | None) -> State:
+    """The items of a version of a store, or of a catalog; none where there is none."""
+    if rows is None:
+        return {}
+    if isinstance(rows, Rows):
+        return dict(zip(rows.column("id"), zip(*map(rows.column, COLUMNS), strict=True), strict=True))
+    return {id_: tuple(getattr(item, name) for name in COLUMNS) for id_, item in rows.items()}
+
+
+def difference(before: State, after: State) -> Difference:
+    """What happened to the items of one state so that they became another."""
+    title, category, path = (COLUMNS.index(name) for name in ("title", "category", "category_path"))
+    changed = [id_ for id_, content in after.items() if id_ in before and before[id_] != content]
+    reworded = [id_ for id_ in changed if before[id_][: len(TEXTS)] != after[id_][: len(TEXTS)]]
+    relabelled = [id_ for id_ in changed if before[id_][category] != after[id_][category]]
+    moved = [
+        id_
+        for id_ in changed
+        if before[id_][category] == after[id_][category] and before[id_][path] != after[id_][path]
+    ]
+
+    def kind(ids: list[str], *states: State, column: int) -> Kind:
+        shown = (f"{id_}: {' -> '.join(state[id_][column] for state in states)}" for id_ in ids[:SHOWN])
+        return Kind(len(ids), tuple(shown))
+
+    return Difference(
+        before=len(before),
+        after=len(after),
+        added=kind([id_ for id_ in after if id_ not in before], after, column=title),
+        reworded=kind(reworded, before, after, column=title),
+        relabelled=kind(relabelled, before, after, column=path),
+        moved=kind(moved, before, after, column=path),
+        removed=kind([id_ for id_ in before if id_ not in after], before, column=title),
+    )

@@ -1,0 +1,178 @@
+"""The versions of a store: listing, naming, going back to and clearing away."""
+
+import itertools
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from indexer.errors import QueryError
+from indexer.manifest import (
+    Manifest,
+    forget_version,
+    keep_manifest,
+    read_manifest,
+    read_sealed,
+    sum_files,
+    verify_files,
+    versions_of,
+    write_manifest,
+    write_sealed,
+)
+from indexer.store import BLOBS, ENCODERS, TABLE, Rows, TableWriter, base_of, now, read_snapshot, writing
+
+TAGS = "tags.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A version and the names that were given to it."""
+
+    manifest: Manifest
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What `compact` did: the versions left and taken away, and the bytes of the store before and after."""
+
+    kept: tuple[int, ...]
+    removed: tuple[int, ...]
+    bytes_before: int
+    bytes_after: int
+
+
+def history(path: Path) -> list[Entry]:
+    """The versions of the store at `path`, the one that counts last. Raises StoreError."""
+    tags = tags_of(path)
+    return [
+        Entry(read_manifest(path, version), tuple(name for name, tagged in tags.items() if tagged == version))
+        for version in versions_of(path)
+    ]
+
+
+def tags_of(path: Path) -> dict[str, int]:
+    """Which version each tag names. Raises StoreError."""
+    try:
+        return {str(name): int(version) for name, version in read_sealed(path / TAGS).items()}
+    except FileNotFoundError:
+        return {}
+
+
+def resolve_version(path: Path, named: str) -> int:
+    """The number of a version that is named by its number or a tag. Raises QueryError, StoreError."""
+    tags, there = tags_of(path), versions_of(path)
+    version = int(named) if named.isdecimal() else tags.get(named)
+    if version is None:
+        names = f"its tags are {', '.join(sorted(tags))}" if tags else "it has none"
+        raise QueryError(f"the store has no tag {named!r}: {names}")
+    if version not in there:
+        raise QueryError(f"the store has no version {version}: look at shelfwise versions --store {path}")
+    return version
+
+
+def tag(path: Path, name: str, named: str | None) -> int | None:
+    """Let `name` stand for a version, which `compact` then keeps; None takes the name away. The version's number.
+
+    Raises QueryError for a name that is a number or that is not there to be taken away.
+    """
+    if not name.strip() or name.isdecimal():
+        raise QueryError(f"{name!r} cannot be a tag: take a word, such as before-sale")
+    with writing(path):
+        tags = tags_of(path)
+        version = None if named is None else resolve_version(path, named)
+        if version is None and tags.pop(name, None) is None:
+            raise QueryError(f"the store has no tag {name!r}")
+        write_sealed(path / TAGS, tags if version is None else tags | {name: version})
+        return version
+
+
+def rollback(path: Path, named: str) -> Manifest:
+    """Make what an earlier version held the newest version: rows, vectors, encoder and model. Nothing is lost by it.
+
+    Raises QueryError for a version that is not there or that counts already.
+    """
+    with writing(path) as draft:
+        version, last = resolve_version(path, named), base_of(draft).manifest
+        if version == last.version:
+            raise QueryError(f"version {version} is the one that counts already: nothing was changed")
+        target = read_manifest(path, version)
+        verify_files(path, target.files)
+        change = replace(target.change, command=f"rollback to {version}", added=0, updated=0, removed=0)
+        manifest = replace(target, version=last.version + 1, change=change, created=now())
+        write_manifest(path, manifest)
+        return manifest
+
+
+def compact(path: Path, keep: int) -> Cleared:
+    """Keep the last `keep` versions and the tagged ones, and clear away the rest and what killed writers left.
+
+    The rows of the versions that stay are written to a new table, whose files are few and hold nothing else. Each of
+    them is whole in the old table until it is whole in the new one.
+    """
+    with writing(path) as draft:
+        base_of(draft)
+        before, there, tags = _bytes(path), versions_of(path), tags_of(path)
+        kept = sorted(set(there[-keep:]) | set(tags.values()))
+        manifests = _copied(path, kept, _new_table(path))
+        for manifest in manifests:
+            keep_manifest(path, manifest)
+        write_manifest(path, manifests[-1])
+        for version in set(there) - set(kept):
+            forget_version(path, version)
+        _clear(path, manifests)
+        return Cleared(tuple(kept), tuple(sorted(set(there) - set(kept))), before, _bytes(path))
+
+
+def _copied(path: Path, kept: list[int], table: str) -> list[Manifest]:
+    """The manifests of versions whose rows were written to a new table, each by what it changes of the one before."""
+    target, copied, before = TableWriter(path, table), list[tuple[Manifest, int]](), None
+    for version in kept:
+        snapshot = read_snapshot(path, version)
+        if before is None or before.vectors.shape[1] != snapshot.rows.vectors.shape[1]:
+            target.replace_all(snapshot.rows)
+        else:
+            target.delete(sorted(before.row_of.keys() - snapshot.rows.row_of.keys()))
+            target.upsert(_changed(before, snapshot.rows))
+        copied.append((snapshot.manifest, target.version))
+        before = snapshot.rows
+    manifests, known = list[Manifest](), dict(copied[-1][0].files)
+    for manifest, table_version in copied:
+        blobs = [f"{BLOBS}/{file}" for file in manifest.blobs.values()]
+        folder = [manifest.encoder.folder] if manifest.encoder.folder else []
+        files = sum_files(path, [f"{table}.lance", *blobs, *folder], dict(manifest.files) | known)
+        manifests.append(replace(manifest, table=table, table_version=table_version, files=files))
+        known = known | files
+    return manifests
+
+
+def _new_table(path: Path) -> str:
+    """A name that no table has, not even one that was left by a killed `compact`: a version may be in that already."""
+    return next(name for name in (f"{TABLE}-{i}" for i in itertools.count(2)) if not (path / f"{name}.lance").exists())
+
+
+def _changed(before: Rows, after: Rows) -> Rows:
+    """Those of the rows `after` that are not the same in `before`."""
+    place = np.array([before.row_of.get(id_, -1) for id_ in after.row_of], np.int64)
+    same = place >= 0
+    for name in after.table.column_names:
+        was, now_is = before.column(name), after.column(name)
+        same[same] = was[place[same]] == now_is[same]
+    same[same] = (before.vectors[place[same]] == after.vectors[same]).all(axis=1)
+    return Rows(after.table.take(np.flatnonzero(~same)), after.vectors[~same])
+
+
+def _clear(path: Path, manifests: list[Manifest]) -> None:
+    """Delete tables, blobs and encoders that none of the versions has."""
+    tables = {f"{manifest.table}.lance" for manifest in manifests}
+    blobs = {file for manifest in manifests for file in manifest.blobs.values()}
+    encoders = {Path(manifest.encoder.folder).name for manifest in manifests}
+    for place, needed in ((path, tables), (path / BLOBS, blobs), (path / ENCODERS, encoders)):
+        for found in sorted(place.glob(f"{TABLE}*.lance" if place == path else "*")):
+            if found.name not in needed:
+                shutil.rmtree(found) if found.is_dir() else found.unlink()
+
+
+def _bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -1,0 +1,199 @@
+"""Versions: listed, named, told apart, gone back to, cleared away; and a store that is not whole."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import small_catalog, write_catalog
+
+from classifier import maintenance
+from classifier.checking import check
+from indexer import history as module
+from indexer.difference import difference, state_of
+from indexer.errors import QueryError, StoreError
+from indexer.history import compact, history, rollback, tag
+from indexer.index import Index
+from indexer.manifest import read_manifest, versions_of
+from indexer.store import read_snapshot
+
+LETTERS = "abcdef"
+
+
+def same_rows(one, other):
+    return one.table.equals(other.table) and np.array_equal(one.vectors, other.vectors)
+
+
+@pytest.fixture
+def lived(store):
+    """A store of seven versions: built, added to, changed in, taken from and trained."""
+    items = {item.id: item for item in small_catalog()}
+    first, second, *others = sorted(items)
+    for letter in LETTERS[:3]:
+        maintenance.add(store, {letter: replace(items[first], id=letter, title=f"{letter} sandal")})
+    maintenance.add(store, {second: replace(items[second], title="another title")})
+    maintenance.remove(store, others[:5])
+    maintenance.train(store)
+    return store
+
+
+def test_versions_say_what_made_them(run, lived):
+    found = json.loads(run("versions", "--store", lived, "--json").stdout)
+    assert [entry["version"] for entry in found] == [1, 2, 3, 4, 5, 6, 7]
+    made = [(entry["change"]["command"], *list(entry["change"].values())[1:], entry["rows"]) for entry in found]
+    assert made[0] == ("build", 50, 0, 0, 50)
+    assert made[1:4] == [("add", 1, 0, 0, 50 + i) for i in (1, 2, 3)]
+    assert made[4:] == [("add", 0, 1, 0, 53), ("remove", 0, 0, 5, 48), ("train", 0, 0, 0, 48)]
+    assert "+0 ~0 -5" in run("versions", "--store", lived).stdout
+
+
+@pytest.mark.parametrize("version", [1, 3, 6])
+def test_a_rollback_gives_back_what_a_version_held_and_loses_nothing(lived, version):
+    then, last = read_snapshot(lived, version), read_snapshot(lived)
+    made = rollback(lived, str(version))
+    now = read_snapshot(lived)
+    assert (made.version, now.manifest.change.command) == (8, f"rollback to {version}")
+    assert same_rows(now.rows, then.rows)
+    assert now.manifest.blobs == then.manifest.blobs
+    rollback(lived, "7")
+    assert same_rows(read_snapshot(lived).rows, last.rows)
+    maintenance.add(lived, {"z": replace(small_catalog()[0], id="z")})
+    assert check(lived).problems == ()
+
+
+def test_a_rollback_to_what_counts_or_is_not_there_changes_nothing(run, lived):
+    for version, said in (("7", "counts already"), ("9", "no version 9"), ("sale", "no tag 'sale'")):
+        result = run("rollback", version, "--store", lived)
+        assert result.exit_code == 1
+        assert said in result.stderr
+    assert read_manifest(lived).version == 7
+
+
+def test_a_diff_counts_each_kind_of_change(run, lived, tmp_path):
+    found = json.loads(run("diff", "1", "7", "--store", lived, "--json").stdout)
+    assert {name: found[name]["count"] for name in ("added", "reworded", "relabelled", "moved", "removed")} == {
+        "added": 3, "reworded": 1, "relabelled": 0, "moved": 0, "removed": 5,
+    }  # fmt: skip
+    assert "another title" in run("diff", "1", "7", "--store", lived).stdout
+    assert json.loads(run("diff", "7", "7", "--store", lived, "--json").stdout)["added"]["count"] == 0
+
+
+def test_relabelled_and_moved_are_told_apart():
+    items = {item.id: item for item in small_catalog(2)}
+    one, two, three, *_ = items
+    after = dict(items)
+    after[one] = replace(items[one], category="Clogs", category_path="Fashion > Shoes > Clogs")
+    after[two] = replace(items[two], category_path=f"Elsewhere > {items[two].category}")
+    after[three] = replace(items[three], title="new", category="Clogs", category_path="Clogs")
+    found = difference(state_of(items), state_of(after))
+    assert {name: kind.count for name, kind in found.kinds()} == {
+        "added": 0, "reworded": 1, "relabelled": 2, "moved": 1, "removed": 0,
+    }  # fmt: skip
+    assert found.moved.examples == (f"{two}: {items[two].category_path} -> Elsewhere > {items[two].category}",)
+
+
+def test_compact_keeps_the_last_and_the_tagged_and_nothing_else(run, lived):
+    before = {version: read_snapshot(lived, version) for version in (3, 6, 7)}
+    assert run("tag", "before-sale", "3", "--store", lived).exit_code == 0
+    done = json.loads(run("compact", "--store", lived, "--keep", "2", "--json").stdout)
+    assert (done["kept"], done["removed"]) == ([3, 6, 7], [1, 2, 4, 5])
+    assert versions_of(lived) == [3, 6, 7]
+    for version, then in before.items():
+        now = read_snapshot(lived, version)
+        assert same_rows(now.rows, then.rows)
+        assert now.blob("head") == then.blob("head")
+    assert check(lived).problems == ()
+    assert len(list(lived.glob("*.lance"))) == 1
+    rollback(lived, "before-sale")
+    maintenance.add(lived, {"z": replace(small_catalog()[0], id="z")})
+    compact(lived, 1)
+    assert versions_of(lived) == [3, 9]
+    tag(lived, "before-sale", None)
+    compact(lived, 1)
+    assert versions_of(lived) == [9]
+    assert Index.open(lived).snapshot.rows.row_of.keys() == before[3].rows.row_of.keys() | {"z"}
+    assert check(lived).problems == ()
+
+
+def test_tags_that_cannot_be(run, lived):
+    for arguments, said in (
+        (("3",), "cannot be a tag"),
+        ((" ",), "cannot be a tag"),
+        (("a", "12"), "no version 12"),
+        (("a", "--delete"), "no tag 'a'"),
+    ):
+        result = run("tag", *arguments, "--store", lived)
+        assert result.exit_code == 1
+        assert said in result.stderr
+    assert run("tag", "a", "1", "--delete", "--store", lived).exit_code == 2
+    assert module.tags_of(lived) == {}
+
+
+@pytest.mark.parametrize("stage", ["keep_manifest", "write_manifest", "forget_version", "_clear"])
+def test_a_compact_that_dies_leaves_every_version_whole(lived, monkeypatch, stage):
+    before = {version: read_snapshot(lived, version).rows for version in versions_of(lived)}
+    calls = iter(range(100))
+    real = getattr(module, stage)
+
+    def dying(*arguments):
+        if next(calls) == 1 or stage in ("write_manifest", "_clear"):
+            raise MemoryError
+        return real(*arguments)
+
+    monkeypatch.setattr(module, stage, dying)
+    with pytest.raises(MemoryError):
+        compact(lived, 3)
+    monkeypatch.undo()
+    assert check(lived).problems == ()
+    assert {5, 6, 7} <= set(versions_of(lived))
+    for version in versions_of(lived):
+        assert same_rows(read_snapshot(lived, version).rows, before[version])
+    compact(lived, 3)
+    assert versions_of(lived) == [5, 6, 7]
+    assert len(list(lived.glob("*.lance"))) == 1
+    for version in (5, 6, 7):
+        assert same_rows(read_snapshot(lived, version).rows, before[version])
+
+
+def test_a_flipped_byte_in_any_file_is_found(lived, run):
+    """At opening or by `check`: there is no file of a store whose content could change without notice."""
+    compact(lived, 2)
+    tag(lived, "kept", "6")
+    unseen = []
+    for file in sorted(path for path in lived.rglob("*") if path.is_file()):
+        content = file.read_bytes()
+        if not content or file.name in (
+            ".lock",
+            ".writer.json",
+            "latest_version_hint.json",
+        ):  # nothing is read from them
+            continue
+        changed = bytearray(content)
+        changed[len(content) // 2] ^= 1
+        file.write_bytes(changed)
+        try:
+            if not check(lived).problems:
+                unseen.append(file.name)
+        except StoreError:
+            pass
+        file.write_bytes(content)
+    assert unseen == []
+    assert "whole: 2 versions" in run("check", "--store", lived).stdout
+
+
+def test_check_says_what_is_missing(run, lived):
+    next((lived / "blobs").glob("head.*")).unlink()
+    (lived / "versions" / "000003.json").write_text("{}")
+    result = run("check", "--store", lived)
+    assert result.exit_code == 1
+    assert "000003.json is damaged" in result.stderr
+    assert "cannot be read" in result.stderr
+    assert run("check", "--store", "nowhere").exit_code == 1
+
+
+def test_a_diff_of_a_version_that_is_not_there(run, lived):
+    with pytest.raises(QueryError, match="no version 8"):
+        module.resolve_version(lived, "8")
+    assert [entry.manifest.version for entry in history(lived)] == [1, 2, 3, 4, 5, 6, 7]
+    write_catalog(lived.parent / "c.csv", small_catalog())
+    assert "5 added" in run("build", "c.csv", "--store", lived, "--dry-run").stdout

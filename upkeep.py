@@ -1,0 +1,154 @@
+"""Commands about the versions of a store, and whether it is whole."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from terminal import AS_JSON, STORE, print_json, show_difference
+
+
+@click.command()
+@STORE
+@AS_JSON
+def versions(store: Path, as_json: bool) -> None:
+    """List the versions of a store: what made each, and which names were given to it.
+
+    \b
+      shelfwise versions --store my.store
+    """
+    from indexer.history import history
+
+    found = history(store)
+    if as_json:
+        print_json(
+            [
+                {
+                    "version": entry.manifest.version,
+                    "created": entry.manifest.created,
+                    "change": asdict(entry.manifest.change),
+                    "rows": entry.manifest.rows,
+                    "encoder": entry.manifest.encoder.name,
+                    "tags": entry.tags,
+                }
+                for entry in found
+            ]
+        )
+        return
+    for entry in found:
+        made, change = entry.manifest, entry.manifest.change
+        counts = f"+{change.added} ~{change.updated} -{change.removed}"
+        names = f"  [{', '.join(entry.tags)}]" if entry.tags else ""
+        click.echo(f"{made.version:6}  {made.created}  {change.command:16} {counts:20} {made.rows} items{names}")
+
+
+@click.command()
+@click.argument("version")
+@STORE
+@AS_JSON
+def rollback(version: str, store: Path, as_json: bool) -> None:
+    """Make what an earlier VERSION held (its number, or a tag) the newest version. The versions between stay.
+
+    \b
+      shelfwise rollback 7 --store my.store
+      shelfwise rollback before-sale --store my.store
+    """
+    from indexer.history import rollback as go_back
+
+    made = go_back(store, version)
+    if as_json:
+        print_json({"version": made.version, "rows": made.rows, "change": asdict(made.change)})
+        return
+    click.echo(f"version {made.version} with {made.rows} items ({made.change.command})")
+
+
+@click.command()
+@click.argument("name")
+@click.argument("version", required=False)
+@STORE
+@click.option("--delete", is_flag=True, help="Take the name away.")
+def tag(name: str, version: str | None, store: Path, delete: bool) -> None:
+    """Let NAME stand for a VERSION, the newest if none is given; compact keeps it then.
+
+    \b
+      shelfwise tag before-sale --store my.store
+      shelfwise tag before-sale --delete --store my.store
+    """
+    from indexer.history import tag as give
+    from indexer.manifest import read_manifest
+
+    if delete and version is not None:
+        raise click.UsageError("Give a VERSION, or --delete.")
+    named = None if delete else version or str(read_manifest(store).version)
+    given = give(store, name, named)
+    click.echo(f"{name} is gone" if given is None else f"{name} is version {given}")
+
+
+@click.command()
+@click.argument("before")
+@click.argument("after")
+@STORE
+@AS_JSON
+def diff(before: str, after: str, store: Path, as_json: bool) -> None:
+    """Say what changed from one version to another: numbers, or tags.
+
+    \b
+      shelfwise diff 6 7 --store my.store
+    """
+    from indexer.difference import difference, state_of
+    from indexer.history import resolve_version
+    from indexer.store import read_snapshot
+
+    states = [state_of(read_snapshot(store, resolve_version(store, named)).rows) for named in (before, after)]
+    found = difference(*states)
+    if as_json:
+        print_json(asdict(found))
+        return
+    show_difference(found)
+
+
+@click.command()
+@STORE
+@click.option("--keep", default=5, show_default=True, type=click.IntRange(1), help="So many of the last versions.")
+@AS_JSON
+def compact(store: Path, keep: int, as_json: bool) -> None:
+    """Keep the last versions and the tagged ones, clear away the others, and write the items into few files.
+
+    \b
+      shelfwise compact --store my.store --keep 3
+    """
+    from indexer.history import compact as clear
+
+    done = clear(store, keep)
+    if as_json:
+        print_json(asdict(done))
+        return
+    click.echo(
+        f"{len(done.kept)} versions kept, {len(done.removed)} cleared away: "
+        f"{done.bytes_before / 1e6:.1f} MB -> {done.bytes_after / 1e6:.1f} MB"
+    )
+
+
+@click.command()
+@STORE
+@AS_JSON
+def check(store: Path, as_json: bool) -> None:
+    """Read everything that a store holds and say whether it is whole. Exit code 1 where it is not.
+
+    \b
+      shelfwise check --store my.store
+    """
+    from classifier.checking import check as look
+
+    found = look(store)
+    if as_json:
+        print_json(asdict(found))
+    elif not found.problems:
+        click.echo(f"whole: {found.versions} versions, {found.files} files, {found.rows} rows in all versions together")
+    for problem in found.problems:
+        click.echo(f"Error: {problem}", err=True)
+    if found.problems:
+        raise click.exceptions.Exit(1)
+
+
+COMMANDS = (versions, rollback, tag, diff, compact, check)
