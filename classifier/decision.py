@@ -50,7 +50,7 @@ class Decision:
     enough: the category itself where it is accepted, a node above where only that is, empty where nothing is.
     `alternatives` are the most probable categories, that one first; `levels` the most probable node of each level above
     the categories, from the top; `prediction_set` the paths among which the right one is with the stated coverage;
-    `evidence` the most similar items.
+    `evidence` the most similar items; `store_version` is the version of the store that made it.
     """
 
     category: str
@@ -63,6 +63,7 @@ class Decision:
     levels: tuple[Alternative, ...]
     prediction_set: tuple[str, ...]
     evidence: tuple[SimilarItem, ...]
+    store_version: int
 
 
 @dataclass(frozen=True)

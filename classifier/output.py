@@ -11,7 +11,7 @@ from indexer.catalog import Listing
 
 COLUMNS = (
     "predicted_category", "predicted_path", "confidence", "decision", "reason", "sure_path", "alternatives", "levels",
-    "prediction_set", "evidence",
+    "prediction_set", "evidence", "store_version",
 )  # fmt: skip
 # First characters with which a spreadsheet takes a cell for a formula (OWASP, "CSV Injection").
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -30,6 +30,7 @@ def as_columns(decision: Decision) -> dict[str, object]:
         "levels": [asdict(node) for node in decision.levels],
         "prediction_set": list(decision.prediction_set),
         "evidence": [asdict(item) for item in decision.evidence],
+        "store_version": decision.store_version,
     }
 
 

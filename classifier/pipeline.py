@@ -92,7 +92,7 @@ class Classifier:
         return Scores(found, opinions, calibrated)
 
     def _decide(self, texts: Sequence[str], scores: Scores, top: int, neighbors: int) -> list[Decision]:
-        p, settings = scores.probabilities, self.model.settings
+        p, settings, version = scores.probabilities, self.model.settings, self.index.snapshot.manifest.version
         order_all = np.argsort(-p, axis=1, kind="stable")  # equal: first in sorted order
         order, best = order_all[:, :top], order_all[:, 0]
         levels = [(level, level.sums(p)) for level in self.labels.levels]
@@ -110,7 +110,7 @@ class Classifier:
         decisions = []
         for i, reason in enumerate(reasons(signals, settings)):
             if reason == "empty_text":
-                decisions.append(Decision("", "", 0.0, REASONS[reason], reason, "", (), (), (), ()))
+                decisions.append(Decision("", "", 0.0, REASONS[reason], reason, "", (), (), (), (), version))
                 continue
             category = int(best[i])
             nodes = [_alternative(level.paths, sums[i], int(sums[i].argmax())) for level, sums in levels]
@@ -132,6 +132,7 @@ class Classifier:
                     levels=tuple(nodes),
                     prediction_set=tuple(self.labels.paths[c] for c in inside),
                     evidence=self.items(scores.neighbors, i, neighbors),
+                    store_version=version,
                 )
             )
         return decisions

