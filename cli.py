@@ -18,15 +18,17 @@ from terminal import (
     STORE,
     FiniteRange,
     InputOptions,
+    guarded,
     load_catalog,
     output_file,
     print_json,
     progress_display,
-    read_counts,
     reads_input,
     show_difference,
+    show_dry_run,
     show_evaluation,
     show_finetuned,
+    show_flips,
     show_notices,
     show_rejects,
     show_report,
@@ -35,6 +37,7 @@ from terminal import (
 
 if TYPE_CHECKING:
     from classifier.maintenance import Wishes
+    from classifier.release import Guard
 
 DEFAULT_NEIGHBORS = 3
 CLASSIFY_BATCH = 1024  # listings that are in memory at a time
@@ -81,6 +84,7 @@ def main() -> None:
 @DEVICE
 @reads_input
 @states_goals
+@guarded
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @AS_JSON
 def build(
@@ -90,10 +94,14 @@ def build(
     device: str,
     source: InputOptions,
     wishes: "Wishes",
+    guard: "Guard | None",
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Make the store equal to the catalog: add, update and remove items, then fit the head.
+
+    What changes is said first, with how many of 500 known items would get another category. A catalog that looks broken
+    is refused.
 
     \b
     Only items whose text changed are embedded. CSV, TSV, JSONL and Parquet, also .gz:
@@ -102,21 +110,24 @@ def build(
       shelfwise build items.tsv --store my.store --columns title=name,category=aisle
       shelfwise build catalog.csv --store my.store --dry-run
     """
-    from dataclasses import asdict
-
-    from classifier import maintenance
+    from classifier.release import releasing
 
     start = time.monotonic()
     catalog = load_catalog(catalogs, source)
-    if dry_run:
-        planned = maintenance.plan(store, catalog.items)
-        if as_json:
-            print_json(asdict(planned) | read_counts(catalog) | {"dry_run": True})
-        else:
-            show_difference(planned)
-        return
-    with progress_display() as progress:
-        report = maintenance.build(store, catalog.items, encoder, device, wishes, progress)
+    with progress_display() as progress, releasing(store, catalog.items, encoder, device, wishes, progress) as release:
+        if not as_json and not release.first:
+            show_difference(release.difference)
+        if guard and not dry_run:
+            release.refuse_beyond(guard)
+        flips = release.flips()
+        if not as_json and flips:
+            show_flips(flips)
+        if dry_run:
+            show_dry_run(release, flips, catalog, as_json)
+            return
+        if guard:
+            release.refuse_beyond(guard, flips)
+        report = release.publish()
     show_report(report, catalog, time.monotonic() - start, as_json)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from classifier.evaluation import Evaluation
     from classifier.maintenance import Report
     from classifier.model import Settings
+    from classifier.release import Flips, Release
     from indexer.catalog import Catalog, ReadOptions
     from indexer.difference import Difference
     from indexer.encoder import Progress
@@ -40,6 +41,22 @@ class FiniteRange(click.FloatRange):
         """The number. Raises click.BadParameter."""
         number = super().convert(value, param, ctx)
         return number if math.isfinite(number) else self.fail(f"{value} is not a number that can be used.", param, ctx)
+
+
+class Share(click.ParamType[float]):
+    """A share: 20% or 0.2."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The share in [0, 1]. Raises click.BadParameter."""
+        try:
+            share = float(value[:-1]) / 100 if str(value).endswith("%") else float(value)
+        except ValueError:
+            share = math.nan
+        if not 0 <= share <= 1:
+            self.fail(f"{value} is not a share: say 20% or 0.2.", param, ctx)
+        return share
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +118,23 @@ def states_goals(command: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of what it refuses to do, as one argument `guard`, None where it refuses nothing."""
+
+    @click.option(
+        "--max-removed", default="20%", show_default=True, type=Share(), help="Of the items, without --force."
+    )
+    @click.option("--max-flipped", default="5%", show_default=True, type=Share(), help="Of known items' categories.")
+    @click.option("--force", is_flag=True, help="Whatever is removed or flipped.")
+    @functools.wraps(command)
+    def wrapper(max_removed: float, max_flipped: float, force: bool, **others: Any) -> None:
+        from classifier.release import Guard
+
+        command(guard=None if force else Guard(max_removed, max_flipped), **others)
+
+    return wrapper
+
+
 def load_catalog(paths: tuple[str, ...], source: InputOptions) -> "Catalog":
     """The items of labelled files, with everything said about them that a user should know."""
     from indexer.catalog import read_catalog
@@ -136,6 +170,24 @@ def show_difference(difference: "Difference") -> None:
             click.echo(f"  {name}  {example}")
         if kind.count > len(kind.examples):
             click.echo(f"  {name}  ... and {kind.count - len(kind.examples)} more")
+
+
+def show_flips(flips: "Flips") -> None:
+    """How decisions change with a catalog, with some examples."""
+    click.echo(f"{flips.flipped} of {flips.probes} known items would get another category than now")
+    for example in flips.examples:
+        click.echo(f"  {example}")
+
+
+def show_dry_run(release: "Release", flips: "Flips | None", catalog: "Catalog", as_json: bool) -> None:
+    """What a build would do, and that it did not."""
+    if as_json:
+        more = {"flips": asdict(flips) if flips else None, "dry_run": True}
+        print_json(asdict(release.difference) | read_counts(catalog) | more)
+        return
+    if release.first:
+        show_difference(release.difference)
+    click.echo("nothing was changed (--dry-run)")
 
 
 def show_report(report: "Report", catalog: "Catalog | None", seconds: float, as_json: bool) -> None:

@@ -17,7 +17,7 @@ import click
 import numpy as np
 from accuracy import ROOT, Set, items_of, real_sets, record, sample_set
 
-from classifier import maintenance
+from classifier import release
 from classifier.dense import KINDS
 from classifier.head import Features, Head
 from classifier.heldout import choose_axes, folds, splits
@@ -148,7 +148,7 @@ def main(data: Path | None, stores: Path | None, names: tuple[str, ...], quick: 
     if quick:
         one = sample_set()
         with tempfile.TemporaryDirectory() as folder:
-            maintenance.build(Path(folder) / "store", {item.id: item for item in items_of(*one.train)}, one.encoder)
+            release.build(Path(folder) / "store", {item.id: item for item in items_of(*one.train)}, one.encoder)
             found = run(one, Path(folder) / "store", list(KINDS)[:1])
         assert all(figures["accuracy"] > 0.4 for figures in found["as it comes"].values())
         return

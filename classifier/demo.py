@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from classifier import maintenance
+from classifier import maintenance, release
 from classifier.decision import ACCEPT, Decision
 from classifier.pipeline import Classifier
 from indexer.catalog import Item, read_catalog
@@ -28,7 +28,7 @@ def narrate(store: Path, device: str, progress: Progress | None = None) -> Itera
     """Runs the demo in the folder `store`; yields what to print."""
     catalog, listings = sample("catalog.csv"), sample("listings.csv")
     yield f"1. Build an index from a catalog of {len(catalog)} labelled items, Chinese and English:"
-    report = maintenance.build(store, {item.id: item for item in catalog}, device=device, progress=progress)
+    report = release.build(store, {item.id: item for item in catalog}, device=device, progress=progress)
     yield f"   {report.rows} items embedded with {report.encoder.name} ({report.encoder.reason})"
     yield f"   on items held out, {report.settings.held_out['accuracy']:.0%} go to the right category"
 

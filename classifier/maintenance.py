@@ -1,4 +1,4 @@
-"""The ways in which a store changes: build, add, remove, train. Each is one version or none."""
+"""The ways in which a store changes, but for builds: add, remove, train. Each is one version or none."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,11 @@ from classifier.model import HEAD_BLOB, SETTINGS_BLOB, Goals, Model, Settings
 from classifier.training import Fitted
 from classifier.training import train as fit_all
 from indexer.catalog import Item, normal_path
-from indexer.difference import Difference, difference, state_of
-from indexer.encoder import Encoder, EncoderChoice, Progress, choose_encoder, load_encoder
-from indexer.errors import EncoderError, QueryError, listed
-from indexer.index import SPACE_BLOB, encoder_for, identity_of
+from indexer.encoder import EncoderChoice, Progress
+from indexer.errors import QueryError, listed
+from indexer.index import SPACE_BLOB, encoder_for
 from indexer.manifest import Manifest
-from indexer.store import Draft, Rows, Snapshot, base_of, may_become_store, read_snapshot, writing
+from indexer.store import Draft, Rows, Snapshot, base_of, read_snapshot, writing
 from indexer.sync import Changes, apply_changes, find_changes
 from indexer.text import RECIPE
 
@@ -51,41 +50,6 @@ class Report:
     new_categories: tuple[str, ...] = ()
 
 
-def plan(path: Path, items: Mapping[str, Item]) -> Difference:
-    """What `build` would change, without changing it."""
-    rows = None if may_become_store(path) else read_snapshot(path).rows
-    return difference(state_of(rows), state_of(items))
-
-
-def build(
-    path: Path,
-    items: Mapping[str, Item],
-    encoder: str = "auto",
-    device: str = "auto",
-    wishes: Wishes | None = None,
-    progress: Progress | None = None,
-) -> Report:
-    """Make the store at `path` hold exactly `items`, and fit the model again if it is not of these items and wishes.
-
-    Only texts that the store does not hold yet are embedded. `encoder` decides at the first build; later
-    it must name the same. `wishes` change what the model is fitted for. Raises ShelfwiseError, and then the store is as
-    it was before.
-    """
-    with writing(path, create=True) as draft:
-        base = draft.base
-        choice = _choose(base, items, encoder)
-        changes = find_changes(base.rows if base else None, items, remove_missing=True)
-        goals = _goals(base, wishes)
-        if base is not None and not changes and _is_fitted(base, goals):
-            return report_of(changes, base.manifest, base, choice)
-        embedder = _embedder(base, choice, device)
-        embedded = apply_changes(draft, base.rows if base else None, changes, embedder, progress)
-        identity = base.manifest.encoder if base else identity_of(embedder)
-        settings = put_fitted(draft, fit_all(draft.table.rows(), goals, identity.kept_back, progress))
-        manifest = draft.commit(identity, RECIPE, changes.as_change("build"))
-        return report_of(changes, manifest, base, choice, embedded, settings)
-
-
 def add(path: Path, items: Mapping[str, Item], device: str = "auto", progress: Progress | None = None) -> Report:
     """Insert examples, or update those with the same id, without fitting anything again.
 
@@ -97,7 +61,7 @@ def add(path: Path, items: Mapping[str, Item], device: str = "auto", progress: P
         changes = find_changes(base.rows, items, remove_missing=False)
         if not changes:
             return report_of(changes, base.manifest, base, choice)
-        embedder = _embedder(base, choice, device)
+        embedder = encoder_for(path, base.manifest, device)
         embedded = apply_changes(draft, base.rows, changes, embedder, progress)
         manifest = draft.commit(base.manifest.encoder, RECIPE, changes.as_change("add"))
         return report_of(changes, manifest, base, choice, embedded)
@@ -130,7 +94,7 @@ def train(path: Path, wishes: Wishes | None = None, progress: Progress | None = 
     with writing(path) as draft:
         base = base_of(draft)
         kept = base.manifest.encoder.kept_back
-        settings = put_fitted(draft, fit_all(base.rows, _goals(base, wishes), kept, progress))
+        settings = put_fitted(draft, fit_all(base.rows, goals_of(base, wishes), kept, progress))
         changes = Changes([], [], [], 0, 0, len(base.rows))
         manifest = draft.commit(base.manifest.encoder, base.manifest.recipe, changes.as_change("train"))
         return report_of(changes, manifest, base, stored_choice(base), settings=settings)
@@ -165,33 +129,13 @@ def stored_choice(base: Snapshot) -> EncoderChoice:
     return EncoderChoice(identity.name, "fine-tuned on the store" if identity.folder else "the store's")
 
 
-def _choose(base: Snapshot | None, items: Mapping[str, Item], encoder: str) -> EncoderChoice:
-    if base is None:
-        if encoder == "auto":
-            return choose_encoder(item.title for item in items.values())
-        return EncoderChoice(encoder, "as named")
-    made_with = base.manifest.encoder.name
-    if encoder not in ("auto", made_with) and str(Path(encoder).resolve()) != made_with:
-        raise EncoderError(
-            f"store {base.path} was made with encoder {made_with}, not {encoder}: leave --encoder out, or build into a "
-            "new folder"
-        )
-    return stored_choice(base)
-
-
-def _embedder(base: Snapshot | None, choice: EncoderChoice, device: str) -> Encoder:
-    if base is None:
-        return load_encoder(choice.name, device)
-    return encoder_for(base.path, base.manifest, device)
-
-
-def _goals(base: Snapshot | None, wishes: Wishes | None) -> Goals:
+def goals_of(base: Snapshot | None, wishes: Wishes | None) -> Goals:
     """The store's goals with what a user wishes changed."""
     goals = settings_of(base).goals if base else Goals()
     return replace(goals, **{name: value for name, value in asdict(wishes or Wishes()).items() if value is not None})
 
 
-def _is_fitted(base: Snapshot, goals: Goals) -> bool:
+def is_fitted(base: Snapshot, goals: Goals) -> bool:
     """Whether the model of a store is fitted to its rows, as added examples are not, and for these goals."""
     settings = settings_of(base)
     return settings.goals == goals and settings.fitted_to == base.rows.digest()

@@ -47,7 +47,11 @@ class Classifier:
     @classmethod
     def open(cls, path: Path, device: str = "auto") -> Self:
         """The store at `path`; `device` is auto, cpu or cuda. Raises ShelfwiseError."""
-        index = Index.open(path, device)
+        return cls.of(Index.open(path, device))
+
+    @classmethod
+    def of(cls, index: Index) -> Self:
+        """A store whose index is open already. Raises StoreError where it has no model."""
         return cls(index, Model.from_blobs(index.snapshot.blob(HEAD_BLOB), index.snapshot.blob(SETTINGS_BLOB)))
 
     @cached_property
@@ -81,8 +85,11 @@ class Classifier:
 
     def score(self, features: Features, k: int = K) -> Scores:
         """Vote, head and their fusion for the features of m texts."""
+        return self.judge(features, self.index.search(features.vectors, k))
+
+    def judge(self, features: Features, found: Neighbors) -> Scores:
+        """The same where the neighbours (m, k) are found already."""
         settings = self.model.settings
-        found = self.index.search(features.vectors, k)  # (m, k)
         voters = Neighbors(found.rows[:, :K], found.similarities[:, :K])
         halves = head_shares(self.model.head, features, self.labels)  # 2 x (m, c)
         halves = halves.sharpened(settings.dense_temperature, settings.lexical_temperature)

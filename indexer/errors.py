@@ -23,6 +23,10 @@ class StoreError(ShelfwiseError):
     """A store that is missing, half written, damaged, of a newer format or held by another writer."""
 
 
+class ReleaseError(ShelfwiseError):
+    """A catalog that would change a store more than is allowed without a word."""
+
+
 class EngineError(ShelfwiseError):
     """A search engine or device that is not there, or installed twice."""
 

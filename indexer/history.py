@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from indexer.embedded import forget_embedded
 from indexer.errors import QueryError
 from indexer.manifest import (
     Manifest,
@@ -164,7 +165,8 @@ def _changed(before: Rows, after: Rows) -> Rows:
 
 
 def _clear(path: Path, manifests: list[Manifest]) -> None:
-    """Delete tables, blobs and encoders that none of the versions has."""
+    """Delete tables, blobs and encoders that none of the versions has, and what builds have begun."""
+    forget_embedded(path)
     tables = {f"{manifest.table}.lance" for manifest in manifests}
     blobs = {file for manifest in manifests for file in manifest.blobs.values()}
     encoders = {Path(manifest.encoder.folder).name for manifest in manifests}

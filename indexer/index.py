@@ -58,12 +58,19 @@ class Index:
     def open(cls, path: Path, device: str = "auto") -> Self:
         """The store at `path` with encoder and search on `device` (auto, cpu or cuda). Raises ShelfwiseError."""
         snapshot = read_snapshot(path)
+        return cls.of(snapshot, encoder_for(path, snapshot.manifest, device), resolve_engine(device))
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, encoder: Encoder, engine: str = "cpu", space: Space | None = None) -> Self:
+        """A version that has been read, with its encoder. Raises StoreError.
+
+        `engine` is as `resolve_engine` gives it, `space` another than the version has.
+        """
         content = snapshot.blob(SPACE_BLOB)
-        if content is None:
-            raise StoreError(f"store {path} lacks its space: run shelfwise train --store {path}")
-        space = Space.from_bytes(content)
-        searcher = FaissSearcher(space.project(snapshot.rows.vectors), resolve_engine(device))
-        return cls(snapshot, encoder_for(path, snapshot.manifest, device), space, searcher)
+        if space is None and content is None:
+            raise StoreError(f"store {snapshot.path} lacks its space: run shelfwise train --store {snapshot.path}")
+        space = space or Space.from_bytes(content or b"")
+        return cls(snapshot, encoder, space, FaissSearcher(space.project(snapshot.rows.vectors), engine))
 
     def __len__(self) -> int:
         return len(self.snapshot.rows)

@@ -41,6 +41,7 @@ from indexer.text import Words, compose, words_of
 
 TABLE, BLOBS, ENCODERS = "items", "blobs", "encoders"
 WRITER = ".writer.json"  # who holds the lock
+EMBEDDED = "embedded"  # vectors that a build has made before it is done
 WAIT = 10.0  # seconds that a writer waits for the one before
 TEXT_COLUMNS = (
     "id", "title", "description", "brand", "attributes", "category", "category_path", "text_digest", "twin_key",
@@ -306,7 +307,8 @@ def writing(path: Path, create: bool = False) -> Iterator[Draft]:
     """The one draft of the store at `path`; other writers wait until the block ends, WAIT seconds at most.
 
     With `create`, a folder that is not there, is empty or is half written becomes a store at the first
-    commit; if there is none, a folder made here goes away again. Raises StoreError.
+    commit; if there is none, a folder made here goes away again, unless a next try can go on from what is in it. Raises
+    StoreError.
     """
     first = create and may_become_store(path)
     if not first:
@@ -324,9 +326,9 @@ def writing(path: Path, create: bool = False) -> Iterator[Draft]:
     except Timeout:
         raise StoreError(f"store {path} is being written by {_writer(path)}: try again when it is done") from None
     except OSError as error:
-        raise StoreError(f"cannot write the store {path}: {error.strerror or error}") from None
+        raise StoreError(f"cannot write the store {path}: {error.strerror or error}; nothing was changed") from None
     finally:
-        if made and not (path / FILE).exists():
+        if made and not (path / FILE).exists() and not (path / EMBEDDED).exists():
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from classifier import maintenance
+from classifier import maintenance, release
 from indexer import store as store_module
 from indexer.catalog import Item
 from indexer.errors import QueryError, StoreError
@@ -36,7 +36,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.path = self.folder / "store"
         self.items = {item.id: item for item in small_catalog(2)}
-        maintenance.build(self.path, self.items, "hashing")
+        release.build(self.path, self.items, "hashing")
 
     def teardown(self):
         shutil.rmtree(self.folder)
@@ -64,7 +64,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(items=st.lists(ITEMS, min_size=1, max_size=6))
     def rebuild(self, items):
         self.items = {item.id: item for item in items}
-        maintenance.build(self.path, self.items)
+        release.build(self.path, self.items)
 
     @invariant()
     def same_as_the_oracle(self):
@@ -90,7 +90,7 @@ TestStore.settings = settings(max_examples=8, stateful_step_count=6)
 
 @pytest.fixture
 def path(tmp_path):
-    maintenance.build(tmp_path / "store", {item.id: item for item in small_catalog()}, "hashing")
+    release.build(tmp_path / "store", {item.id: item for item in small_catalog()}, "hashing")
     return tmp_path / "store"
 
 
@@ -100,20 +100,20 @@ def test_only_changed_texts_are_embedded(path):
     items[first] = replace(items[first], title="something else")
     items[second] = replace(items[second], category="Moved", category_path="Moved")
     items["copy"] = replace(items[third], id="copy")
-    report = maintenance.build(path, items)
+    report = release.build(path, items)
     assert (report.added, report.updated, report.removed, report.unchanged) == (1, 2, 0, len(items) - 3)
     assert report.embedded == 1
 
 
 def test_a_build_without_changes_makes_no_version(path):
     items = {item.id: item for item in small_catalog()}
-    report = maintenance.build(path, items)
+    report = release.build(path, items)
     assert (report.version, report.embedded, report.unchanged) == (1, 0, len(items))
 
 
 def test_rows_do_not_depend_on_the_order_of_writing(path, tmp_path):
     items = list(small_catalog())
-    maintenance.build(tmp_path / "other", {item.id: item for item in reversed(items)}, "hashing")
+    release.build(tmp_path / "other", {item.id: item for item in reversed(items)}, "hashing")
     one, other = Index.open(path).snapshot.rows, Index.open(tmp_path / "other").snapshot.rows
     assert one.table.equals(other.table)
     np.testing.assert_array_equal(one.vectors, other.vectors)

@@ -9,7 +9,7 @@ from conftest import small_catalog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classifier import heldout, maintenance
+from classifier import heldout, release
 from classifier.heldout import (
     FOLDS,
     KEPT_BACK,
@@ -147,7 +147,7 @@ def test_training_gives_settings_with_figures_and_is_repeatable():
 def test_catalogs_that_say_little_still_train_and_classify(items, tmp_path):
     from classifier.pipeline import Classifier
 
-    maintenance.build(tmp_path / "store", {item.id: item for item in items}, "hashing")
+    release.build(tmp_path / "store", {item.id: item for item in items}, "hashing")
     classifier = Classifier.open(tmp_path / "store")
     assert all(decision.category for decision in classifier.classify(items[:3]))
 
@@ -205,7 +205,7 @@ def test_a_store_too_small_to_measure_accepts_nothing():
 
 
 def test_a_store_without_a_model_says_so(tmp_path):
-    maintenance.build(tmp_path / "store", {item.id: item for item in small_catalog()}, "hashing")
+    release.build(tmp_path / "store", {item.id: item for item in small_catalog()}, "hashing")
     snapshot = read_snapshot(tmp_path / "store")
     assert snapshot.blob("no such blob") is None
     with pytest.raises(StoreError, match="shelfwise train"):

@@ -1,0 +1,142 @@
+"""Kills writers of a store at random moments, and looks at what they leave.
+
+    python benchmarks/faults.py [--kills 200]
+    python benchmarks/faults.py --quick        a few, writes nothing
+
+One process changes a store over and over (build, add, remove, train, roll back, compact, tag) and says so after each;
+another kills it with SIGKILL. Then the store must open, `check` must find nothing, and it must stand where the last
+change that was acknowledged left it, or the one after that. Results go to benchmarks/results/faults.json.
+"""
+
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from accuracy import ROOT, items_of, record
+
+from classifier import maintenance, release
+from classifier.checking import check
+from indexer import history
+from indexer.catalog import Item
+from indexer.manifest import read_manifest
+from indexer.store import read_snapshot
+
+RESULTS = ROOT / "benchmarks" / "results" / "faults.json"
+ITEMS = 300  # of the sample catalog: small, so that most of the time goes into writing
+KINDS = ("add", "build", "remove", "train", "add", "rollback", "tag", "compact")
+LONGEST = 4.0  # seconds until the kill
+
+
+def change(store: Path, items: list[Item], step: int) -> None:
+    """Make the change that is the turn of `step`."""
+    version = read_manifest(store).version
+    match KINDS[step % len(KINDS)]:
+        case "add":
+            renamed = [replace(item, id=f"{item.id}-{step}", title=f"{item.title} {step}") for item in items[:5]]
+            maintenance.add(store, {item.id: item for item in renamed})
+        case "build":
+            release.build(store, {item.id: item for item in items[step % 50 :]})
+        case "remove":
+            maintenance.remove(store, list(read_snapshot(store).rows.column("id")[:3]))
+        case "train":
+            maintenance.train(store)
+        case "rollback":
+            oldest = history.history(store)[0].manifest.version
+            if oldest != version:
+                history.rollback(store, str(oldest))
+        case "tag":
+            history.tag(store, f"tag-{step % 3}", str(version))
+        case _:
+            history.compact(store, 3)
+
+
+def write_on(store: Path, step: int) -> None:
+    """Change the store until killed; a line on stdout before and after every change."""
+    items = sample()
+    while True:
+        print(json.dumps({"begin": step, "kind": step % len(KINDS)}), flush=True)
+        change(store, items, step)
+        print(json.dumps({"done": step, "state": state_of(store)}), flush=True)
+        step += 1
+
+
+def state_of(store: Path) -> list[Any]:
+    """What can be told of a store that two changes of it do not share."""
+    manifest = read_manifest(store)
+    return [manifest.version, manifest.rows, history.tags_of(store)]
+
+
+def sample() -> list[Item]:
+    """Some of the sample catalog."""
+    return sorted(items_of(ROOT / "data" / "catalog.csv"), key=lambda item: item.id)[:ITEMS]
+
+
+def kill_one(store: Path, step: int, seconds: float) -> tuple[int, str, dict[str, Any]]:
+    """Let a writer go on from `step` and kill it after so many seconds of work.
+
+    Gives the next step, what was interrupted, and what is wrong.
+    """
+    before = state_of(store)
+    with subprocess.Popen(
+        [sys.executable, __file__, "--write", str(store), "--step", str(step)], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        lines = [writer.stdout.readline()]  # it is ready
+        time.sleep(seconds)
+        writer.kill()
+        lines += writer.stdout.readlines()
+    told = [json.loads(line) for line in lines if line.endswith("\n")]
+    done = [entry for entry in told if "done" in entry]
+    interrupted = told[-1]["kind"] if told and "begin" in told[-1] else None
+    acknowledged = done[-1]["state"] if done else before
+    found = check(store)
+    now = state_of(store)
+    wrong: dict[str, Any] = {}
+    if found.problems:
+        wrong["problems"] = found.problems
+    if not acknowledged[0] <= now[0] <= acknowledged[0] + 1:  # an interrupted change is there or is not
+        wrong["version"] = [acknowledged[0], now[0]]
+    if now[0] == acknowledged[0] and now[1] != acknowledged[1]:
+        wrong["rows"] = [acknowledged[1], now[1]]
+    if interrupted != KINDS.index("tag") and now[2] != acknowledged[2]:
+        wrong["tags"] = [acknowledged[2], now[2]]
+    last = told[-1].get("done", told[-1].get("begin"))
+    return last + 1, "none" if interrupted is None else KINDS[interrupted], wrong
+
+
+@click.command()
+@click.option("--kills", default=200, show_default=True)
+@click.option("--quick", is_flag=True, help="Check the benchmark itself with a few kills; writes nothing.")
+@click.option("--write", "store", type=click.Path(path_type=Path), hidden=True)
+@click.option("--step", default=0, hidden=True)
+def main(kills: int, quick: bool, store: Path | None, step: int) -> None:
+    """Measure, print and write the results."""
+    if store is not None:
+        write_on(store, step)
+    chance, counts, wrong = random.Random(5), Counter[str](), list[dict[str, Any]]()
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "store"
+        release.build(store, {item.id: item for item in sample()}, "hashing")
+        for _ in range(3 if quick else kills):
+            step, interrupted, found = kill_one(store, step, chance.random() * LONGEST)
+            counts[interrupted] += 1
+            if found:
+                wrong.append(found | {"interrupted": interrupted})
+                click.echo(json.dumps(wrong[-1], default=str))
+    figures = {"kills": sum(counts.values()), "interrupted": dict(counts), "wrong": wrong}
+    click.echo(json.dumps(figures, indent=1, default=str))
+    assert not wrong
+    if not quick:
+        record(RESULTS, "sample catalog", figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""A rebuild as a release: what it would change is known, and can be refused, before anybody sees it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.head import Features
+from classifier.maintenance import (
+    Report,
+    Wishes,
+    goals_of,
+    is_fitted,
+    put_fitted,
+    report_of,
+    stored_choice,
+)
+from classifier.model import Goals
+from classifier.pipeline import Classifier
+from classifier.training import Fitted, train
+from classifier.voting import K
+from indexer.catalog import Item
+from indexer.difference import SHOWN, difference, state_of
+from indexer.embedded import Embedded, forget_embedded
+from indexer.encoder import Encoder, EncoderChoice, Progress, choose_encoder, load_encoder
+from indexer.errors import EncoderError, ReleaseError
+from indexer.index import Index, encoder_for, identity_of
+from indexer.lexical import ngram_counts
+from indexer.neighbors import NONE, Neighbors
+from indexer.store import Draft, Rows, Snapshot, writing
+from indexer.sync import apply_changes, find_changes
+from indexer.text import RECIPE
+
+PROBES = 500  # stored items that are asked for before and after
+FEWEST_PROBES = 20  # a share of fewer says nothing
+SPARE_TWINS = 32  # neighbours beyond K that are fetched, since an item's own twins do not vote for it
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    """How many of so many `probes`, stored items that do not vote for themselves, get another category than before."""
+
+    probes: int
+    flipped: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The shares of items removed and of decisions flipped beyond which a release is refused, each in [0, 1]."""
+
+    max_removed: float = 0.2
+    max_flipped: float = 0.05
+
+
+class Release:
+    """The next version of a store, made of a catalog, before it is published. See `releasing`."""
+
+    def __init__(
+        self,
+        draft: Draft,
+        items: Mapping[str, Item],
+        chosen: tuple[EncoderChoice, Encoder],
+        goals: Goals,
+        progress: Progress | None,
+    ) -> None:
+        rows = draft.base.rows if draft.base else None
+        self.difference = difference(state_of(rows), state_of(items))
+        self.first = draft.base is None
+        self._draft, self._goals, self._progress = draft, goals, progress
+        self._choice, self._encoder = chosen
+        self._changes = find_changes(rows, items, remove_missing=True)
+        self._embedded = 0  # texts for which there was no vector yet
+
+    def refuse_beyond(self, guard: Guard, found: Flips | None = None) -> None:
+        """Raises ReleaseError where more is removed or flipped than `guard` allows."""
+        removed, before = self.difference.removed.count, self.difference.before
+        if removed > guard.max_removed * before:
+            raise ReleaseError(
+                f"{removed} of {before} items would be removed, more than {guard.max_removed:.0%}: nothing was "
+                "changed. If the catalog is whole, say --force or a larger --max-removed"
+            )
+        if found and found.flipped > guard.max_flipped * found.probes:
+            raise ReleaseError(
+                f"{found.flipped} of {found.probes} known items would get another category, more than "
+                f"{guard.max_flipped:.0%}: nothing was changed. If the labels are right, say --force or a larger "
+                "--max-flipped"
+            )
+
+    def flips(self) -> Flips | None:
+        """How decisions change; None for a first build, where nothing changes, or where too few items are in both."""
+        base = self._draft.base
+        if base is None or self._is_published:
+            return None
+        after = Index.of(replace(base, rows=self._rows), self._encoder, space=self._fitted.space)
+        return flips(Classifier.of(Index.of(base, self._encoder)), Classifier(after, self._fitted.model))
+
+    def publish(self) -> Report:
+        """Make it the version that counts, unless nothing changed."""
+        base, changes = self._draft.base, self._changes
+        if base is not None and self._is_published:
+            return report_of(changes, base.manifest, base, self._choice)
+        settings = put_fitted(self._draft, self._fitted)
+        identity = base.manifest.encoder if base else identity_of(self._encoder)
+        manifest = self._draft.commit(identity, RECIPE, changes.as_change("build"))
+        forget_embedded(self._draft.path)
+        return report_of(changes, manifest, base, self._choice, self._embedded, settings)
+
+    @property
+    def _is_published(self) -> bool:
+        base = self._draft.base
+        return base is not None and not self._changes and is_fitted(base, self._goals)
+
+    @cached_property
+    def _rows(self) -> Rows:
+        """Those of the new version, written to the draft."""
+        before, encoder = self._draft.base, Embedded(self._draft.path, self._encoder)
+        rows = before.rows if before else None
+        self._embedded = apply_changes(self._draft, rows, self._changes, encoder, self._progress)
+        return self._draft.table.rows()
+
+    @cached_property
+    def _fitted(self) -> Fitted:
+        """The model of the new version."""
+        base = self._draft.base
+        return train(self._rows, self._goals, base.manifest.encoder.kept_back if base else 0.0, self._progress)
+
+
+@contextmanager
+def releasing(
+    path: Path,
+    items: Mapping[str, Item],
+    encoder: str = "auto",
+    device: str = "auto",
+    wishes: Wishes | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Release]:
+    """The release that makes the store at `path` hold exactly `items`; nobody sees it unless it is published.
+
+    Only texts that the store does not hold yet are embedded. `encoder` decides at the first build; later it must name
+    the same. `wishes` change what the model is fitted for. Raises ShelfwiseError.
+    """
+    with writing(path, create=True) as draft:
+        base = draft.base
+        choice = _choose(base, items, encoder)
+        loaded = encoder_for(path, base.manifest, device) if base else load_encoder(choice.name, device)
+        yield Release(draft, items, (choice, loaded), goals_of(base, wishes), progress)
+
+
+def build(
+    path: Path,
+    items: Mapping[str, Item],
+    encoder: str = "auto",
+    device: str = "auto",
+    wishes: Wishes | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Make the store at `path` hold exactly `items`, whatever that changes. See `releasing`."""
+    with releasing(path, items, encoder, device, wishes, progress) as release:
+        return release.publish()
+
+
+def flips(before: Classifier, after: Classifier) -> Flips | None:
+    """Which items of one version get another category from another. The two share an encoder."""
+    stored = before.index.snapshot.rows
+    keys, there = stored.column("twin_key"), after.index.snapshot.rows.row_of
+    kept = [row for id_, row in stored.row_of.items() if id_ in there]
+    probes = np.array(sorted(kept, key=lambda row: (keys[row], row))[:PROBES], np.int64)
+    if len(probes) < FEWEST_PROBES:
+        return None
+    words = stored.words()
+    counts = ngram_counts([words[row] for row in probes])
+    said = []
+    for classifier in (before, after):
+        index = classifier.index
+        vectors = index.space.project(stored.vectors[probes])
+        among = index.snapshot.rows.column("twin_key")
+        found = _without_twins(index.search(vectors, K + SPARE_TWINS), among, keys[probes])
+        scores = classifier.judge(Features(vectors, counts), found)
+        said.append([classifier.labels.paths[i] for i in scores.probabilities.argmax(axis=1)])
+    titles = stored.column("title")
+    flipped = [i for i, (one, other) in enumerate(zip(*said, strict=True)) if one != other]
+    examples = tuple(f"{titles[probes[i]]}: {said[0][i]} -> {said[1][i]}" for i in flipped[:SHOWN])
+    return Flips(len(probes), len(flipped), examples)
+
+
+def _without_twins(found: Neighbors, keys: NDArray[np.object_], own: NDArray[np.object_]) -> Neighbors:
+    """The K nearest that are not twins of the query itself."""
+    twins = (keys[found.rows] == own[:, None]) & found.found
+    order = np.argsort(twins, axis=1, kind="stable")[:, :K]
+    gone = np.take_along_axis(twins, order, axis=1)
+    rows, similarities = (np.take_along_axis(part, order, axis=1) for part in (found.rows, found.similarities))
+    return Neighbors(np.where(gone, NONE, rows), np.where(gone, -np.inf, similarities))
+
+
+def _choose(base: Snapshot | None, items: Mapping[str, Item], encoder: str) -> EncoderChoice:
+    if base is None:
+        if encoder == "auto":
+            return choose_encoder(item.title for item in items.values())
+        return EncoderChoice(encoder, "as named")
+    made_with = base.manifest.encoder.name
+    if encoder not in ("auto", made_with) and str(Path(encoder).resolve()) != made_with:
+        raise EncoderError(
+            f"store {base.path} was made with encoder {made_with}, not {encoder}: leave --encoder out, or build into a "
+            "new folder"
+        )
+    return stored_choice(base)

@@ -1,0 +1,142 @@
+"""A rebuild that says what it would change, refuses what looks broken, and goes on where it was killed."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import WORDS, small_catalog, write_catalog
+
+from classifier import release
+from classifier.checking import check
+from classifier.pipeline import Classifier
+from classifier.release import Guard, flips, releasing
+from indexer import embedded
+from indexer.encoder import HashingEncoder
+from indexer.errors import ReleaseError
+from indexer.index import Index
+from indexer.manifest import read_manifest
+from indexer.store import Rows, read_snapshot
+
+PATHS = list(WORDS)
+
+
+@pytest.fixture
+def rebuilt(run, store, tmp_path):
+    """`rebuilt(items, option, ...)` builds the store of the small catalog again, from other items."""
+
+    def call(items, *options):
+        write_catalog(tmp_path / "next.csv", items)
+        return run("build", "next.csv", "--store", store, *options)
+
+    return call
+
+
+def swapped(items, one=PATHS[0], other=PATHS[2]):
+    """The items with two categories taken for each other."""
+    to = {one: other, other: one}
+    return [replace(item, category_path=to.get(item.category_path, item.category_path)) for item in items]
+
+
+def test_a_catalog_that_lost_much_is_refused(rebuilt, store):
+    items = small_catalog()
+    refused = rebuilt(items[:39])
+    assert refused.exit_code == 1
+    assert "11 of 50 items would be removed, more than 20%: nothing was changed" in refused.stderr
+    assert read_manifest(store).version == 1
+    assert rebuilt(items[:39], "--max-removed", "22%", "--max-flipped", "1").exit_code == 0
+    assert rebuilt(items[:10], "--max-removed", "0.1").exit_code == 1
+    assert rebuilt(items[:10], "--force").exit_code == 0
+    assert read_manifest(store).rows == 10
+
+
+def test_a_catalog_with_wrong_labels_is_refused(rebuilt, store):
+    refused = rebuilt(swapped(small_catalog()))
+    assert refused.exit_code == 1
+    assert "20 relabelled" in refused.stdout
+    assert "known items would get another category, more than 5%" in refused.stderr
+    assert read_manifest(store).version == 1
+    allowed = rebuilt(swapped(small_catalog()), "--max-flipped", "50%")
+    assert allowed.exit_code == 0
+    assert check(store).problems == ()
+
+
+def test_a_dry_run_says_what_would_flip_and_changes_nothing(rebuilt, store):
+    found = json.loads(rebuilt(swapped(small_catalog()), "--dry-run", "--json").stdout)
+    assert found["relabelled"]["count"] == 20
+    assert found["flips"]["probes"] == 50
+    assert 15 <= found["flips"]["flipped"] <= 20
+    assert f"{PATHS[0]} -> {PATHS[2]}" in "".join(found["flips"]["examples"])
+    assert "nothing was changed" in rebuilt(small_catalog()[:5], "--dry-run").stdout
+    assert read_manifest(store).version == 1
+    assert check(store).problems == ()
+
+
+@pytest.mark.parametrize("share", ["21", "-1%", "much", "101%", "nan"])
+def test_a_share_that_is_none_is_a_usage_error(rebuilt, share):
+    assert rebuilt(small_catalog(), "--max-removed", share).exit_code == 2
+
+
+def test_a_known_item_does_not_vote_for_itself(store):
+    """Nor does a twin of it: with another label it changes what is said of others at most."""
+    index = Index.open(store)
+    rows = index.snapshot.rows
+    paths = rows.column("category_path")
+    paths[0] = PATHS[-1] if paths[0] != PATHS[-1] else PATHS[0]
+    columns = {name: rows.column(name) for name in rows.table.column_names} | {"category_path": paths}
+    changed = replace(index, snapshot=replace(index.snapshot, rows=Rows.of(columns, rows.vectors)))
+    before, after = Classifier.of(index), Classifier.of(changed)
+    found = flips(before, after)
+    assert found.probes == 50
+    assert not any(example.startswith(f"{rows.column('title')[0]}:") for example in found.examples)
+    assert flips(before, before).flipped == 0
+
+
+def test_too_few_probes_say_nothing(tmp_path):
+    items = {item.id: item for item in small_catalog(4)}
+    release.build(tmp_path / "s", items, "hashing")
+    few = dict(list(items.items())[:12])
+    with releasing(tmp_path / "s", few) as next_one:
+        assert next_one.flips() is None
+        with pytest.raises(ReleaseError):
+            next_one.refuse_beyond(Guard())
+        next_one.refuse_beyond(Guard(max_removed=0.4))
+
+
+class Dying(HashingEncoder):
+    """Encodes so many batches, then is killed."""
+
+    def __init__(self, batches):
+        self.left, self.seen = batches, []
+
+    def encode(self, texts, progress=None):
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        self.seen += texts
+        return super().encode(texts, progress)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_build_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch, first):
+    path, items = tmp_path / "s", {item.id: item for item in small_catalog()}
+    if not first:
+        release.build(path, dict(list(items.items())[:5]), "hashing")
+    monkeypatch.setattr(embedded, "BATCH", 8)
+    dying, going_on = Dying(2), Dying(100)
+    monkeypatch.setattr(release, "load_encoder", lambda *_: dying)
+    monkeypatch.setattr(release, "encoder_for", lambda *_: dying)
+    with pytest.raises(KeyboardInterrupt):
+        release.build(path, items, "hashing")
+    torn = next((path / "embedded").rglob("*.npz"))
+    (torn.parent / "torn.npz").write_bytes(torn.read_bytes()[:-30])
+    monkeypatch.setattr(release, "load_encoder", lambda *_: going_on)
+    monkeypatch.setattr(release, "encoder_for", lambda *_: going_on)
+    release.build(path, items, "hashing")
+    texts = {item.text() for item in items.values()}
+    assert len(dying.seen) == 16
+    assert not set(dying.seen) & set(going_on.seen)
+    assert set(dying.seen) | set(going_on.seen) == texts if first else len(going_on.seen) == len(texts) - 16 - 5
+    assert not (path / "embedded").exists()
+    rows = read_snapshot(path).rows
+    np.testing.assert_array_equal(rows.vectors, HashingEncoder().encode(rows.texts()))
