@@ -1,8 +1,8 @@
 """Every bad input: one clear line, exit code 1 (usage 2), nothing lost."""
 
 import json
-import signal
 import shutil
+import signal
 import subprocess
 import sys
 import time
