@@ -74,6 +74,14 @@ def ablation_table() -> str:
     return "\n".join([*lines, "", _machine(content)])
 
 
+def faults_table() -> str:
+    """What killed writers left, in one sentence."""
+    content = _results("faults")
+    (entry,) = content["sets"].values()
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(entry["interrupted"].items()) if kind != "none")
+    return f"{entry['kills']} kills, which broke off {kinds}: {len(entry['wrong'])} stores not whole.\n{_machine(content)}"
+
+
 def _cell(figures: dict[str, Any] | None, target: bool) -> str:
     if figures is None:
         return "-"
@@ -124,7 +132,7 @@ def _levels(figures: dict[str, Any]) -> str:
 
 TABLES = {
     "README.md": {"accuracy": accuracy_table, "new-categories": new_categories_table},
-    "ARCHITECTURE.md": {"ablation": ablation_table},
+    "ARCHITECTURE.md": {"ablation": ablation_table, "faults": faults_table},
 }
 
 
