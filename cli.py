@@ -365,7 +365,7 @@ def evaluate(
     with contextlib.ExitStack() as stack:
         records = stack.enter_context(open_records(labelled, sys.stdin.buffer, options.encoding))
         rejects = stack.enter_context(RejectFile(source.rejects))
-        out = stack.enter_context(output_file(None if alone else json_file)) if json_file else None
+        out = stack.enter_context(output_file(json_file)) if json_file else None
         progress = stack.enter_context(progress_display())
         show_notices(records.notices)
         batches = read_listings(records, rejects, options, CLASSIFY_BATCH, labelled=True)
@@ -380,31 +380,6 @@ def evaluate(
     if not alone:
         show_evaluation(result)
     show_rejects(rejects.count, rejects.path)
-
-
-@main.command()
-@STORE
-@AS_JSON
-def info(store: Path, as_json: bool) -> None:
-    """Say what a store holds and how it was made.
-
-    \b
-      shelfwise info --store my.store
-      shelfwise info --store my.store --json
-    """
-    from classifier.maintenance import describe
-
-    found = describe(store)
-    if as_json:
-        print_json(found)
-        return
-    for name, value in found.items():
-        if isinstance(value, dict):
-            click.echo(f"{name}:")
-            for key, entry in value.items():
-                click.echo(f"  {key}: {json.dumps(entry, ensure_ascii=False)}")
-        else:
-            click.echo(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
 
 
 @main.command()

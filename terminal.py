@@ -295,13 +295,13 @@ def print_json(value: object) -> None:
 
 @contextlib.contextmanager
 def output_file(path: Path | None, encoding: str = "utf-8") -> Iterator[TextIO]:
-    """Standard output, or `path` by way of `path`.partial, which stays where the work breaks off.
+    """Standard output (None or -), or `path` by way of `path`.partial, which stays where the work breaks off.
 
     Raises InputError at once where the file cannot be written.
     """
     from indexer.errors import InputError
 
-    if path is None:
+    if path is None or path == Path("-"):
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
         yield sys.stdout

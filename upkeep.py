@@ -1,11 +1,37 @@
-"""Commands about the versions of a store, and whether it is whole."""
+"""Commands about a store itself: what it holds, its versions, and whether it is whole."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from terminal import AS_JSON, STORE, print_json, show_difference
+
+
+@click.command()
+@STORE
+@AS_JSON
+def info(store: Path, as_json: bool) -> None:
+    """Say what a store holds and how it was made.
+
+    \b
+      shelfwise info --store my.store
+      shelfwise info --store my.store --json
+    """
+    from classifier.maintenance import describe
+
+    found = describe(store)
+    if as_json:
+        print_json(found)
+        return
+    for name, value in found.items():
+        if isinstance(value, dict):
+            click.echo(f"{name}:")
+            for key, entry in value.items():
+                click.echo(f"  {key}: {json.dumps(entry, ensure_ascii=False)}")
+        else:
+            click.echo(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
 
 
 @click.command()
@@ -151,4 +177,4 @@ def check(store: Path, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-COMMANDS = (versions, rollback, tag, diff, compact, check)
+COMMANDS = (info, versions, rollback, tag, diff, compact, check)

@@ -79,7 +79,9 @@ def faults_table() -> str:
     content = _results("faults")
     (entry,) = content["sets"].values()
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(entry["interrupted"].items()) if kind != "none")
-    return f"{entry['kills']} kills, which broke off {kinds}: {len(entry['wrong'])} stores not whole.\n{_machine(content)}"
+    return (
+        f"{entry['kills']} kills, which broke off {kinds}: {len(entry['wrong'])} stores not whole.\n{_machine(content)}"
+    )
 
 
 def _cell(figures: dict[str, Any] | None, target: bool) -> str:

@@ -264,3 +264,10 @@ def test_a_listing_far_from_the_catalog_is_unknown(run, tmp_path):
     far, near = table(run("classify", "l.csv", "--store", "s").stdout)
     assert (far["decision"], far["reason"]) == ("unknown", "far_from_catalog")
     assert near["decision"] == "accept"
+
+
+def test_a_dash_is_standard_output(run, store, listings, tmp_path):
+    said = run("classify", listings, "--store", store, "-o", "-").stdout
+    assert said == run("classify", listings, "--store", store).stdout
+    assert not (tmp_path / "-").exists()
+    assert not (tmp_path / "-.partial").exists()
