@@ -54,6 +54,14 @@ class Classifier:
         """A store whose index is open already. Raises StoreError where it has no model."""
         return cls(index, Model.from_blobs(index.snapshot.blob(HEAD_BLOB), index.snapshot.blob(SETTINGS_BLOB)))
 
+    def current(self) -> Self:
+        """The version of the store that counts by now, itself while that is this one. Ask for it before you classify.
+
+        Raises ShelfwiseError.
+        """
+        index = self.index.current()
+        return self if index is self.index else self.of(index)
+
     @cached_property
     def labels(self) -> Labels:
         """The c categories that have a row in the index."""

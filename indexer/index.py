@@ -9,9 +9,9 @@ import numpy as np
 
 from indexer.encoder import Encoder, Progress, SentenceEncoder, Vectors, load_encoder, resolve_device
 from indexer.errors import EncoderError, QueryError, StoreError
-from indexer.manifest import EncoderIdentity, Manifest
+from indexer.manifest import EncoderIdentity, Manifest, read_manifest
 from indexer.neighbors import Neighbors
-from indexer.search import FaissSearcher, Searcher, resolve_engine
+from indexer.search import FaissSearcher, resolve_engine
 from indexer.space import Space
 from indexer.store import Snapshot, read_snapshot
 from indexer.text import RECIPE
@@ -52,7 +52,7 @@ class Index:
     snapshot: Snapshot
     encoder: Encoder
     space: Space
-    searcher: Searcher
+    searcher: FaissSearcher
 
     @classmethod
     def open(cls, path: Path, device: str = "auto") -> Self:
@@ -71,6 +71,20 @@ class Index:
             raise StoreError(f"store {snapshot.path} lacks its space: run shelfwise train --store {snapshot.path}")
         space = space or Space.from_bytes(content or b"")
         return cls(snapshot, encoder, space, FaissSearcher(space.project(snapshot.rows.vectors), engine))
+
+    def current(self) -> Self:
+        """The version of the store that counts by now, itself while that is this one; the encoder is loaded again only
+        where the store has another.
+
+        Raises ShelfwiseError.
+        """
+        path, held = self.snapshot.path, self.snapshot.manifest
+        if read_manifest(path).version == held.version:
+            return self
+        snapshot = read_snapshot(path)
+        same = snapshot.manifest.encoder == held.encoder
+        encoder = self.encoder if same else encoder_for(path, snapshot.manifest, self.searcher.device)
+        return type(self).of(snapshot, encoder, self.searcher.device)
 
     def __len__(self) -> int:
         return len(self.snapshot.rows)

@@ -64,7 +64,7 @@ class FaissSearcher:
         self._vectors = np.ascontiguousarray(vectors, np.float32)
         self._index = faiss.IndexFlatIP(self._vectors.shape[1])
         self._index.add(self._vectors)
-        self._on_gpu = device == "cuda"
+        self.device, self._on_gpu = device, device == "cuda"
         if self._on_gpu:
             self._resources = faiss.StandardGpuResources()
             self._index = faiss.index_cpu_to_gpu(self._resources, 0, self._index)

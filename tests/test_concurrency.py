@@ -1,0 +1,93 @@
+"""Readers beside a writer, and writers beside each other."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+from conftest import small_catalog
+
+from classifier import maintenance, release
+from classifier.checking import check
+from classifier.pipeline import Classifier
+from indexer.catalog import Item
+from indexer.history import compact, history
+from indexer.store import read_snapshot
+
+LISTINGS = [Item(str(i), item.title) for i, item in enumerate(small_catalog(2))]
+
+
+def in_threads(*works):
+    """Run all at once; the failures."""
+    failures = []
+
+    def guarded(work):
+        try:
+            work()
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return failures
+
+
+def marker(version):
+    """An item that says in which version it was written last."""
+    return Item("marker", f"marker {version}", category="Markers", category_path="Markers")
+
+
+def test_readers_see_one_version_or_the_next_and_never_half_of_one(store):
+    maintenance.add(store, {"marker": marker(2)})
+    done, seen, items = threading.Event(), set(), {item.id: item for item in small_catalog()}
+
+    def read():
+        classifier = Classifier.open(store)
+        while not done.is_set():
+            classifier = classifier.current()
+            manifest, rows = classifier.index.snapshot.manifest, classifier.index.snapshot.rows
+            decisions = classifier.classify(LISTINGS)
+            assert {decision.store_version for decision in decisions} == {manifest.version}
+            assert len(rows) == manifest.rows == len(classifier.index)
+            if manifest.change.command != "remove":
+                assert rows.column("title")[rows.row_of["marker"]] == f"marker {manifest.version}"
+            seen.add(manifest.version)
+
+    def write():
+        try:
+            for turn in range(5):
+                maintenance.add(store, {"marker": marker(4 * turn + 3), "more": replace(items["als-000"], id="more")})
+                maintenance.remove(store, ["more"])
+                release.build(store, {**items, "marker": marker(4 * turn + 5)})
+                maintenance.add(store, {"marker": marker(4 * turn + 6)})
+                compact(store, 2)
+        finally:
+            done.set()
+
+    assert in_threads(write, *[read] * 3) == []
+    assert len(seen) > 3
+    assert read_snapshot(store).manifest.version == 22
+
+
+def test_two_writers_lose_nothing(store):
+    def write(name):
+        for i in range(6):
+            maintenance.add(store, {f"{name}{i}": replace(small_catalog()[0], id=f"{name}{i}")})
+
+    assert in_threads(lambda: write("a"), lambda: write("b")) == []
+    rows = read_snapshot(store).rows
+    assert {f"{name}{i}" for name in "ab" for i in range(6)} <= rows.row_of.keys()
+    assert len(rows) == 50 + 12
+    assert len(history(store)) == 13
+    assert check(store).problems == ()
+
+
+def test_a_reader_that_is_up_to_date_opens_nothing(store, monkeypatch):
+    classifier = Classifier.open(store)
+    assert classifier.current() is classifier
+    maintenance.add(store, {"new": Item("new", "zirconium crucible", category="Labware", category_path="Labware")})
+    monkeypatch.setattr("indexer.index.encoder_for", lambda *_: pytest.fail("the encoder is loaded already"))
+    (decision,) = classifier.current().classify([Item("", "zirconium crucible")])
+    assert (decision.category, decision.store_version) == ("Labware", 2)
