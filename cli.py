@@ -119,7 +119,7 @@ def build(
             show_difference(release.difference)
         if guard and not dry_run:
             release.refuse_beyond(guard)
-        flips = release.flips()
+        flips = release.flips() if guard or dry_run or not as_json else None
         if not as_json and flips:
             show_flips(flips)
         if dry_run:

@@ -105,7 +105,8 @@ def tag(name: str, version: str | None, store: Path, delete: bool) -> None:
 
     if delete and version is not None:
         raise click.UsageError("Give a VERSION, or --delete.")
-    named = None if delete else version or str(read_manifest(store).version)
+    newest = str(read_manifest(store).version)
+    named = None if delete else newest if version is None else version
     given = give(store, name, named)
     click.echo(f"{name} is gone" if given is None else f"{name} is version {given}")
 

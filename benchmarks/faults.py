@@ -10,6 +10,7 @@ change that was acknowledged left it, or the one after that. Results go to bench
 
 import json
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -71,7 +72,7 @@ def write_on(store: Path, step: int) -> None:
 def state_of(store: Path) -> list[Any]:
     """What can be told of a store that two changes of it do not share."""
     manifest = read_manifest(store)
-    return [manifest.version, manifest.rows, history.tags_of(store)]
+    return [manifest.version, read_snapshot(store).rows.digest(), dict(manifest.blobs), history.tags_of(store)]
 
 
 def sample() -> list[Item]:
@@ -97,17 +98,18 @@ def kill_one(store: Path, step: int, seconds: float) -> tuple[int, str, dict[str
     done = [entry for entry in told if "done" in entry]
     interrupted = told[-1]["kind"] if told and "begin" in told[-1] else None
     acknowledged = done[-1]["state"] if done else before
-    found = check(store)
-    now = state_of(store)
     wrong: dict[str, Any] = {}
-    if found.problems:
-        wrong["problems"] = found.problems
-    if not acknowledged[0] <= now[0] <= acknowledged[0] + 1:  # an interrupted change is there or is not
-        wrong["version"] = [acknowledged[0], now[0]]
-    if now[0] == acknowledged[0] and now[1] != acknowledged[1]:
-        wrong["rows"] = [acknowledged[1], now[1]]
-    if interrupted != KINDS.index("tag") and now[2] != acknowledged[2]:
-        wrong["tags"] = [acknowledged[2], now[2]]
+    if writer.returncode != -signal.SIGKILL:
+        wrong["ended by itself"] = writer.returncode
+    if problems := check(store).problems:
+        wrong["problems"] = problems
+    now = state_of(store)
+    tagging = interrupted == KINDS.index("tag")
+    same = now == acknowledged or (tagging and now[:3] == acknowledged[:3])
+    if not same and now[0] != acknowledged[0] + 1:  # what was interrupted is there or is not
+        wrong["state"] = [acknowledged, now]
+    if not told:
+        return step, "none", wrong
     last = told[-1].get("done", told[-1].get("begin"))
     return last + 1, "none" if interrupted is None else KINDS[interrupted], wrong
 

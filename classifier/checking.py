@@ -10,9 +10,9 @@ from classifier.model import HEAD_BLOB, SETTINGS_BLOB, Model
 from indexer.errors import ShelfwiseError, StoreError
 from indexer.history import tags_of
 from indexer.index import SPACE_BLOB
-from indexer.manifest import read_manifest, verify_files, versions_of
+from indexer.manifest import Manifest, read_manifest, verify_files, versions_of
 from indexer.space import Space
-from indexer.store import Snapshot, snapshot_of
+from indexer.store import Snapshot, locked, snapshot_of
 from indexer.text import digest
 
 UNIT_ERROR = 1e-3  # by which the length of a stored vector may differ from 1
@@ -29,32 +29,49 @@ class Checked:
 
 
 def check(path: Path) -> Checked:
-    """Look at everything that the store at `path` holds. Raises StoreError where there is no store that can be read."""
-    files, rows, problems = dict[str, tuple[int, str]](), 0, list[str]()
-    last, versions = read_manifest(path), versions_of(path)
-    try:
-        tags_of(path)
-    except StoreError as error:
-        problems.append(str(error))
-    for version in versions:
+    """Look at everything that the store at `path` holds, while nobody writes to it.
+
+    Raises StoreError where there is no store that can be read.
+    """
+    read_manifest(path)
+    with locked(path):
+        versions, problems = versions_of(path), list[str]()
+        manifests, seen = list[Manifest](), dict[tuple[str, int, str], str]()
         try:
-            files |= read_manifest(path, version).files
+            lost = sorted(name for name, version in tags_of(path).items() if version not in versions)
+            problems += [f"the tag {name} names a version that is not there" for name in lost]
         except StoreError as error:
             problems.append(str(error))
-    for name, sums in (files | dict(last.files)).items():
-        try:
-            verify_files(path, {name: sums})
-        except StoreError as error:
-            problems.append(str(error))
-    if not problems:
         for version in versions:
             try:
-                snapshot = snapshot_of(path, read_manifest(path, version))
+                manifests.append(read_manifest(path, version))
+            except StoreError as error:
+                problems.append(str(error))
+        for manifest in manifests:
+            for name, sums in manifest.files.items():
+                if (name, *sums) not in seen:
+                    seen[name, *sums] = _damage(path, name, sums)
+        problems += sorted({problem for problem in seen.values() if problem})
+        rows = 0
+        for manifest in manifests:
+            if any(seen[name, *sums] for name, sums in manifest.files.items()):
+                continue
+            try:
+                snapshot = snapshot_of(path, manifest)
                 rows += len(snapshot.rows)
-                problems += [f"version {version}: {problem}" for problem in _problems(snapshot)]
+                problems += [f"version {manifest.version}: {problem}" for problem in _problems(snapshot)]
             except (ShelfwiseError, ValueError, KeyError) as error:
-                problems.append(f"version {version} cannot be opened: {error}")
-    return Checked(len(versions), len(files), rows, tuple(problems))
+                problems.append(f"version {manifest.version} cannot be opened: {error}")
+        return Checked(len(versions), len({name for name, *_ in seen}), rows, tuple(problems))
+
+
+def _damage(path: Path, name: str, sums: tuple[int, str]) -> str:
+    """What is wrong with a file; empty where it is as it was written."""
+    try:
+        verify_files(path, {name: sums})
+    except StoreError as error:
+        return str(error)
+    return ""
 
 
 def _problems(snapshot: Snapshot) -> Iterator[str]:

@@ -16,7 +16,7 @@ from indexer.errors import QueryError, listed
 from indexer.index import SPACE_BLOB, encoder_for
 from indexer.manifest import Manifest
 from indexer.store import Draft, Rows, Snapshot, base_of, read_snapshot, writing
-from indexer.sync import Changes, apply_changes, find_changes
+from indexer.sync import Changes, embed_changes, find_changes
 from indexer.text import RECIPE
 
 
@@ -62,7 +62,8 @@ def add(path: Path, items: Mapping[str, Item], device: str = "auto", progress: P
         if not changes:
             return report_of(changes, base.manifest, base, choice)
         embedder = encoder_for(path, base.manifest, device)
-        embedded = apply_changes(draft, base.rows, changes, embedder, progress)
+        upserts, embedded = embed_changes(base.rows, changes, embedder, progress)
+        draft.table.upsert(upserts)
         manifest = draft.commit(base.manifest.encoder, RECIPE, changes.as_change("add"))
         return report_of(changes, manifest, base, choice, embedded)
 

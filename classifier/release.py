@@ -32,7 +32,7 @@ from indexer.index import Index, encoder_for, identity_of
 from indexer.lexical import ngram_counts
 from indexer.neighbors import NONE, Neighbors
 from indexer.store import Draft, Rows, Snapshot, writing
-from indexer.sync import apply_changes, find_changes
+from indexer.sync import changed, embed_changes, find_changes
 from indexer.text import RECIPE
 
 PROBES = 500  # stored items that are asked for before and after
@@ -105,23 +105,30 @@ class Release:
         if base is not None and self._is_published:
             return report_of(changes, base.manifest, base, self._choice)
         settings = put_fitted(self._draft, self._fitted)
+        self._draft.table.upsert(self._upserts)
+        self._draft.table.delete(changes.removed)
         identity = base.manifest.encoder if base else identity_of(self._encoder)
         manifest = self._draft.commit(identity, RECIPE, changes.as_change("build"))
         forget_embedded(self._draft.path)
         return report_of(changes, manifest, base, self._choice, self._embedded, settings)
 
-    @property
+    @cached_property
     def _is_published(self) -> bool:
         base = self._draft.base
         return base is not None and not self._changes and is_fitted(base, self._goals)
 
     @cached_property
-    def _rows(self) -> Rows:
-        """Those of the new version, written to the draft."""
+    def _upserts(self) -> Rows:
+        """Those that are new or replaced."""
         before, encoder = self._draft.base, Embedded(self._draft.path, self._encoder)
-        rows = before.rows if before else None
-        self._embedded = apply_changes(self._draft, rows, self._changes, encoder, self._progress)
-        return self._draft.table.rows()
+        upserts, self._embedded = embed_changes(before.rows if before else None, self._changes, encoder, self._progress)
+        return upserts
+
+    @cached_property
+    def _rows(self) -> Rows:
+        """All of the new version."""
+        before = self._draft.base
+        return changed(before.rows if before else None, self._upserts, self._changes.removed)
 
     @cached_property
     def _fitted(self) -> Fitted:
@@ -172,8 +179,7 @@ def flips(before: Classifier, after: Classifier) -> Flips | None:
     probes = np.array(sorted(kept, key=lambda row: (keys[row], row))[:PROBES], np.int64)
     if len(probes) < FEWEST_PROBES:
         return None
-    words = stored.words()
-    counts = ngram_counts([words[row] for row in probes])
+    counts = ngram_counts(Rows(stored.table.take(probes), stored.vectors[probes]).words())
     said = []
     for classifier in (before, after):
         index = classifier.index

@@ -1,14 +1,14 @@
 """The versions of a store: listing, naming, going back to and clearing away."""
 
-import itertools
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 
 from indexer.embedded import forget_embedded
-from indexer.errors import QueryError
+from indexer.errors import QueryError, StoreError
 from indexer.manifest import (
     Manifest,
     forget_version,
@@ -46,17 +46,24 @@ class Cleared:
 
 def history(path: Path) -> list[Entry]:
     """The versions of the store at `path`, the one that counts last. Raises StoreError."""
-    tags = tags_of(path)
-    return [
-        Entry(read_manifest(path, version), tuple(name for name, tagged in tags.items() if tagged == version))
-        for version in versions_of(path)
-    ]
+    entries = []
+    versions, tags = versions_of(path), tags_of(path)
+    for version in versions:
+        try:
+            manifest = read_manifest(path, version)
+        except StoreError:
+            if version in versions_of(path):  # else it was cleared away meanwhile
+                raise
+            continue
+        entries.append(Entry(manifest, tuple(name for name, tagged in tags.items() if tagged == version)))
+    return entries
 
 
 def tags_of(path: Path) -> dict[str, int]:
     """Which version each tag names. Raises StoreError."""
     try:
-        return {str(name): int(version) for name, version in read_sealed(path / TAGS).items()}
+        content = read_sealed(path / TAGS, "delete it: the names of versions are lost, and nothing else")
+        return dict(content["tags"])
     except FileNotFoundError:
         return {}
 
@@ -64,7 +71,7 @@ def tags_of(path: Path) -> dict[str, int]:
 def resolve_version(path: Path, named: str) -> int:
     """The number of a version that is named by its number or a tag. Raises QueryError, StoreError."""
     tags, there = tags_of(path), versions_of(path)
-    version = int(named) if named.isdecimal() else tags.get(named)
+    version = int(named) if named.isdecimal() and len(named) < 10 else tags.get(named)
     if version is None:
         names = f"its tags are {', '.join(sorted(tags))}" if tags else "it has none"
         raise QueryError(f"the store has no tag {named!r}: {names}")
@@ -85,7 +92,7 @@ def tag(path: Path, name: str, named: str | None) -> int | None:
         version = None if named is None else resolve_version(path, named)
         if version is None and tags.pop(name, None) is None:
             raise QueryError(f"the store has no tag {name!r}")
-        write_sealed(path / TAGS, tags if version is None else tags | {name: version})
+        write_sealed(path / TAGS, {"tags": tags if version is None else tags | {name: version}})
         return version
 
 
@@ -115,8 +122,8 @@ def compact(path: Path, keep: int) -> Cleared:
     with writing(path) as draft:
         base_of(draft)
         before, there, tags = _bytes(path), versions_of(path), tags_of(path)
-        kept = sorted(set(there[-keep:]) | set(tags.values()))
-        manifests = _copied(path, kept, _new_table(path))
+        kept = sorted(set(there[-keep:]) | (set(tags.values()) & set(there)))
+        manifests = _copied(path, kept, f"{TABLE}-{uuid4().hex[:12]}")  # a reader may still know an old name
         for manifest in manifests:
             keep_manifest(path, manifest)
         write_manifest(path, manifests[-1])
@@ -148,11 +155,6 @@ def _copied(path: Path, kept: list[int], table: str) -> list[Manifest]:
     return manifests
 
 
-def _new_table(path: Path) -> str:
-    """A name that no table has, not even one that was left by a killed `compact`: a version may be in that already."""
-    return next(name for name in (f"{TABLE}-{i}" for i in itertools.count(2)) if not (path / f"{name}.lance").exists())
-
-
 def _changed(before: Rows, after: Rows) -> Rows:
     """Those of the rows `after` that are not the same in `before`."""
     place = np.array([before.row_of.get(id_, -1) for id_ in after.row_of], np.int64)
@@ -167,6 +169,7 @@ def _changed(before: Rows, after: Rows) -> Rows:
 def _clear(path: Path, manifests: list[Manifest]) -> None:
     """Delete tables, blobs and encoders that none of the versions has, and what builds have begun."""
     forget_embedded(path)
+    shutil.rmtree(path / f"{ENCODERS}.new", ignore_errors=True)
     tables = {f"{manifest.table}.lance" for manifest in manifests}
     blobs = {file for manifest in manifests for file in manifest.blobs.values()}
     encoders = {Path(manifest.encoder.folder).name for manifest in manifests}

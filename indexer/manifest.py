@@ -99,26 +99,32 @@ def sync_folder(folder: Path) -> None:
         os.close(opened)
 
 
-def read_sealed(file: Path) -> dict[str, Any]:
-    """The inverse of `write_sealed`. Raises StoreError where the file cannot be trusted, FileNotFoundError."""
+def read_sealed(file: Path, todo: str) -> dict[str, Any]:
+    """The inverse of `write_sealed`.
+
+    Raises FileNotFoundError, and StoreError where the file is damaged: `todo` says what to do then.
+    """
     try:
         content: dict[str, Any] = json.loads(file.read_bytes())
         seal = content.pop("seal")
     except FileNotFoundError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise StoreError(f"{file} is damaged: {mend(file.parent)}") from None
+        raise StoreError(f"{file} is damaged: {todo}") from None
     except OSError as error:
         raise StoreError(f"{file} cannot be read ({error.strerror})") from None
-    if content.get("format", FORMAT) == FORMAT and seal != _seal(content):  # of another format, that is what to say
-        raise StoreError(f"{file} is damaged (its checksum differs): {mend(file.parent)}")
+    if seal != _seal(content):
+        raise StoreError(f"{file} is damaged (its checksum differs): {todo}")
     return content
 
 
 def read_manifest(store: Path, version: int | None = None) -> Manifest:
     """A version of a store, None for the one that counts. Raises StoreError where it is not there or not whole."""
     try:
-        content = read_sealed(store / FILE if version is None else _file_of(store, version))
+        if version is None:
+            content = read_sealed(store / FILE, mend(store))
+        else:
+            content = read_sealed(_file_of(store, version), "restore it from a backup; other versions are not touched")
         found = int(content["format"])
     except FileNotFoundError:
         raise StoreError(_absent(store) if version is None else _no_version(store, version)) from None
@@ -135,8 +141,12 @@ def read_manifest(store: Path, version: int | None = None) -> Manifest:
 def versions_of(store: Path) -> list[int]:
     """The versions that a store has, the one that counts last. Raises StoreError."""
     last = read_manifest(store).version
-    kept = {int(file.stem) for file in (store / VERSIONS).glob("*.json") if file.stem.isdecimal()}
-    return sorted(version for version in kept | {last} if version <= last)  # a killed writer may leave a later one
+    # A killed writer may have left a later one.
+    return sorted(version for version in _kept(store) | {last} if version <= last)
+
+
+def _kept(store: Path) -> set[int]:
+    return {int(file.stem) for file in (store / VERSIONS).glob("*.json") if file.stem.isdecimal()}
 
 
 def forget_version(store: Path, version: int) -> None:
@@ -156,6 +166,8 @@ def _no_version(store: Path, version: int) -> str:
 def _absent(store: Path) -> str:
     if not store.exists():
         return f"no store at {store}: make one with shelfwise build CATALOG --store {store}"
+    if _kept(store) - {1}:
+        return f"store {store} has lost its {FILE}: copy the newest file of {store / VERSIONS} to it"
     if is_half_written(store):
         return f"store {store} is half written, its first build never ended: run shelfwise build again"
     return f"{store} is not a shelfwise store (no {FILE} in it): make one with shelfwise build CATALOG --store DIR"
@@ -167,8 +179,8 @@ def mend(store: Path) -> str:
 
 
 def is_half_written(store: Path) -> bool:
-    """Whether a first build began in this folder and never ended: the lock is the first thing that it leaves."""
-    return not (store / FILE).exists() and (store / LOCK).exists()
+    """Whether a first build began in this folder and never ended: it leaves the lock first, and its version last."""
+    return not (store / FILE).exists() and (store / LOCK).exists() and not _kept(store) - {1}
 
 
 def sum_files(store: Path, places: Sequence[str], known: Mapping[str, tuple[int, str]]) -> dict[str, tuple[int, str]]:

@@ -23,11 +23,12 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from indexer.encoder import Vectors
+from indexer.encoder import Vectors, fingerprint_of
 from indexer.errors import QueryError, StoreError
 from indexer.manifest import (
     FILE,
     LOCK,
+    VERSIONS,
     Change,
     EncoderIdentity,
     Manifest,
@@ -64,7 +65,14 @@ class Rows:
     @classmethod
     def of(cls, columns: Mapping[str, Sequence[str]], vectors: Vectors) -> Self:
         """Rows from TEXT_COLUMNS, each of n values, and their vectors (n, d)."""
-        return cls(pa.table({name: pa.array(columns[name], pa.string()) for name in TEXT_COLUMNS}), vectors)
+        texts = [pa.array(columns[name], pa.string()) for name in TEXT_COLUMNS]
+        return cls(pa.Table.from_arrays(texts, schema=pa.schema(_text_fields())), vectors)
+
+    @classmethod
+    def in_order(cls, table: pa.Table, vectors: Vectors) -> Self:
+        """Rows in any order, brought into that of their ids."""
+        placed = table.append_column("place", pa.array(np.arange(len(vectors)))).sort_by("id").combine_chunks()
+        return cls(placed.drop_columns("place"), vectors[placed.column("place").to_numpy()])
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -108,14 +116,22 @@ class Snapshot:
     def blob(self, name: str) -> bytes | None:
         """What was put under `name`, None where nothing was."""
         file = self.manifest.blobs.get(name)
-        return (self.path / BLOBS / file).read_bytes() if file else None
+        try:
+            return (self.path / BLOBS / file).read_bytes() if file else None
+        except FileNotFoundError:
+            raise self._gone() from None
 
     def select(self, where: str) -> NDArray[np.bool_]:
         """(n,) mask of the rows for which the SQL condition `where` holds. Raises QueryError."""
-        table = open_table(self.path, self.manifest)
+        try:
+            table = open_table(self.path, self.manifest)
+        except (ValueError, RuntimeError, OSError):
+            raise self._gone() from None
         try:
             found = table.search().where(where).select(["id"]).limit(max(len(self.rows), 1)).to_arrow()
         except (ValueError, RuntimeError, OSError) as error:
+            if "Not found" in str(error):
+                raise self._gone() from None
             reason = str(error).splitlines()[0].partition("Invalid input, ")[2] or str(error).splitlines()[0]
             raise QueryError(
                 f"the filter {where!r} is not valid: {reason[:200]}; expected SQL such as \"brand = 'X'\" on "
@@ -124,6 +140,11 @@ class Snapshot:
         mask = np.zeros(len(self.rows), bool)
         mask[[self.rows.row_of[id_] for id_ in found.column("id").to_pylist()]] = True
         return mask
+
+    def _gone(self) -> StoreError:
+        return StoreError(
+            f"version {self.manifest.version} of store {self.path} was cleared away: open the store again"
+        )
 
 
 def read_snapshot(path: Path, version: int | None = None) -> Snapshot:
@@ -233,7 +254,7 @@ class Draft:
         folder = self.path / BLOBS
         folder.mkdir(exist_ok=True)
         file = f"{name}.{hashlib.sha256(content).hexdigest()[:16]}"
-        if not (folder / file).exists():
+        if not (folder / file).exists() or (folder / file).read_bytes() != content:
             work = folder / (file + ".new")
             work.write_bytes(content)
             work.replace(folder / file)
@@ -242,9 +263,10 @@ class Draft:
     def put_encoder(self, work: Path, fingerprint: str) -> str:
         """Move the model folder `work` into the store; its place there, relative to the store."""
         folder = f"{ENCODERS}/{fingerprint[:16]}"
-        if (self.path / folder).exists():
+        if (self.path / folder).exists() and fingerprint_of(self.path / folder) == fingerprint:
             shutil.rmtree(work)
         else:
+            shutil.rmtree(self.path / folder, ignore_errors=True)  # a damaged one
             (self.path / ENCODERS).mkdir(exist_ok=True)
             work.replace(self.path / folder)
         return folder
@@ -295,6 +317,8 @@ def may_become_store(path: Path) -> bool:
             return False
         if path.exists() and not path.is_dir():
             raise StoreError(f"{path} is a file: name a new or an empty folder for the store")
+        if (path / VERSIONS).exists() and not is_half_written(path):
+            read_manifest(path)  # says that it is lost, and how to get it back
         if path.exists() and not is_half_written(path) and any(path.iterdir()):
             raise StoreError(f"{path} holds other files and is not a shelfwise store: name a new or an empty folder")
     except OSError as error:
@@ -314,22 +338,37 @@ def writing(path: Path, create: bool = False) -> Iterator[Draft]:
     if not first:
         read_manifest(path)  # says what is wrong before anything is written there
     made = not path.exists()
+    with locked(path):
+        try:
+            first = first and may_become_store(path)  # another may have been faster
+            if first:
+                shutil.rmtree(path / VERSIONS, ignore_errors=True)  # of a first build that never ended
+            yield Draft(path, None if first else read_snapshot(path))
+        finally:
+            if made and not (path / FILE).exists() and not (path / EMBEDDED).exists():
+                shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Nobody else writes to the store at `path` until the block ends.
+
+    Raises StoreError where somebody does for WAIT seconds, or where the disk refuses.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
         with FileLock(path / LOCK, timeout=WAIT):
             (path / WRITER).write_text(json.dumps({"process": os.getpid(), "host": platform.node(), "since": now()}))
             try:
-                first = first and may_become_store(path)  # another may have been faster
-                yield Draft(path, None if first else read_snapshot(path))
+                yield
             finally:
                 (path / WRITER).unlink(missing_ok=True)
     except Timeout:
         raise StoreError(f"store {path} is being written by {_writer(path)}: try again when it is done") from None
+    except BrokenPipeError:  # nobody reads what is said meanwhile: that is not the store's
+        raise
     except OSError as error:
         raise StoreError(f"cannot write the store {path}: {error.strerror or error}; nothing was changed") from None
-    finally:
-        if made and not (path / FILE).exists() and not (path / EMBEDDED).exists():
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def _writer(path: Path) -> str:
@@ -351,9 +390,12 @@ def _lance_errors(path: Path) -> Iterator[None]:
         raise StoreError(f"store {path} cannot be read or written: {reason}; nothing was changed") from None
 
 
+def _text_fields() -> list[pa.Field]:
+    return [pa.field(name, pa.string(), nullable=False) for name in TEXT_COLUMNS]
+
+
 def _schema(dimensions: int) -> pa.Schema:
-    texts = [pa.field(name, pa.string(), nullable=False) for name in TEXT_COLUMNS]
-    return pa.schema([*texts, pa.field("vector", pa.list_(pa.float32(), dimensions), nullable=False)])
+    return pa.schema([*_text_fields(), pa.field("vector", pa.list_(pa.float32(), dimensions), nullable=False)])
 
 
 def _with_vectors(rows: Rows) -> pa.Table:

@@ -1,14 +1,15 @@
 """What has to change so that a store holds a catalog, and the changing of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from indexer.catalog import Item
 from indexer.encoder import Encoder, Progress
 from indexer.manifest import Change
-from indexer.store import Draft, Rows
+from indexer.store import Rows
 from indexer.text import digest, twin_key
 
 _CONTENT = ("title", "description", "brand", "attributes", "category", "category_path")
@@ -57,10 +58,10 @@ def find_changes(rows: Rows | None, items: Mapping[str, Item], remove_missing: b
     )
 
 
-def apply_changes(
-    draft: Draft, rows: Rows | None, changes: Changes, encoder: Encoder, progress: Progress | None
-) -> int:
-    """Write `changes` into `draft`; returns how many texts were embedded.
+def embed_changes(
+    rows: Rows | None, changes: Changes, encoder: Encoder, progress: Progress | None = None
+) -> tuple[Rows, int]:
+    """The rows of what `changes` insert or replace, and how many texts had to be embedded for them.
 
     A text that `rows` hold already, under whatever id, keeps its vector.
     """
@@ -74,6 +75,14 @@ def apply_changes(
     columns = {name: [getattr(item, name) for item in changes.upserts] for name in ("id", *_CONTENT)}
     columns["text_digest"] = digests
     columns["twin_key"] = [twin_key(item.title) for item in changes.upserts]
-    draft.table.upsert(Rows.of(columns, vectors))
-    draft.table.delete(changes.removed)
-    return len(fresh)
+    return Rows.of(columns, vectors), len(fresh)
+
+
+def changed(rows: Rows | None, upserts: Rows, removed: Sequence[str]) -> Rows:
+    """`rows` with some inserted or replaced and some taken out: what a table that is so changed holds."""
+    if rows is None:
+        return Rows.in_order(upserts.table, upserts.vectors)
+    gone = set(upserts.row_of) | set(removed)
+    kept = np.array([id_ not in gone for id_ in rows.column("id")], bool)
+    table = pa.concat_tables([rows.table.filter(pa.array(kept)), upserts.table])
+    return Rows.in_order(table, np.concatenate((rows.vectors[kept], upserts.vectors)))

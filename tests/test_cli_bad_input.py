@@ -10,7 +10,7 @@ import time
 import pytest
 from conftest import rejects, small_catalog, write_catalog
 
-from indexer.manifest import FORMAT
+from indexer.manifest import FORMAT, read_sealed, write_sealed
 
 
 def failed(result, *said, code=1):
@@ -158,9 +158,9 @@ class TestBadStore:
         failed(on(run, tmp_path, command, store), "half written", "shelfwise build again")
 
     def test_other_format(self, run, tmp_path, store, command):
-        manifest = json.loads((store / "manifest.json").read_text())
+        manifest = read_sealed(store / "manifest.json", "")
         for other, mend in ((FORMAT + 1, "upgrade"), (FORMAT - 1, "build the store again in a new folder")):
-            (store / "manifest.json").write_text(json.dumps(manifest | {"format": other}))
+            write_sealed(store / "manifest.json", manifest | {"format": other})
             failed(on(run, tmp_path, command, store), f"format {other}", mend)
 
     def test_changed_manifest(self, run, tmp_path, store, command):

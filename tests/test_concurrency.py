@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from conftest import small_catalog
@@ -9,7 +10,9 @@ from conftest import small_catalog
 from classifier import maintenance, release
 from classifier.checking import check
 from classifier.pipeline import Classifier
+from indexer import store as store_module
 from indexer.catalog import Item
+from indexer.errors import StoreError
 from indexer.history import compact, history
 from indexer.store import read_snapshot
 
@@ -91,3 +94,21 @@ def test_a_reader_that_is_up_to_date_opens_nothing(store, monkeypatch):
     monkeypatch.setattr("indexer.index.encoder_for", lambda *_: pytest.fail("the encoder is loaded already"))
     (decision,) = classifier.current().classify([Item("", "zirconium crucible")])
     assert (decision.category, decision.store_version) == ("Labware", 2)
+
+
+def test_a_second_first_build_leaves_the_first_alone(tmp_path, monkeypatch):
+    """The loser of two first builds must not take the folder away under the winner."""
+    monkeypatch.setattr(store_module, "WAIT", 0.2)
+    items = {item.id: item for item in small_catalog()}
+    real = Path.exists
+
+    def blind(path):  # both found no folder
+        return False if path == tmp_path / "s" else real(path)
+
+    with store_module.writing(tmp_path / "s", create=True) as draft:
+        monkeypatch.setattr(Path, "exists", blind)
+        with pytest.raises(StoreError, match="is being written by"):
+            release.build(tmp_path / "s", items, "hashing")
+        monkeypatch.undo()
+        assert (tmp_path / "s").is_dir()
+        assert draft.base is None

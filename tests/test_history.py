@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import small_catalog, write_catalog
 
-from classifier import maintenance
+from classifier import maintenance, release
 from classifier.checking import check
 from indexer import history as module
 from indexer.difference import difference, state_of
@@ -197,3 +197,66 @@ def test_a_diff_of_a_version_that_is_not_there(run, lived):
     assert [entry.manifest.version for entry in history(lived)] == [1, 2, 3, 4, 5, 6, 7]
     write_catalog(lived.parent / "c.csv", small_catalog())
     assert "5 added" in run("build", "c.csv", "--store", lived, "--dry-run").stdout
+
+
+def test_a_lost_manifest_is_not_taken_for_a_store_half_written(run, lived, catalog_file):
+    """Its versions are all there: nothing may be built over them."""
+    manifest = (lived / "manifest.json").read_bytes()
+    (lived / "manifest.json").unlink()
+    for command in (("info",), ("build", catalog_file)):
+        result = run(*command, "--store", lived)
+        assert result.exit_code == 1
+        assert "has lost its manifest.json: copy the newest file of" in result.stderr
+    (lived / "manifest.json").write_bytes((lived / "versions" / "000007.json").read_bytes())
+    assert (lived / "manifest.json").read_bytes() == manifest
+    assert check(lived).problems == ()
+
+
+def test_a_damaged_blob_is_written_again_and_never_taken_for_good(lived):
+    """The head of version 6 is put once more, by a build of the same rows, after a byte of it was flipped."""
+    (file,) = {read_manifest(lived, version).blobs["head"] for version in (1, 6)}
+    whole = (lived / "blobs" / file).read_bytes()
+    (lived / "blobs" / file).write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+    release.build(lived, {item.id: item for item in small_catalog()})
+    assert read_manifest(lived).blobs["head"] == file
+    assert (lived / "blobs" / file).read_bytes() == whole
+    assert check(lived).problems == ()
+
+
+@pytest.mark.parametrize("name", ["seal", "format", "tags", "a b", "销售前"])
+def test_any_word_can_be_a_tag(lived, name):
+    tag(lived, name, "3")
+    tag(lived, "other", "4")
+    assert module.tags_of(lived) == {name: 3, "other": 4}
+    text = (lived / "tags.json").read_text()
+    (lived / "tags.json").write_text(text.replace("other", "othre"))
+    assert "tags.json is damaged" in "".join(check(lived).problems)
+
+
+def test_an_open_reader_is_told_that_its_version_was_cleared_away(lived):
+    old = read_snapshot(lived)
+    maintenance.add(lived, {"z": replace(small_catalog()[0], id="z")})
+    for _ in range(2):  # names of tables come back no more
+        compact(lived, 1)
+        maintenance.add(lived, {"z": replace(small_catalog()[1], id="z")})
+    with pytest.raises(StoreError, match=r"version 7 .* was cleared away: open the store again"):
+        old.select("id != ''")
+    release.build(lived, {item.id: item for item in small_catalog()[:30]})
+    compact(lived, 1)
+    with pytest.raises(StoreError, match="was cleared away"):
+        old.blob("settings")
+
+
+def test_a_tag_of_a_version_that_is_lost_is_said_and_stops_nothing(lived):
+    tag(lived, "sale", "2")
+    (lived / "versions" / "000002.json").unlink()
+    assert "the tag sale names a version that is not there" in check(lived).problems
+    assert compact(lived, 2).kept == (6, 7)
+
+
+@pytest.mark.parametrize("version", ["9" * 5000, "", "-1"])
+def test_versions_that_are_no_numbers(run, lived, version):
+    result = run("rollback", "--store", lived, "--", version)
+    assert result.exit_code == 1
+    assert "the store has no" in result.stderr
+    assert run("tag", "n", "", "--store", lived).exit_code == 1

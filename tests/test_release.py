@@ -140,3 +140,10 @@ def test_a_build_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch, fir
     assert not (path / "embedded").exists()
     rows = read_snapshot(path).rows
     np.testing.assert_array_equal(rows.vectors, HashingEncoder().encode(rows.texts()))
+
+
+def test_a_dry_run_and_a_refusal_write_no_rows(rebuilt, store):
+    before = sorted(path for path in (store / "items.lance").rglob("*"))
+    rebuilt(swapped(small_catalog()), "--dry-run")
+    rebuilt(swapped(small_catalog()))
+    assert sorted(path for path in (store / "items.lance").rglob("*")) == before
