@@ -64,16 +64,17 @@ class Release:
         self,
         draft: Draft,
         items: Mapping[str, Item],
-        chosen: tuple[EncoderChoice, Encoder],
+        choice: EncoderChoice,
+        device: str,
         goals: Goals,
         progress: Progress | None,
     ) -> None:
-        rows = draft.base.rows if draft.base else None
-        self.difference = difference(state_of(rows), state_of(items))
+        self._stored = draft.base.rows if draft.base else None
+        self.difference = difference(state_of(self._stored), state_of(items))
         self.first = draft.base is None
         self._draft, self._goals, self._progress = draft, goals, progress
-        self._choice, self._encoder = chosen
-        self._changes = find_changes(rows, items, remove_missing=True)
+        self._choice, self._device = choice, device
+        self._changes = find_changes(self._stored, items, remove_missing=True)
         self._embedded = 0  # texts for which there was no vector yet
 
     def refuse_beyond(self, guard: Guard, found: Flips | None = None) -> None:
@@ -118,17 +119,24 @@ class Release:
         return base is not None and not self._changes and is_fitted(base, self._goals)
 
     @cached_property
+    def _encoder(self) -> Encoder:
+        """Loaded when it is needed: a build that changes nothing, or that is refused at once, does without."""
+        base = self._draft.base
+        if base is None:
+            return load_encoder(self._choice.name, self._device)
+        return encoder_for(self._draft.path, base.manifest, self._device)
+
+    @cached_property
     def _upserts(self) -> Rows:
         """Those that are new or replaced."""
-        before, encoder = self._draft.base, Embedded(self._draft.path, self._encoder)
-        upserts, self._embedded = embed_changes(before.rows if before else None, self._changes, encoder, self._progress)
+        encoder = Embedded(self._draft.path, self._encoder)
+        upserts, self._embedded = embed_changes(self._stored, self._changes, encoder, self._progress)
         return upserts
 
     @cached_property
     def _rows(self) -> Rows:
         """All of the new version."""
-        before = self._draft.base
-        return changed(before.rows if before else None, self._upserts, self._changes.removed)
+        return changed(self._stored, self._upserts, self._changes.removed)
 
     @cached_property
     def _fitted(self) -> Fitted:
@@ -152,10 +160,8 @@ def releasing(
     the same. `wishes` change what the model is fitted for. Raises ShelfwiseError.
     """
     with writing(path, create=True) as draft:
-        base = draft.base
-        choice = _choose(base, items, encoder)
-        loaded = encoder_for(path, base.manifest, device) if base else load_encoder(choice.name, device)
-        yield Release(draft, items, (choice, loaded), goals_of(base, wishes), progress)
+        choice = _choose(draft.base, items, encoder)
+        yield Release(draft, items, choice, device, goals_of(draft.base, wishes), progress)
 
 
 def build(
