@@ -10,9 +10,10 @@ from classifier.model import HEAD_BLOB, SETTINGS_BLOB, Model
 from indexer.errors import ShelfwiseError, StoreError
 from indexer.history import tags_of
 from indexer.index import SPACE_BLOB
+from indexer.lock import locked
 from indexer.manifest import Manifest, read_manifest, verify_files, versions_of
 from indexer.space import Space
-from indexer.store import Snapshot, locked, snapshot_of
+from indexer.store import Snapshot, snapshot_of
 from indexer.text import digest
 
 UNIT_ERROR = 1e-3  # by which the length of a stored vector may differ from 1

@@ -9,6 +9,7 @@ import numpy as np
 
 from indexer.embedded import forget_embedded
 from indexer.errors import QueryError, StoreError
+from indexer.lock import now
 from indexer.manifest import (
     Manifest,
     forget_version,
@@ -21,7 +22,7 @@ from indexer.manifest import (
     write_manifest,
     write_sealed,
 )
-from indexer.store import BLOBS, ENCODERS, TABLE, Rows, TableWriter, base_of, now, read_snapshot, writing
+from indexer.store import BLOBS, ENCODERS, TABLE, Rows, TableWriter, base_of, read_snapshot, writing
 
 TAGS = "tags.json"
 

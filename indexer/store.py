@@ -5,14 +5,10 @@ versions apart, and the manifest names the one that counts. A writer that dies l
 """
 
 import hashlib
-import json
-import os
-import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -20,14 +16,13 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from indexer.encoder import Vectors, fingerprint_of
 from indexer.errors import QueryError, StoreError
+from indexer.lock import locked, now
 from indexer.manifest import (
     FILE,
-    LOCK,
     VERSIONS,
     Change,
     EncoderIdentity,
@@ -41,9 +36,7 @@ from indexer.manifest import (
 from indexer.text import Words, compose, words_of
 
 TABLE, BLOBS, ENCODERS = "items", "blobs", "encoders"
-WRITER = ".writer.json"  # who holds the lock
 EMBEDDED = "embedded"  # vectors that a build has made before it is done
-WAIT = 10.0  # seconds that a writer waits for the one before
 TEXT_COLUMNS = (
     "id", "title", "description", "brand", "attributes", "category", "category_path", "text_digest", "twin_key",
 )  # fmt: skip
@@ -302,11 +295,6 @@ def base_of(draft: Draft) -> Snapshot:
     return draft.base
 
 
-def now() -> str:
-    """The time, as a version remembers it."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def may_become_store(path: Path) -> bool:
     """Whether there is no store at `path` yet but a place for one: nothing, an empty folder, or a half-written store.
 
@@ -347,37 +335,6 @@ def writing(path: Path, create: bool = False) -> Iterator[Draft]:
         finally:
             if made and not (path / FILE).exists() and not (path / EMBEDDED).exists():
                 shutil.rmtree(path, ignore_errors=True)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Nobody else writes to the store at `path` until the block ends.
-
-    Raises StoreError where somebody does for WAIT seconds, or where the disk refuses.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with FileLock(path / LOCK, timeout=WAIT):
-            (path / WRITER).write_text(json.dumps({"process": os.getpid(), "host": platform.node(), "since": now()}))
-            try:
-                yield
-            finally:
-                (path / WRITER).unlink(missing_ok=True)
-    except Timeout:
-        raise StoreError(f"store {path} is being written by {_writer(path)}: try again when it is done") from None
-    except BrokenPipeError:  # nobody reads what is said meanwhile: that is not the store's
-        raise
-    except OSError as error:
-        raise StoreError(f"cannot write the store {path}: {error.strerror or error}; nothing was changed") from None
-
-
-def _writer(path: Path) -> str:
-    """Who holds the lock of a store, as far as can be told."""
-    try:
-        found = json.loads((path / WRITER).read_text())
-        return f"process {found['process']} on {found['host']}, since {found['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
 
 
 @contextmanager

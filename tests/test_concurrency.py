@@ -98,7 +98,7 @@ def test_a_reader_that_is_up_to_date_opens_nothing(store, monkeypatch):
 
 def test_a_second_first_build_leaves_the_first_alone(tmp_path, monkeypatch):
     """The loser of two first builds must not take the folder away under the winner."""
-    monkeypatch.setattr(store_module, "WAIT", 0.2)
+    monkeypatch.setattr("indexer.lock.WAIT", 0.2)
     items = {item.id: item for item in small_catalog()}
     real = Path.exists
 
