@@ -1,0 +1,53 @@
+"""One writer at a time, and who it is."""
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from indexer.errors import StoreError
+from indexer.manifest import LOCK
+
+WRITER = ".writer.json"  # who holds the lock
+WAIT = 10.0  # seconds that a writer waits for the one before
+
+
+def now() -> str:
+    """The time, as a version remembers it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Nobody else writes to the store at `path` until the block ends.
+
+    Raises StoreError where somebody does for WAIT seconds, or where the disk refuses.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with FileLock(path / LOCK, timeout=WAIT):
+            (path / WRITER).write_text(json.dumps({"process": os.getpid(), "host": platform.node(), "since": now()}))
+            try:
+                yield
+            finally:
+                (path / WRITER).unlink(missing_ok=True)
+    except Timeout:
+        raise StoreError(f"store {path} is being written by {_writer(path)}: try again when it is done") from None
+    except BrokenPipeError:  # nobody reads what is said meanwhile: that is not the store's
+        raise
+    except OSError as error:
+        raise StoreError(f"cannot write the store {path}: {error.strerror or error}; nothing was changed") from None
+
+
+def _writer(path: Path) -> str:
+    """Who holds the lock of a store, as far as can be told."""
+    try:
+        found = json.loads((path / WRITER).read_text())
+        return f"process {found['process']} on {found['host']}, since {found['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
