@@ -32,9 +32,10 @@ from indexer.encoder import Encoder, Vectors, load_encoder
 from indexer.index import Index, encoder_for
 from indexer.lexical import ngram_counts
 from indexer.neighbors import Neighbors
+from indexer.rows import Rows
 from indexer.search import FaissSearcher
 from indexer.space import Space
-from indexer.store import Rows, Snapshot, read_snapshot
+from indexer.store import Snapshot, read_snapshot
 
 RESULTS = ROOT / "benchmarks" / "results" / "ablation.json"
 PARTS = {

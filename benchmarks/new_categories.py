@@ -30,8 +30,8 @@ from classifier.training import train
 from classifier.voting import K, Probabilities
 from indexer.encoder import SentenceEncoder, Vectors, load_encoder
 from indexer.lexical import ngram_counts
+from indexer.rows import Rows
 from indexer.search import FaissSearcher
-from indexer.store import Rows
 from indexer.text import twin_key
 
 RESULTS = ROOT / "benchmarks" / "results" / "new_categories.json"

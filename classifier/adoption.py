@@ -12,16 +12,16 @@ from classifier.calibration import NEVER
 from classifier.finetune import Lessons, Limits, Trained, finetune
 from classifier.heldout import kept_back, share_kept_back, tried
 from classifier.labels import Labels
-from classifier.maintenance import Report, put_fitted, report_of, settings_of, stored_choice
-from classifier.model import Settings
+from classifier.maintenance import Report, put_fitted, report_of, stored_choice
+from classifier.model import Settings, settings_of
 from classifier.training import Trial, fit, hold_out
 from indexer.encoder import BATCH, Progress, SentenceEncoder
 from indexer.errors import EncoderError, QueryError
 from indexer.index import encoder_for, identity_of
 from indexer.manifest import Change
-from indexer.store import ENCODERS, Rows, base_of, writing
+from indexer.rows import Rows
+from indexer.store import ENCODERS, base_of, writing
 from indexer.sync import Changes
-from indexer.text import RECIPE
 
 CHECKPOINT = "finetune.checkpoint"  # in the store, until fine-tuning is done
 FITS_AFTER = 1.8  # times that holding out takes before fine-tuning: held out once more, and the head fitted to all
@@ -91,8 +91,8 @@ def adopt(
             encoder.save(work)
             identity = identity_of(encoder, draft.put_encoder(work, encoder.fingerprint), share)
             draft.table.replace_all(rows)
-            settings = put_fitted(draft, fit(rows, new, progress))
-            manifest = draft.commit(identity, RECIPE, Change("finetune"))
+            settings = put_fitted(draft, rows, fit(rows, new, progress), progress)
+            manifest = draft.commit(Change("finetune"), identity)
         (path / CHECKPOINT).unlink(missing_ok=True)
         changes = Changes([], [], [], 0, 0, len(rows))
         embedded = 0 if objection else len(rows)

@@ -9,11 +9,11 @@ import numpy as np
 from classifier.model import HEAD_BLOB, SETTINGS_BLOB, Model
 from indexer.errors import ShelfwiseError, StoreError
 from indexer.history import tags_of
-from indexer.index import SPACE_BLOB
 from indexer.lock import locked
 from indexer.manifest import Manifest, read_manifest, verify_files, versions_of
+from indexer.replica import SPACE_BLOB, open_replica
 from indexer.space import Space
-from indexer.store import Snapshot, snapshot_of
+from indexer.store import Snapshot
 from indexer.text import digest
 
 UNIT_ERROR = 1e-3  # by which the length of a stored vector may differ from 1
@@ -58,12 +58,23 @@ def check(path: Path) -> Checked:
             if any(seen[name, *sums] for name, sums in manifest.files.items()):
                 continue
             try:
-                snapshot = snapshot_of(path, manifest)
+                snapshot = Snapshot(path, manifest)
                 rows += len(snapshot.rows)
+                problems += _replica_problem(path / manifest.replica.folder)
                 problems += [f"version {manifest.version}: {problem}" for problem in _problems(snapshot)]
             except (ShelfwiseError, ValueError, KeyError) as error:
                 problems.append(f"version {manifest.version} cannot be opened: {error}")
         return Checked(len(versions), len({name for name, *_ in seen}), rows, tuple(problems))
+
+
+def _replica_problem(folder: Path) -> list[str]:
+    """What is wrong with a replica; one that is not there is made when it is asked for."""
+    try:
+        if folder.exists():
+            open_replica(folder)
+    except StoreError as error:
+        return [f"{error}; it is made again when the store is opened"]
+    return []
 
 
 def _damage(path: Path, name: str, sums: tuple[int, str]) -> str:

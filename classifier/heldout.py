@@ -12,9 +12,9 @@ from classifier.labels import Labels, Numbers
 from classifier.voting import K, VoteSettings, renormalised, vote
 from indexer.lexical import ngram_counts
 from indexer.neighbors import Neighbors
+from indexer.rows import Rows
 from indexer.search import FaissSearcher
 from indexer.space import Space
-from indexer.store import Rows
 
 FOLDS = 5
 ONE_FOLD_FROM = 5_000  # rows: a fifth of so many is enough to choose a handful of settings

@@ -6,18 +6,27 @@ from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from classifier.labels import lies_in
-from classifier.model import HEAD_BLOB, SETTINGS_BLOB, Goals, Model, Settings
+import numpy as np
+
+from classifier.fusion import known_to
+from classifier.labels import Labels, Numbers, lies_in
+from classifier.model import Goals, Model, Settings, model_of, settings_of
 from classifier.training import Fitted
 from classifier.training import train as fit_all
+from classifier.voting import K, category_weights, vote
 from indexer.catalog import Item, normal_path
-from indexer.encoder import EncoderChoice, Progress
+from indexer.encoder import Encoder, EncoderChoice, Progress
+from indexer.engine import EngineSearcher, recalled, spread
 from indexer.errors import QueryError, listed
-from indexer.index import SPACE_BLOB, encoder_for
-from indexer.manifest import Manifest
-from indexer.store import Draft, Rows, Snapshot, base_of, read_snapshot, writing
+from indexer.index import encoder_for
+from indexer.manifest import Manifest, ReplicaIdentity, verify_files
+from indexer.replica import SPACE_BLOB, Replica, make_replica, new_replica_name, open_replica
+from indexer.rows import Rows
+from indexer.search import FaissSearcher
+from indexer.store import Draft, Snapshot, base_of, read_snapshot, writing
 from indexer.sync import Changes, embed_changes, find_changes
-from indexer.text import RECIPE
+
+FEW = 1000  # examples that are added without reading the whole store
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +59,31 @@ class Report:
     new_categories: tuple[str, ...] = ()
 
 
-def add(path: Path, items: Mapping[str, Item], device: str = "auto", progress: Progress | None = None) -> Report:
+def add(
+    path: Path,
+    items: Mapping[str, Item],
+    device: str = "auto",
+    progress: Progress | None = None,
+    encoder: Encoder | None = None,
+) -> Report:
     """Insert examples, or update those with the same id, without fitting anything again.
 
-    A category that the head does not know works from here on by the vote alone.
+    A category that the head does not know works from here on by the vote alone. `encoder` is the store's, where it is
+    loaded already.
     """
     with writing(path) as draft:
         base = base_of(draft)
         choice = stored_choice(base)
-        changes = find_changes(base.rows, items, remove_missing=False)
+        # A few are looked up without reading, and so verifying, the whole table: then no vector is taken from it.
+        few = len(items) <= FEW
+        stored = base.reader.with_ids(list(items)) if few else base.rows
+        changes = find_changes(stored, items, remove_missing=False)
         if not changes:
             return report_of(changes, base.manifest, base, choice)
-        embedder = encoder_for(path, base.manifest, device)
-        upserts, embedded = embed_changes(base.rows, changes, embedder, progress)
+        encoder = encoder or encoder_for(path, base.manifest, device)
+        upserts, embedded = embed_changes(None if few else stored, changes, encoder, progress)
         draft.table.upsert(upserts)
-        manifest = draft.commit(base.manifest.encoder, RECIPE, changes.as_change("add"))
-        return report_of(changes, manifest, base, choice, embedded)
+        return report_of(changes, draft.commit(changes.as_change("add")), base, choice, embedded)
 
 
 def remove(path: Path, ids: Sequence[str] = (), category: str | None = None) -> Report:
@@ -76,18 +94,18 @@ def remove(path: Path, ids: Sequence[str] = (), category: str | None = None) -> 
     """
     with writing(path) as draft:
         base = base_of(draft)
-        chosen = list(dict.fromkeys(ids))
-        absent = [id_ for id_ in chosen if id_ not in base.rows.row_of]
+        chosen, there = list(dict.fromkeys(ids)), base.reader.values_among("id", list(ids))
+        absent = [id_ for id_ in chosen if id_ not in there]
         if absent:
             raise QueryError(f"the store has no item with id {listed(absent)}: nothing was removed")
         if category is not None:
             chosen += [id_ for id_ in _ids_below(base.rows, category) if id_ not in set(chosen)]
-        if len(chosen) == len(base.rows):
-            raise QueryError(f"that would remove all {len(base.rows)} items: delete the folder {path} instead")
+        rows = base.manifest.rows
+        if len(chosen) == rows:
+            raise QueryError(f"that would remove all {rows} items: delete the folder {path} instead")
         draft.table.delete(chosen)
-        changes = Changes([], [], chosen, 0, 0, len(base.rows) - len(chosen))
-        manifest = draft.commit(base.manifest.encoder, base.manifest.recipe, changes.as_change("remove"))
-        return report_of(changes, manifest, base, stored_choice(base))
+        changes = Changes([], [], chosen, 0, 0, rows - len(chosen))
+        return report_of(changes, draft.commit(changes.as_change("remove")), base, stored_choice(base))
 
 
 def train(path: Path, wishes: Wishes | None = None, progress: Progress | None = None) -> Report:
@@ -95,27 +113,29 @@ def train(path: Path, wishes: Wishes | None = None, progress: Progress | None = 
     with writing(path) as draft:
         base = base_of(draft)
         kept = base.manifest.encoder.kept_back
-        settings = put_fitted(draft, fit_all(base.rows, goals_of(base, wishes), kept, progress))
+        settings = put_fitted(draft, base.rows, fit_all(base.rows, goals_of(base, wishes), kept, progress), progress)
         changes = Changes([], [], [], 0, 0, len(base.rows))
-        manifest = draft.commit(base.manifest.encoder, base.manifest.recipe, changes.as_change("train"))
+        manifest = draft.commit(changes.as_change("train"))
         return report_of(changes, manifest, base, stored_choice(base), settings=settings)
 
 
 def describe(path: Path) -> dict[str, object]:
     """What a store holds and how it was made, for people and machines."""
     snapshot = read_snapshot(path)
-    manifest = snapshot.manifest
-    model = Model.from_blobs(snapshot.blob(HEAD_BLOB), snapshot.blob(SETTINGS_BLOB))
-    counts = Counter(snapshot.rows.column("category_path"))
+    verify_files(path, snapshot.data_files)
+    manifest, replica = snapshot.manifest, snapshot.manifest.replica
+    model = model_of(snapshot)
+    counts = Counter(snapshot.reader.column("category_path").to_pylist())
     trained = set(model.head.paths) if model.head else set()
     return {
         "store": str(path),
         "version": manifest.version,
         "created": manifest.created,
-        "rows": len(snapshot.rows),
+        "rows": manifest.rows,
         "encoder": asdict(manifest.encoder),
         "text_recipe": manifest.recipe,
-        "engine": "faiss exact inner product",
+        "engine": asdict(replica),
+        "unfitted": manifest.unfitted,
         "bytes": sum(size for size, _ in manifest.files.values()),
         "settings": asdict(model.settings),
         "categories": {path: counts[path] for path in sorted(counts)},
@@ -136,22 +156,33 @@ def goals_of(base: Snapshot | None, wishes: Wishes | None) -> Goals:
     return replace(goals, **{name: value for name, value in asdict(wishes or Wishes()).items() if value is not None})
 
 
-def is_fitted(base: Snapshot, goals: Goals) -> bool:
-    """Whether the model of a store is fitted to its rows, as added examples are not, and for these goals."""
-    settings = settings_of(base)
-    return settings.goals == goals and settings.fitted_to == base.rows.digest()
-
-
-def put_fitted(draft: Draft, fitted: Fitted) -> Settings:
-    """Put space and model into a draft; the model's settings."""
+def put_fitted(draft: Draft, rows: Rows, fitted: Fitted, progress: Progress | None = None) -> Settings:
+    """Put what was fitted to the rows that a draft's table holds into it, and their replica; the model's settings."""
     for name, content in {SPACE_BLOB: fitted.space.to_bytes(), **fitted.model.to_blobs()}.items():
         draft.put_blob(name, content)
+    folder = new_replica_name()
+    numbered = rows, draft.table.row_ids()
+    make_replica(draft.path / folder, numbered, fitted.space, draft.table.data_files(), progress)
+    replica = open_replica(draft.path / folder)
+    agreement = vote_agreement(replica, list(rows.column("category_path")), fitted.model)
+    draft.put_replica(ReplicaIdentity(folder, *recalled(replica.engine), agreement))
     return fitted.model.settings
 
 
-def settings_of(snapshot: Snapshot) -> Settings:
-    """The settings of a store's model, without its head, which is large. Raises StoreError where there is none."""
-    return Model.from_blobs(None, snapshot.blob(SETTINGS_BLOB)).settings
+def vote_agreement(replica: Replica, paths: Sequence[str], model: Model) -> float:
+    """Share of PROBES rows that get the same category from the vote of the neighbours which a replica's engine finds as
+    from those which exact search finds; `paths` (n,) are the categories of its rows."""
+    if replica.engine is None:
+        return 1.0
+    labels = Labels.of(paths, paths)
+    numbers = labels.numbers(paths)
+    settings = model.settings.mix.vote
+    weights = category_weights(np.bincount(numbers, minlength=len(labels)), known_to(model.head, labels), settings)
+    probes, said = spread(len(paths)), list[Numbers]()
+    for searcher in (FaissSearcher(replica.vectors), EngineSearcher(replica.vectors, replica.engine, replica.memory)):
+        found = searcher.search(replica.vectors[probes], K + 1).without(probes)
+        said.append(vote(found, numbers, weights, settings.temperature).argmax(axis=1))
+    return float((said[0] == said[1]).mean())
 
 
 def _ids_below(rows: Rows, category: str) -> list[str]:
@@ -175,10 +206,11 @@ def report_of(
 ) -> Report:
     """`settings` are those that were fitted by this change; without any, those of `base` still hold."""
     fitted = settings is not None
-    before: set[str] = set()
+    new: set[str] = set()
     if base is not None:
-        before = set(base.rows.column("category_path"))
         settings = settings or settings_of(base)
+        new = {item.category_path for item in changes.upserts}
+        new -= base.reader.values_among("category_path", sorted(new))
     return Report(
         added=changes.added,
         updated=changes.updated,
@@ -190,5 +222,5 @@ def report_of(
         encoder=choice,
         settings=settings or Settings(),
         fitted=fitted,
-        new_categories=tuple(sorted({item.category_path for item in changes.upserts} - before)) if before else (),
+        new_categories=tuple(sorted(new)),
     )

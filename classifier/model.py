@@ -11,6 +11,7 @@ from classifier.fusion import Mix
 from classifier.head import Head
 from classifier.voting import VoteSettings
 from indexer.errors import StoreError
+from indexer.store import Snapshot
 
 HEAD_BLOB, SETTINGS_BLOB = "head", "settings"
 MEASURES = ("accuracy", "macro-f1")
@@ -39,9 +40,8 @@ class Settings:
 
     `accept_from` is the confidence from which a decision is accepted, `sure_from` the same for the nodes of each level
     of the category tree, from the top; a category of at least `set_from` is in the prediction set; `far_below` is the
-    similarity of the best neighbour below which a listing is far from the catalog. `fitted_to` is the digest of the
-    rows that the model was fitted to. `held_out` has the figures measured on held-out rows (None for what is right of
-    nothing), and is empty where none could be held out.
+    similarity of the best neighbour below which a listing is far from the catalog. `held_out` has the figures measured
+    on held-out rows (None for what is right of nothing), and is empty where none could be held out.
     """
 
     goals: Goals = field(default_factory=Goals)
@@ -54,7 +54,6 @@ class Settings:
     sure_from: tuple[float, ...] = ()
     set_from: float = 0.0
     far_below: float = -1.0
-    fitted_to: str = ""
     held_out: Mapping[str, float | None] = field(default_factory=dict)
 
 
@@ -82,3 +81,13 @@ class Model:
         content["mix"] = Mix(**content["mix"] | {"vote": VoteSettings(**content["mix"]["vote"])})
         content |= {name: tuple(content[name]) for name in ("reliability", "sure_from")}
         return cls(Head.from_bytes(head) if head else None, Settings(**content))
+
+
+def model_of(snapshot: Snapshot) -> Model:
+    """What was fitted to a version. Raises StoreError where nothing was."""
+    return Model.from_blobs(snapshot.blob(HEAD_BLOB), snapshot.blob(SETTINGS_BLOB))
+
+
+def settings_of(snapshot: Snapshot) -> Settings:
+    """The settings of a version's model, without its head, which is large. Raises StoreError where there is none."""
+    return Model.from_blobs(None, snapshot.blob(SETTINGS_BLOB)).settings

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -14,7 +15,7 @@ from classifier.decision import ACCEPT, REASONS, Alternative, Decision, Signals,
 from classifier.fusion import Evidence, Opinions, head_shares, known_to
 from classifier.head import Features
 from classifier.labels import Labels, Numbers
-from classifier.model import HEAD_BLOB, SETTINGS_BLOB, Model
+from classifier.model import Model, model_of
 from classifier.voting import K, Probabilities
 from indexer.catalog import Item
 from indexer.encoder import Progress
@@ -52,7 +53,7 @@ class Classifier:
     @classmethod
     def of(cls, index: Index) -> Self:
         """A store whose index is open already. Raises StoreError where it has no model."""
-        return cls(index, Model.from_blobs(index.snapshot.blob(HEAD_BLOB), index.snapshot.blob(SETTINGS_BLOB)))
+        return cls(index, model_of(index.snapshot))
 
     def current(self) -> Self:
         """The version of the store that counts by now, itself while that is this one. Ask for it before you classify.
@@ -60,17 +61,23 @@ class Classifier:
         Raises ShelfwiseError.
         """
         index = self.index.current()
-        return self if index is self.index else self.of(index)
+        if index is self.index:
+            return self
+        held, found = self.index.snapshot.manifest.blobs, index.snapshot.manifest.blobs
+        return type(self)(index, self.model) if held == found else self.of(index)
 
     @cached_property
     def labels(self) -> Labels:
         """The c categories that have a row in the index."""
-        rows = self.index.snapshot.rows
-        return Labels.of(rows.column("category_path"), rows.column("category"))
+        layers = self.index.layers
+        (path, paths), (name, names) = layers.coded("category_path"), layers.coded("category")
+        pairs = np.unique(path[layers.alive] * len(names) + name[layers.alive])
+        return Labels.of([paths[pair // len(names)] for pair in pairs], [names[pair % len(names)] for pair in pairs])
 
     @cached_property
     def _category_of_row(self) -> Numbers:
-        return self.labels.numbers(list(self.index.snapshot.rows.column("category_path")))
+        path, paths = self.index.layers.coded("category_path")
+        return self.labels.numbers(paths)[path]
 
     @cached_property
     def known(self) -> NDArray[np.bool_]:
@@ -79,7 +86,7 @@ class Classifier:
 
     @cached_property
     def _counts(self) -> Numbers:
-        return np.bincount(self._category_of_row, minlength=len(self.labels))
+        return np.bincount(self._category_of_row[self.index.layers.alive], minlength=len(self.labels))
 
     def classify(
         self, items: Sequence[Item], top: int = 3, neighbors: int = 3, progress: Progress | None = None
@@ -122,6 +129,7 @@ class Classifier:
             new=~self.known[best],
             disagree=scores.opinions.vote.argmax(axis=1) != scores.opinions.head.argmax(axis=1),
         )
+        shown = self.items(scores.neighbors, neighbors)
         decisions = []
         for i, reason in enumerate(reasons(signals, settings)):
             if reason == "empty_text":
@@ -146,7 +154,7 @@ class Classifier:
                     alternatives=tuple(_alternative(self.labels.paths, p[i], c) for c in order[i] if p[i, c] > 0),
                     levels=tuple(nodes),
                     prediction_set=tuple(self.labels.paths[c] for c in inside),
-                    evidence=self.items(scores.neighbors, i, neighbors),
+                    evidence=shown[i],
                     store_version=version,
                 )
             )
@@ -162,27 +170,18 @@ class Classifier:
         """
         k = min(DEFAULT_SIMILAR, len(self.index)) if k is None else self.index.require_k(k, "-k")
         vector = self.index.embed([compose(text or "")]) if id_ is None else self.index.vector_of(id_)
-        return self.items(self.index.search(vector, k, where, without=id_), 0, k)
+        return self.items(self.index.search(vector, k, where, without=id_), k)[0]
 
-    def items(self, found: Neighbors, query: int, limit: int) -> tuple[SimilarItem, ...]:
-        """The first `limit` neighbours of one query as items."""
-        places = zip(found.rows[query, :limit], found.similarities[query, :limit], strict=True)
-        return tuple(self._item(int(row), float(similarity)) for row, similarity in places if row != NONE)
-
-    def _item(self, row: int, similarity: float) -> SimilarItem:
-        column = self._shown
-        return SimilarItem(
-            column["id"][row],
-            column["title"][row],
-            column["brand"][row],
-            column["category_path"][row],
-            round(similarity, DECIMALS),
+    def items(self, found: Neighbors, limit: int) -> list[tuple[SimilarItem, ...]]:
+        """The first `limit` neighbours of each query as items."""
+        rows, similarities = found.rows[:, :limit], found.similarities[:, :limit]
+        there = rows != NONE
+        texts = self.index.layers.texts(("id", "title", "brand", "category_path"), rows[there])
+        listed = (
+            SimilarItem(id_, title, brand, path, round(float(similarity), DECIMALS))
+            for (id_, title, brand, path), similarity in zip(texts, similarities[there], strict=True)
         )
-
-    @cached_property
-    def _shown(self) -> dict[str, NDArray[np.object_]]:
-        rows = self.index.snapshot.rows
-        return {name: rows.column(name) for name in ("id", "title", "brand", "category_path")}
+        return [tuple(islice(listed, int(many))) for many in there.sum(axis=1)]
 
 
 def _alternative(paths: Sequence[str], probabilities: NDArray[np.float64], place: int) -> Alternative:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -14,12 +14,11 @@ from classifier.maintenance import (
     Report,
     Wishes,
     goals_of,
-    is_fitted,
     put_fitted,
     report_of,
     stored_choice,
 )
-from classifier.model import Goals
+from classifier.model import Goals, model_of, settings_of
 from classifier.pipeline import Classifier
 from classifier.training import Fitted, train
 from classifier.voting import K
@@ -31,11 +30,12 @@ from indexer.errors import EncoderError, ReleaseError
 from indexer.index import Index, encoder_for, identity_of
 from indexer.lexical import ngram_counts
 from indexer.neighbors import NONE, Neighbors
-from indexer.store import Draft, Rows, Snapshot, writing
+from indexer.rows import Rows
+from indexer.store import Draft, Snapshot, writing
 from indexer.sync import changed, embed_changes, find_changes
-from indexer.text import RECIPE
 
 PROBES = 500  # stored items that are asked for before and after
+MAX_DRIFT = 0.02  # of the rows may change before the model is fitted again
 FEWEST_PROBES = 20  # a share of fewer says nothing
 SPARE_TWINS = 32  # neighbours beyond K that are fetched, since an item's own twins do not vote for it
 
@@ -75,6 +75,7 @@ class Release:
         self._draft, self._goals, self._progress = draft, goals, progress
         self._choice, self._device = choice, device
         self._changes = find_changes(self._stored, items, remove_missing=True)
+        self._paths = {item.category_path for item in items.values()}
         self._embedded = 0  # texts for which there was no vector yet
 
     def refuse_beyond(self, guard: Guard, found: Flips | None = None) -> None:
@@ -97,26 +98,40 @@ class Release:
         base = self._draft.base
         if base is None or self._is_published:
             return None
-        after = Index.of(replace(base, rows=self._rows), self._encoder, space=self._fitted.space)
-        return flips(Classifier.of(Index.of(base, self._encoder)), Classifier(after, self._fitted.model))
+        before = Classifier.of(Index.of(base, self._encoder, base.rows))
+        space, model = (
+            (before.index.space, before.model) if self._keeps_model else (self._fitted.space, self._fitted.model)
+        )
+        return flips(before, Classifier(Index.of(base, self._encoder, self._rows, space), model), base.rows)
 
     def publish(self) -> Report:
         """Make it the version that counts, unless nothing changed."""
-        base, changes = self._draft.base, self._changes
+        base, changes, settings = self._draft.base, self._changes, None
         if base is not None and self._is_published:
             return report_of(changes, base.manifest, base, self._choice)
-        settings = put_fitted(self._draft, self._fitted)
+        fitted = None if self._keeps_model else self._fitted
         self._draft.table.upsert(self._upserts)
         self._draft.table.delete(changes.removed)
-        identity = base.manifest.encoder if base else identity_of(self._encoder)
-        manifest = self._draft.commit(identity, RECIPE, changes.as_change("build"))
+        if fitted:
+            settings = put_fitted(self._draft, self._rows, fitted, self._progress)
+        manifest = self._draft.commit(changes.as_change("build"), None if base else identity_of(self._encoder))
         forget_embedded(self._draft.path)
         return report_of(changes, manifest, base, self._choice, self._embedded, settings)
 
     @cached_property
+    def _keeps_model(self) -> bool:
+        """Whether the model still serves: it was fitted for these goals and categories, and few rows changed since."""
+        base, changes = self._draft.base, self._changes
+        if base is None or settings_of(base).goals != self._goals:
+            return False
+        drift = base.manifest.unfitted + changes.added + changes.updated + len(changes.removed)
+        head = model_of(base).head
+        known = set(head.paths) if head else set(base.rows.column("category_path"))
+        return drift <= MAX_DRIFT * base.manifest.rows and known == self._paths
+
+    @cached_property
     def _is_published(self) -> bool:
-        base = self._draft.base
-        return base is not None and not self._changes and is_fitted(base, self._goals)
+        return self._keeps_model and not self._changes
 
     @cached_property
     def _encoder(self) -> Encoder:
@@ -177,11 +192,10 @@ def build(
         return release.publish()
 
 
-def flips(before: Classifier, after: Classifier) -> Flips | None:
-    """Which items of one version get another category from another. The two share an encoder."""
-    stored = before.index.snapshot.rows
-    keys, there = stored.column("twin_key"), after.index.snapshot.rows.row_of
-    kept = [row for id_, row in stored.row_of.items() if id_ in there]
+def flips(before: Classifier, after: Classifier, stored: Rows) -> Flips | None:
+    """Which of the rows that one version has stored get another category from another. The two share an encoder."""
+    keys, there = stored.column("twin_key"), set(after.index.layers.column("id").to_pylist())
+    kept = [row for row, id_ in enumerate(stored.column("id")) if id_ in there]
     probes = np.array(sorted(kept, key=lambda row: (keys[row], row))[:PROBES], np.int64)
     if len(probes) < FEWEST_PROBES:
         return None
@@ -190,7 +204,7 @@ def flips(before: Classifier, after: Classifier) -> Flips | None:
     for classifier in (before, after):
         index = classifier.index
         vectors = index.space.project(stored.vectors[probes])
-        among = index.snapshot.rows.column("twin_key")
+        among = np.array(index.layers.column("twin_key").to_pylist(), dtype=object)
         found = _without_twins(index.search(vectors, K + SPARE_TWINS), among, keys[probes])
         scores = classifier.judge(Features(vectors, counts), found)
         said.append([classifier.labels.paths[i] for i in scores.probabilities.argmax(axis=1)])

@@ -1,7 +1,7 @@
 """Fits a model to a catalog: the head on all rows, the settings on rows held out from it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,8 @@ from classifier.model import Goals, Model, Settings
 from classifier.voting import Probabilities, VoteSettings
 from indexer.encoder import Progress
 from indexer.lexical import ngram_counts
+from indexer.rows import Rows
 from indexer.space import Space
-from indexer.store import Rows
 
 SET_COVERAGE = 0.95  # of prediction sets: the share that holds the right category
 FAR_QUANTILE = 0.005  # of held-out rows are farther from their nearest neighbour than what is called far
@@ -81,7 +81,7 @@ def fit(rows: Rows, trial: Trial, progress: Progress | None = None) -> Fitted:
     head = Head.fit(trial.settings.goals.head, features, list(rows.column("category_path")))
     if progress:
         progress("fit head", 1, 1)
-    return Fitted(space, Model(head, replace(trial.settings, fitted_to=rows.digest())))
+    return Fitted(space, Model(head, trial.settings))
 
 
 def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals, grid: Grid | None = None) -> Settings:

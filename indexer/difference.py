@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from indexer.catalog import Item
-from indexer.store import Rows
+from indexer.rows import Rows
 
 SHOWN = 5  # examples of each kind
 TEXTS = ("title", "description", "brand", "attributes")

@@ -8,6 +8,7 @@ from uuid import uuid4
 import numpy as np
 
 from indexer.embedded import forget_embedded
+from indexer.engine import recalled
 from indexer.errors import QueryError, StoreError
 from indexer.lock import now
 from indexer.manifest import (
@@ -22,7 +23,10 @@ from indexer.manifest import (
     write_manifest,
     write_sealed,
 )
-from indexer.store import BLOBS, ENCODERS, TABLE, Rows, TableWriter, base_of, read_snapshot, writing
+from indexer.replica import REPLICAS, SPACE_BLOB, make_replica, new_replica_name, open_replica, space_of
+from indexer.rows import Rows
+from indexer.store import BLOBS, ENCODERS, Snapshot, base_of, read_snapshot, writing
+from indexer.table import TABLE, TableWriter, table_files
 
 TAGS = "tags.json"
 
@@ -124,7 +128,8 @@ def compact(path: Path, keep: int) -> Cleared:
         base_of(draft)
         before, there, tags = _bytes(path), versions_of(path), tags_of(path)
         kept = sorted(set(there[-keep:]) | (set(tags.values()) & set(there)))
-        manifests = _copied(path, kept, f"{TABLE}-{uuid4().hex[:12]}")  # a reader may still know an old name
+        # A reader may still know an old name.
+        manifests = _with_replica(path, _copied(path, kept, f"{TABLE}-{uuid4().hex[:12]}"))
         for manifest in manifests:
             keep_manifest(path, manifest)
         write_manifest(path, manifests[-1])
@@ -150,10 +155,26 @@ def _copied(path: Path, kept: list[int], table: str) -> list[Manifest]:
     for manifest, table_version in copied:
         blobs = [f"{BLOBS}/{file}" for file in manifest.blobs.values()]
         folder = [manifest.encoder.folder] if manifest.encoder.folder else []
-        files = sum_files(path, [f"{table}.lance", *blobs, *folder], dict(manifest.files) | known)
+        files = sum_files(path, [*table_files(table, table_version), *blobs, *folder], dict(manifest.files) | known)
         manifests.append(replace(manifest, table=table, table_version=table_version, files=files))
         known = known | files
     return manifests
+
+
+def _with_replica(path: Path, manifests: list[Manifest]) -> list[Manifest]:
+    """The manifests with a replica of the newest version for all that share its space; the others get one when it is
+    asked for."""
+    snapshot, folder = Snapshot(path, manifests[-1]), new_replica_name()
+    make_replica(path / folder, snapshot.numbered_rows, space_of(snapshot), snapshot.data_files)
+    engine, recall = recalled(open_replica(path / folder).engine)
+    made = replace(snapshot.manifest.replica, folder=folder, engine=engine, recall=recall)
+    space = snapshot.manifest.blobs[SPACE_BLOB]
+    return [
+        replace(
+            each, replica=made if each.blobs[SPACE_BLOB] == space else replace(each.replica, folder=new_replica_name())
+        )
+        for each in manifests
+    ]
 
 
 def _changed(before: Rows, after: Rows) -> Rows:
@@ -174,7 +195,9 @@ def _clear(path: Path, manifests: list[Manifest]) -> None:
     tables = {f"{manifest.table}.lance" for manifest in manifests}
     blobs = {file for manifest in manifests for file in manifest.blobs.values()}
     encoders = {Path(manifest.encoder.folder).name for manifest in manifests}
-    for place, needed in ((path, tables), (path / BLOBS, blobs), (path / ENCODERS, encoders)):
+    replicas = {Path(manifest.replica.folder).name for manifest in manifests}
+    places = (path, tables), (path / BLOBS, blobs), (path / ENCODERS, encoders), (path / REPLICAS, replicas)
+    for place, needed in places:
         for found in sorted(place.glob(f"{TABLE}*.lance" if place == path else "*")):
             if found.name not in needed:
                 shutil.rmtree(found) if found.is_dir() else found.unlink()

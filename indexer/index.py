@@ -1,22 +1,23 @@
 """A store opened for reading: its rows, the encoder that made them, and a search over their vectors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 
 from indexer.encoder import Encoder, Progress, SentenceEncoder, Vectors, load_encoder, resolve_device
 from indexer.errors import EncoderError, QueryError, StoreError
+from indexer.layers import Layer, Layers, layers_of
 from indexer.manifest import EncoderIdentity, Manifest, read_manifest
 from indexer.neighbors import Neighbors
-from indexer.search import FaissSearcher, resolve_engine
+from indexer.replica import Replica, replica_of, space_of
+from indexer.rows import Rows
+from indexer.search import resolve_engine
 from indexer.space import Space
 from indexer.store import Snapshot, read_snapshot
 from indexer.text import RECIPE
-
-SPACE_BLOB = "space"
 
 
 def identity_of(encoder: Encoder, folder: str = "", kept_back: float = 0.0) -> EncoderIdentity:
@@ -47,47 +48,62 @@ def encoder_for(store: Path, manifest: Manifest, device: str = "auto") -> Encode
 
 @dataclass(frozen=True)
 class Index:
-    """One version of a store, ready to search."""
+    """One version of a store, ready to search: its rows lie in `layers`, of which `replica` is what is on disk."""
 
     snapshot: Snapshot
     encoder: Encoder
     space: Space
-    searcher: FaissSearcher
+    layers: Layers
+    replica: Replica | None = None
+    device: str = "cpu"
 
     @classmethod
-    def open(cls, path: Path, device: str = "auto") -> Self:
+    def open(cls, path: Path, device: str = "auto", progress: Progress | None = None) -> Self:
         """The store at `path` with encoder and search on `device` (auto, cpu or cuda). Raises ShelfwiseError."""
         snapshot = read_snapshot(path)
-        return cls.of(snapshot, encoder_for(path, snapshot.manifest, device), resolve_engine(device))
+        encoder, engine = encoder_for(path, snapshot.manifest, device), resolve_engine(device)
+        return _latest(snapshot, lambda latest: cls._read(latest, encoder, engine, progress=progress))
 
     @classmethod
-    def of(cls, snapshot: Snapshot, encoder: Encoder, engine: str = "cpu", space: Space | None = None) -> Self:
-        """A version that has been read, with its encoder. Raises StoreError.
-
-        `engine` is as `resolve_engine` gives it, `space` another than the version has.
-        """
-        content = snapshot.blob(SPACE_BLOB)
-        if space is None and content is None:
-            raise StoreError(f"store {snapshot.path} lacks its space: run shelfwise train --store {snapshot.path}")
-        space = space or Space.from_bytes(content or b"")
-        return cls(snapshot, encoder, space, FaissSearcher(space.project(snapshot.rows.vectors), engine))
+    def of(cls, snapshot: Snapshot, encoder: Encoder, rows: Rows, space: Space | None = None) -> Self:
+        """An index over rows in memory that a version of the store has or could have, in its space or another."""
+        space = space or space_of(snapshot)
+        return cls(snapshot, encoder, space, Layers(Layer.of(rows, space), None, np.ones(len(rows), bool)))
 
     def current(self) -> Self:
-        """The version of the store that counts by now, itself while that is this one; the encoder is loaded again only
-        where the store has another.
+        """The version of the store that counts by now, itself while that is this one. What the two have in common stays
+        as it is: the encoder is loaded, and the replica opened, only where the store has another.
 
         Raises ShelfwiseError.
         """
         path, held = self.snapshot.path, self.snapshot.manifest
         if read_manifest(path).version == held.version:
             return self
-        snapshot = read_snapshot(path)
+        snapshot = read_snapshot(path, held=held)
         same = snapshot.manifest.encoder == held.encoder
-        encoder = self.encoder if same else encoder_for(path, snapshot.manifest, self.searcher.device)
-        return type(self).of(snapshot, encoder, self.searcher.device)
+        encoder = self.encoder if same else encoder_for(path, snapshot.manifest, self.device)
+        return _latest(snapshot, lambda latest: self._read(latest, encoder, self.device, held=self))
+
+    @classmethod
+    def _read(
+        cls,
+        snapshot: Snapshot,
+        encoder: Encoder,
+        device: str,
+        held: Self | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """A version, with what it shares with one that is `held`."""
+        manifest = snapshot.manifest
+        if held is not None and held.replica is not None and held.snapshot.manifest.replica == manifest.replica:
+            space, replica, base = held.space, held.replica, held.layers.base
+        else:
+            space, replica = space_of(snapshot), replica_of(snapshot, progress)
+            base = Layer.of_replica(replica, device)
+        return cls(snapshot, encoder, space, layers_of(snapshot, space, base, replica), replica, device)
 
     def __len__(self) -> int:
-        return len(self.snapshot.rows)
+        return len(self.layers)
 
     def embed(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """(n, d) unit vectors in the store's space."""
@@ -95,22 +111,19 @@ class Index:
 
     def vector_of(self, id_: str) -> Vectors:
         """(1, d) unit vector of a stored item, in the store's space. Raises QueryError."""
-        row = self.snapshot.rows.row_of.get(id_)
-        if row is None:
-            raise QueryError(f"the store has no item with id {id_!r}: look ids up with shelfwise similar TEXT")
-        return self.space.project(self.snapshot.rows.vectors[[row]])
+        return self.layers.vector(self._row_of(id_))
 
     def search(self, vectors: Vectors, k: int, where: str | None = None, without: str | None = None) -> Neighbors:
-        """The k nearest items of each vector (m, d).
+        """The k nearest items of each vector (m, d), by their rows in `layers`.
 
         `where` is an SQL condition on the items' columns, `without` the id of an item to leave out. Fewer
-        than k places are filled where fewer items are left.
+        than k places are filled where fewer items are left. Raises QueryError.
         """
-        allowed = None if where is None else self.snapshot.select(where)
+        allowed = None if where is None else self.layers.numbered(self.snapshot.reader.matching(where))
         if without is not None:
-            allowed = np.ones(len(self), bool) if allowed is None else allowed
-            allowed[self.snapshot.rows.row_of[without]] = False
-        return self.searcher.search(vectors, k, allowed)
+            allowed = self.layers.alive.copy() if allowed is None else allowed
+            allowed[self._row_of(without)] = False
+        return self.layers.search(vectors, k, allowed)
 
     def require_k(self, k: int, option: str) -> int:
         """`k`, checked. Raises QueryError where the store holds fewer items."""
@@ -119,3 +132,23 @@ class Index:
                 f"{option} {k} is more than the {len(self)} items of the store: use {option} {len(self)} or less"
             )
         return k
+
+    def _row_of(self, id_: str) -> int:
+        row = self.layers.row_of(id_)
+        if row is None:
+            raise QueryError(f"the store has no item with id {id_!r}: look ids up with shelfwise similar TEXT")
+        return row
+
+
+Read = TypeVar("Read")
+
+
+def _latest(snapshot: Snapshot, read: Callable[[Snapshot], Read]) -> Read:
+    """What is read of the newest version; where it is cleared away meanwhile, of the one that is newest by then."""
+    while True:
+        try:
+            return read(snapshot)
+        except StoreError:
+            if read_manifest(snapshot.path) == snapshot.manifest:
+                raise
+            snapshot = read_snapshot(snapshot.path, held=snapshot.manifest)

@@ -10,7 +10,7 @@ from typing import Any
 
 from indexer.errors import StoreError, listed
 
-FORMAT = 4  # of the folder and of the model in it; a reader refuses any other
+FORMAT = 5  # of the folder and of the model in it; a reader refuses any other
 FILE, LOCK, VERSIONS = "manifest.json", ".lock", "versions"
 
 
@@ -38,24 +38,47 @@ class Change:
     updated: int = 0
     removed: int = 0
 
+    @property
+    def rows(self) -> int:
+        """How many rows it touched."""
+        return self.added + self.updated + self.removed
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaIdentity:
+    """The replica that versions are searched with: its folder, relative to the store, and its engine.
+
+    `recall` is the share of the 32 nearest items that the engine finds, `vote_agreement` the share of items that get
+    the same category from their vote as by exact search, both in [0, 1] and measured when it was made on items that it
+    holds.
+    """
+
+    folder: str
+    engine: str
+    recall: float = 1.0
+    vote_agreement: float = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """One version of a store.
 
-    `table` is the name of its LanceDB table and `table_version` LanceDB's own number, `recipe` the text recipe, `blobs`
+    `unfitted` is how many rows were added, updated and removed since the model was fitted. `table` is the name of its
+    LanceDB table and `table_version` LanceDB's own number, `recipe` the text recipe, `blobs`
     maps a name to the file that holds it, `files` maps every file of the version, relative to the store, to [bytes,
     SHA-256].
     """
 
     version: int
     change: Change
+    unfitted: int
     table: str
     table_version: int
     rows: int
     encoder: EncoderIdentity
     recipe: str
     created: str
+    replica: ReplicaIdentity
     libraries: Mapping[str, str] = field(default_factory=dict)
     blobs: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, tuple[int, str]] = field(default_factory=dict)
@@ -133,7 +156,10 @@ def read_manifest(store: Path, version: int | None = None) -> Manifest:
     if found != FORMAT:
         todo = "upgrade shelfwise" if found > FORMAT else "build the store again in a new folder"
         raise StoreError(f"store {store} has format {found}, this shelfwise reads {FORMAT}: {todo}")
-    content["encoder"], content["change"] = EncoderIdentity(**content["encoder"]), Change(**content["change"])
+    content |= {
+        name: kind(**content[name])
+        for name, kind in {"encoder": EncoderIdentity, "change": Change, "replica": ReplicaIdentity}.items()
+    }
     content["files"] = {name: (size, digest) for name, (size, digest) in content["files"].items()}
     return Manifest(**content)
 

@@ -33,13 +33,24 @@ class Neighbors:
             return np.full(len(self.rows), -np.inf)
         return self.similarities[:, 0]
 
+    def without(self, own: NDArray[np.int64]) -> "Neighbors":
+        """The (m, k - 1) nearest but for each query's `own` row (m,)."""
+        order = np.argsort(self.rows == own[:, None], axis=1, kind="stable")[:, :-1]
+        return Neighbors(
+            np.take_along_axis(self.rows, order, axis=1), np.take_along_axis(self.similarities, order, axis=1)
+        )
+
 
 def nearest(
-    similarities: NDArray[np.float64], rows: NDArray[np.int64], k: int
+    similarities: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    k: int,
+    places: NDArray[np.float64] | NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The k nearest of (m, j) candidates by similarity, then row number; places without a candidate last."""
+    """The k nearest of (m, j) candidates by similarity, then by `places` (m, j), by default their row numbers; places
+    without a candidate last."""
     similarities = np.round(similarities, DECIMALS)
-    order = np.lexsort((rows, -similarities), axis=1)[:, :k]
+    order = np.lexsort((rows if places is None else places, -similarities), axis=1)[:, :k]
     kept = np.take_along_axis(similarities, order, axis=1)
     chosen = np.take_along_axis(rows, order, axis=1)
     return np.where(np.isneginf(kept), NONE, chosen), kept

@@ -1,8 +1,7 @@
-"""Nearest rows by cosine similarity: exact in numpy (the oracle), and with FAISS on CPU or GPU.
+"""Exact search of the nearest rows by cosine similarity: in numpy (the oracle), and with FAISS on CPU or GPU.
 
-Every searcher is an immutable replica of vectors that the store holds, and gives the same rows and the
-same float64 similarities as the oracle. FAISS only proposes: its float32 candidates are scored again in
-float64, and more are fetched for a query whose last places could still change.
+FAISS gives the same rows and the same float64 similarities as the oracle. It only proposes: its float32 candidates are
+scored again in float64, and more are fetched for a query whose last places could still change.
 """
 
 from importlib.metadata import PackageNotFoundError, distribution
@@ -22,6 +21,7 @@ SPARE = 16  # candidates beyond k in the first round
 # Two float32 dot products of unit vectors (d up to 4,096) differ from float64 by less than this.
 FLOAT32_ERROR = 1e-5
 GPU_MAX_K = 2048
+BLOCK = 65_536  # rows that are searched at a time
 RESCORE_BYTES = 1 << 27  # of gathered candidate vectors at a time
 ORACLE_BYTES = 1 << 27
 
@@ -56,61 +56,72 @@ class ExactSearcher:
 
 
 class FaissSearcher:
-    """FAISS's exact inner product, on the CPU or cloned to one GPU."""
+    """FAISS's exact inner product: over the vectors where they lie on the CPU, or over a copy on one GPU."""
 
     def __init__(self, vectors: Vectors, device: str = "cpu") -> None:
         """`device` is cpu or cuda, as `resolve_engine` gives it."""
-        faiss = import_faiss()
+        self._faiss = import_faiss()
         self._vectors = np.ascontiguousarray(vectors, np.float32)
-        self._index = faiss.IndexFlatIP(self._vectors.shape[1])
-        self._index.add(self._vectors)
-        self.device, self._on_gpu = device, device == "cuda"
+        self._on_gpu = device == "cuda"
         if self._on_gpu:
-            self._resources = faiss.StandardGpuResources()
-            self._index = faiss.index_cpu_to_gpu(self._resources, 0, self._index)
+            self._resources = self._faiss.StandardGpuResources()
+            self._index = self._faiss.GpuIndexFlatIP(self._resources, self._vectors.shape[1])
+            self._index.add(self._vectors)
 
     def search(self, queries: Vectors, k: int, allowed: Mask | None = None) -> Neighbors:
         """See `Searcher.search`. A filter is never given to a GPU, which ignores it without a word."""
         if self._on_gpu and (allowed is not None or k + SPARE > GPU_MAX_K):
-            return ExactSearcher(self._vectors).search(queries, k, allowed)
-        n = len(self._vectors) if allowed is None else int(allowed.sum())
+            return FaissSearcher(self._vectors).search(queries, k, allowed)
+        among = None if allowed is None else np.flatnonzero(allowed)
+        n = len(self._vectors) if among is None else len(among)
         queries = np.ascontiguousarray(queries, np.float32)
         rows, similarities = np.full((len(queries), k), NONE, np.int64), np.full((len(queries), k), -np.inf)
         open_, fetch = np.arange(len(queries)), min(k + SPARE, n)
         while len(open_) and fetch:
-            candidates, floor = self._propose(queries[open_], fetch, allowed)
-            found, scores = self._rescore(queries[open_], candidates, k)
+            if self._on_gpu and fetch > GPU_MAX_K:
+                exact = FaissSearcher(self._vectors).search(queries[open_], k)
+                rows[open_], similarities[open_] = exact.rows, exact.similarities
+                break
+            candidates, floor = self._propose(queries[open_], fetch, among)
+            found, scores = rescored(self._vectors, queries[open_], candidates, k)
             rows[open_, : found.shape[1]], similarities[open_, : found.shape[1]] = found, scores
             # A row not fetched is at most as similar as the last one fetched, but for rounding.
             unsure = scores[:, -1] <= floor + FLOAT32_ERROR
             open_, fetch = (open_[unsure], min(4 * fetch, n)) if fetch < n else (open_[:0], 0)
-            if self._on_gpu and fetch > GPU_MAX_K:
-                exact = ExactSearcher(self._vectors).search(queries[open_], k)
-                rows[open_], similarities[open_] = exact.rows, exact.similarities
-                break
         return Neighbors(rows, similarities)
 
-    def _propose(self, queries: Vectors, k: int, allowed: Mask | None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """(m, k) candidate rows, and (m,) the float32 similarity of the last of them."""
-        if allowed is None:
-            scores, rows = self._index.search(queries, k)
-        else:
-            faiss = import_faiss()
-            selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
-            scores, rows = self._index.search(queries, k, params=faiss.SearchParameters(sel=selector))
-        return rows, scores[:, -1].astype(np.float64)
-
-    def _rescore(
-        self, queries: Vectors, candidates: NDArray[np.int64], k: int
+    def _propose(
+        self, queries: Vectors, k: int, among: NDArray[np.int64] | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        scores = np.empty(candidates.shape)
-        step = max(1, RESCORE_BYTES // (8 * self._vectors.shape[1] * candidates.shape[1]))
-        for start in range(0, len(queries), step):
-            part = slice(start, start + step)
-            vectors = self._vectors[candidates[part]].astype(np.float64)
-            scores[part] = np.matmul(vectors, queries[part, :, None].astype(np.float64))[..., 0]
-        scores[candidates == NONE] = -np.inf
-        return nearest(scores, candidates, k)
+        """(m, k) candidate rows, and (m,) the float32 similarity of the last of them."""
+        if self._on_gpu:
+            scores, rows = self._index.search(queries, k)
+            return rows, scores[:, -1].astype(np.float64)
+        rows, scores = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
+        for start in range(0, len(self._vectors) if among is None else len(among), BLOCK):
+            some = None if among is None else among[start : start + BLOCK]
+            vectors = self._vectors[start : start + BLOCK] if some is None else self._vectors[some]
+            new, places = self._faiss.knn(queries, vectors, min(k, len(vectors)), self._faiss.METRIC_INNER_PRODUCT)
+            scores = np.concatenate((scores, new), axis=1)
+            rows = np.concatenate((rows, places + start if some is None else some[places]), axis=1)
+            if scores.shape[1] > k:
+                best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+                scores, rows = np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
+        return rows, scores.min(axis=1).astype(np.float64)
+
+
+def rescored(
+    vectors: Vectors, queries: Vectors, candidates: NDArray[np.int64], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The k nearest of some rows (m, j) of the vectors (n, d) for each of m queries, in float64; NONE is no row."""
+    scores = np.empty(candidates.shape)
+    step = max(1, RESCORE_BYTES // (8 * vectors.shape[1] * max(candidates.shape[1], 1)))
+    for start in range(0, len(queries), step):
+        part = slice(start, start + step)
+        chosen = vectors[candidates[part]].astype(np.float64)
+        scores[part] = np.matmul(chosen, queries[part, :, None].astype(np.float64))[..., 0]
+    scores[candidates == NONE] = -np.inf
+    return nearest(scores, candidates, k)
 
 
 def _padded(rows: NDArray[np.int64], similarities: NDArray[np.float64], k: int) -> Neighbors:

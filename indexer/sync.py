@@ -9,7 +9,7 @@ import pyarrow as pa
 from indexer.catalog import Item
 from indexer.encoder import Encoder, Progress
 from indexer.manifest import Change
-from indexer.store import Rows
+from indexer.rows import Rows
 from indexer.text import digest, twin_key
 
 _CONTENT = ("title", "description", "brand", "attributes", "category", "category_path")

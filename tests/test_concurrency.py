@@ -50,12 +50,13 @@ def test_readers_see_one_version_or_the_next_and_never_half_of_one(store):
         classifier = Classifier.open(store)
         while not done.is_set():
             classifier = classifier.current()
-            manifest, rows = classifier.index.snapshot.manifest, classifier.index.snapshot.rows
+            manifest, layers = classifier.index.snapshot.manifest, classifier.index.layers
             decisions = classifier.classify(LISTINGS)
             assert {decision.store_version for decision in decisions} == {manifest.version}
-            assert len(rows) == manifest.rows == len(classifier.index)
+            assert manifest.rows == len(classifier.index)
             if manifest.change.command != "remove":
-                assert rows.column("title")[rows.row_of["marker"]] == f"marker {manifest.version}"
+                row = layers.row_of("marker")
+                assert layers.column("title")[row].as_py() == f"marker {manifest.version}"
             seen.add(manifest.version)
 
     def write():

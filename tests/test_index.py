@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from classifier import maintenance, release
+from indexer import engine
 from indexer import store as store_module
 from indexer.catalog import Item
 from indexer.errors import QueryError, StoreError
 from indexer.index import Index
 from indexer.search import ExactSearcher
+from indexer.store import read_snapshot
 
 IDS = st.sampled_from([f"{letter}'{number}" for letter in "abc" for number in range(4)])  # with an SQL quote in it
 TITLES = st.sampled_from(["red shoe", "red shoes", "blue mug", "blue mug 2", "茶杯", "雨靴 加厚", "kettle"])
@@ -71,6 +73,7 @@ class StoreMachine(RuleBasedStateMachine):
         index = Index.open(self.path)
         ids = sorted(self.items)
         assert list(index.snapshot.rows.column("id")) == ids
+        assert len(index) == len(ids)
         texts = [i.text() for i in map(self.items.__getitem__, ids)]
         oracle = ExactSearcher(index.space.project(index.encoder.encode(texts)))
         queries = index.embed(["red shoe", "mug", "雨靴"])
@@ -79,11 +82,50 @@ class StoreMachine(RuleBasedStateMachine):
             ("brand = 'Veloro'", np.array([self.items[id_].brand == "Veloro" for id_ in ids])),
             ("category_path LIKE 'Home%'", np.array([self.items[id_].category_path.startswith("Home") for id_ in ids])),
         ):
-            expected, found = oracle.search(queries, 5, allowed), index.search(queries, 5, where)
-            np.testing.assert_array_equal(found.rows, expected.rows)
-            np.testing.assert_allclose(found.similarities, expected.similarities, atol=1e-5)
+            expected, found = oracle.search(queries, len(ids) + 5, allowed), index.search(queries, 5, where)
+            stored = np.array([*index.layers.column("id").to_pylist(), ""])  # NONE is the last
+            self.compare(
+                stored[found.rows], found.similarities, np.array([*ids, ""])[expected.rows], expected.similarities
+            )
+
+    def compare(self, ids, similarities, expected_ids, expected):
+        """What was found with what the oracle finds, all there is."""
+        np.testing.assert_array_equal(ids, expected_ids[:, :5])
+        np.testing.assert_allclose(similarities, expected[:, :5], atol=1e-5)
 
 
+class ApproximateStoreMachine(StoreMachine):
+    """The same with the engine of large catalogs: it may miss some, but whatever it finds is there, is let through by
+    the filter and is as similar as it says."""
+
+    @initialize()
+    def start(self):
+        self.patched = pytest.MonkeyPatch()
+        for name, value in {
+            "APPROXIMATE_FROM": 20, "CELLS_PER_ROOT": 1, "TRAINED_ON": 99, "RECALL": 0.1, "PROBES": 9, "FEWEST_CELLS": 1,
+            "MOST_CELLS": 1, "PROPOSED": 1, "FEWEST_PROPOSED": 8, "SPARE": 2,
+        }.items():  # fmt: skip
+            self.patched.setattr(engine, name, value)
+        self.folder = Path(tempfile.mkdtemp())
+        self.path = self.folder / "store"
+        self.items = {item.id: item for item in small_catalog(8)}
+        release.build(self.path, self.items, "hashing")
+        assert read_snapshot(self.path).manifest.replica.engine == engine.APPROXIMATE
+
+    def teardown(self):
+        self.patched.undo()
+        super().teardown()
+
+    def compare(self, ids, similarities, expected_ids, expected):
+        for query in range(len(ids)):
+            true = dict(zip(expected_ids[query], expected[query], strict=True))
+            assert len(set(ids[query]) - {""}) == min(5, len(set(expected_ids[query]) - {""}))
+            np.testing.assert_allclose(similarities[query], [true[id_] for id_ in ids[query]], atol=1e-5)
+            assert list(similarities[query]) == sorted(similarities[query], reverse=True)
+
+
+TestApproximateStore = ApproximateStoreMachine.TestCase
+TestApproximateStore.settings = settings(max_examples=8, stateful_step_count=6)
 TestStore = StoreMachine.TestCase
 TestStore.settings = settings(max_examples=8, stateful_step_count=6)
 
@@ -121,10 +163,8 @@ def test_rows_do_not_depend_on_the_order_of_writing(path, tmp_path):
 
 def test_a_dead_writer_leaves_the_version_before(path):
     """What a writer that was killed before its commit leaves behind is neither seen nor kept."""
-    from indexer.store import read_snapshot, writing
-
     before = read_snapshot(path)
-    with pytest.raises(ZeroDivisionError), writing(path) as draft:
+    with pytest.raises(ZeroDivisionError), store_module.writing(path) as draft:
         draft.table.delete(list(before.rows.column("id")[:10]))
         raise ZeroDivisionError
     assert read_snapshot(path).rows.table.equals(before.rows.table)

@@ -16,7 +16,8 @@ from indexer.encoder import HashingEncoder
 from indexer.errors import ReleaseError
 from indexer.index import Index
 from indexer.manifest import read_manifest
-from indexer.store import Rows, read_snapshot
+from indexer.rows import Rows
+from indexer.store import read_snapshot
 
 PATHS = list(WORDS)
 

@@ -1,0 +1,165 @@
+"""The engine for large catalogs: it finds nearly all of what exact search finds, at a multiple of its rate.
+
+Rows are put into cells, and the cells nearest to a query are gone through with vectors of four bits for every two
+dimensions (inverted file with product quantization, in registers: Jegou et al., "Product Quantization for Nearest
+Neighbor Search", 2011; Andre et al., "Cache locality is not enough", 2015). What that proposes is scored again from the
+vectors themselves. How many cells are gone through is found out on the catalog.
+"""
+
+from dataclasses import dataclass
+from mmap import MADV_DONTNEED, mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.encoder import Progress, Vectors
+from indexer.neighbors import NONE, Neighbors
+from indexer.search import FaissSearcher, Mask, Searcher, import_faiss, rescored
+
+EXACT, APPROXIMATE = "exact", "ivf-pq-fastscan"
+APPROXIMATE_FROM = 100_000  # rows: below it exact search is faster than encoding
+RECALL_K, RECALL = 32, 0.996  # of the so many nearest rows that share is to be found
+PROBES = 500  # rows that are searched for to find that out
+CELLS_PER_ROOT = 8  # cells for a catalog of n rows: so many times the square root of n
+TRAINED_ON = 16  # rows for each cell, of which cells and quantizer are learned
+FEWEST_CELLS = 8  # that are gone through for a query
+STEP = 4  # by its fourth part the number of cells grows that is tried next
+MOST_CELLS = 1 / 4  # of all: beyond it exact search does as well
+PROPOSED = 8  # candidates for each neighbour that is asked for
+FEWEST_PROPOSED = 256
+SPARE = 8  # of them are scored in float64 beyond those that are asked for
+FEWEST_ALLOWED = 0.2  # share of the rows that a filter lets through: below it all of those are searched
+PART = 1_024  # queries at a time
+CHUNK = 65_536  # rows that are added at a time
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Cells of quantized rows, `index`, of which so many are gone through for a query.
+
+    `recall` is the share of the RECALL_K nearest rows that it finds, measured on rows that it holds.
+    """
+
+    index: Any
+    cells: int
+    recall: float
+
+
+def build_engine(vectors: Vectors, progress: Progress | None = None) -> Engine | None:
+    """The engine of unit vectors (n, d); None where exact search is better: for few rows, or rows of which cells and
+    quantizer make too little."""
+    n, d = vectors.shape
+    if n < APPROXIMATE_FROM:
+        return None
+    faiss = import_faiss()
+    cells = int(CELLS_PER_ROOT * n**0.5)
+    index = faiss.index_factory(d, f"IVF{cells},PQ{d // 2 if d % 2 == 0 else d}x4fs", faiss.METRIC_INNER_PRODUCT)
+    index.cp.min_points_per_centroid = 1  # its warning goes to stderr; how many are enough is decided here
+    index.train(np.ascontiguousarray(vectors[:: max(1, n // (TRAINED_ON * cells))]))
+    for start in range(0, n, CHUNK):
+        index.add(np.ascontiguousarray(vectors[start : start + CHUNK]))
+        if progress:
+            progress("index", min(start + CHUNK, n), n)
+    return _tuned(index, vectors, cells)
+
+
+def _tuned(index: Any, vectors: Vectors, cells: int) -> Engine | None:
+    """The engine with as few cells as recall allows."""
+    probes = spread(len(vectors))
+    exact = FaissSearcher(vectors).search(vectors[probes], RECALL_K + 1).without(probes)
+    through = FEWEST_CELLS
+    while through <= MOST_CELLS * cells:
+        found = EngineSearcher(vectors, Engine(index, through, 0.0), None).search(vectors[probes], RECALL_K + 1)
+        recall = recall_of(found.without(probes).rows, exact.rows)
+        if recall >= RECALL:
+            return Engine(index, through, recall)
+        through += -(-through // STEP)
+    return None
+
+
+def spread(rows: int) -> NDArray[np.int64]:
+    """PROBES of so many rows, evenly spread."""
+    return np.linspace(0, rows - 1, PROBES).astype(np.int64)
+
+
+def recalled(engine: Engine | None) -> tuple[str, float]:
+    """Name and recall of an engine; None is exact search."""
+    return (EXACT, 1.0) if engine is None else (APPROXIMATE, engine.recall)
+
+
+def recall_of(found: NDArray[np.int64], exact: NDArray[np.int64]) -> float:
+    """Share of the rows (m, k) of exact search that are among the rows (m, k) found."""
+    return float((found[:, :, None] == exact[:, None, :]).any(axis=1).mean())
+
+
+def write_engine(engine: Engine, file: Path) -> dict[str, float]:
+    """Write an engine to a file, but for what is returned: its other fields."""
+    import_faiss().write_index(engine.index, str(file))
+    return {"cells": engine.cells, "recall": engine.recall}
+
+
+def read_engine(file: Path, cells: float, recall: float) -> Engine:
+    """The inverse of `write_engine`."""
+    return Engine(import_faiss().read_index(str(file)), int(cells), recall)
+
+
+class EngineSearcher:
+    """An engine over unit vectors (n, d); where they lie in `memory`, it is given back after every search."""
+
+    def __init__(self, vectors: Vectors, engine: Engine, memory: mmap | None) -> None:
+        self._vectors, self._engine, self._memory = vectors, engine, memory
+        self._faiss, self._exact = import_faiss(), FaissSearcher(vectors)
+
+    def search(self, queries: Vectors, k: int, allowed: Mask | None = None) -> Neighbors:
+        """See `Searcher.search`, but for this: a few of the nearest rows are not found, and the next ones are there
+        instead."""
+        n, fetch = len(self._vectors), max(FEWEST_PROPOSED, PROPOSED * k)
+        left = n if allowed is None else int(allowed.sum())
+        if left < max(FEWEST_ALLOWED * n, fetch):
+            return self._released(self._exact.search(queries, k, allowed))
+        rows, similarities = np.full((len(queries), k), NONE, np.int64), np.full((len(queries), k), -np.inf)
+        for start in range(0, len(queries), PART):
+            part = slice(start, start + PART)
+            some = np.ascontiguousarray(queries[part], np.float32)
+            found = self._released(Neighbors(*rescored(self._vectors, some, self._propose(some, fetch, k, allowed), k)))
+            short = ~found.found.all(axis=1)
+            if short.any():  # the cells gone through held too few
+                exact = self._released(self._exact.search(some[short], k, allowed))
+                found.rows[short], found.similarities[short] = exact.rows, exact.similarities
+            rows[part], similarities[part] = found.rows, found.similarities
+        return Neighbors(rows, similarities)
+
+    def _propose(self, queries: Vectors, fetch: int, k: int, allowed: Mask | None) -> NDArray[np.int64]:
+        """(m, k + SPARE) candidates: the best by float32 of `fetch` by quantized vectors."""
+        parameters = self._faiss.SearchParametersIVF(nprobe=self._engine.cells)
+        if allowed is not None:
+            parameters.sel = self._faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+        rows = self._engine.index.search(queries, fetch, params=parameters)[1]
+        scores, pointer = np.empty(rows.shape, np.float32), self._faiss.swig_ptr
+        self._faiss.fvec_inner_products_by_idx(
+            pointer(scores),
+            pointer(queries),
+            pointer(self._vectors),
+            pointer(rows),
+            self._vectors.shape[1],
+            *rows.shape,
+        )
+        scores[rows == NONE] = -np.inf
+        many = min(k + SPARE, fetch)
+        best = np.argpartition(-scores, many - 1, axis=1)[:, :many]
+        return np.take_along_axis(rows, best, axis=1)
+
+    def _released(self, found: Neighbors) -> Neighbors:
+        """`found`, with the pages that were read for it given back to the system, which may keep them."""
+        if self._memory is not None:
+            self._memory.madvise(MADV_DONTNEED)
+        return found
+
+
+def searcher_of(vectors: Vectors, engine: Engine | None, memory: mmap | None, device: str) -> Searcher:
+    """The search over a replica: its engine's, or an exact one, on the GPU where `device` is cuda."""
+    if engine is None or device != "cpu":
+        return FaissSearcher(vectors, device)
+    return EngineSearcher(vectors, engine, memory)
