@@ -30,6 +30,7 @@ from classifier.training import choose_settings
 from classifier.voting import K
 from indexer.encoder import Encoder, Vectors, load_encoder
 from indexer.index import Index, encoder_for
+from indexer.layers import Layer, Layers
 from indexer.lexical import ngram_counts
 from indexer.neighbors import Neighbors
 from indexer.rows import Rows
@@ -66,6 +67,7 @@ class Encoded:
     """A catalog and its test file in the vectors of one encoder."""
 
     snapshot: Snapshot
+    rows: Rows
     encoder: Encoder
     asked: Features
     truth: np.ndarray
@@ -73,7 +75,7 @@ class Encoded:
 
     def variants(self, kinds: list[str]) -> Iterator[tuple[str, dict[str, float | None]]]:
         """Figures by name of the variant."""
-        rows = self.snapshot.rows
+        rows = self.rows
         labels = Labels.of(rows.column("category_path"), rows.column("category"))
         among = splits(rows, labels, self.kept_back)
         axes = choose_axes(rows, labels, among)
@@ -86,7 +88,8 @@ class Encoded:
             head = Head.fit(kind, features, list(rows.column("category_path")))
             for name, grid, target in _wanted(kind):
                 settings = choose_settings(evidence, labels, Goals(kind, target_precision=target), grid)
-                index = Index(self.snapshot, self.encoder, space, found)
+                layers = Layers(Layer(rows.table, features.vectors, found), None, np.ones(len(rows), bool))
+                index = Index(self.snapshot, self.encoder, space, layers)
                 yield name, self._figures(Classifier(index, Model(head, settings)), asked)
 
     def _figures(self, classifier: Classifier, asked: Features) -> dict[str, float | None]:
@@ -129,10 +132,10 @@ def run(one: Set, store: Path, kinds: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for state, (encoder, vectors) in encoders.items():
         asked = Features(encoder.encode(texts), counts)
-        mine = Snapshot(snapshot.path, snapshot.manifest, Rows(snapshot.rows.table, vectors))
+        mine = Rows(snapshot.rows.table, vectors)
         found[state] = {}
         kept = identity.kept_back if state == "fine-tuned" else 0.0
-        for name, figures in Encoded(mine, encoder, asked, truth, kept).variants(kinds):
+        for name, figures in Encoded(snapshot, mine, encoder, asked, truth, kept).variants(kinds):
             found[state][name] = figures
             shown = "  ".join(f"{key} {value:.4f}" for key, value in figures.items() if value is not None)
             click.echo(f"{one.name:14} {state:12} {name:24} {shown}")
