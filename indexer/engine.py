@@ -15,21 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.encoder import Progress, Vectors
-from indexer.neighbors import NONE, Neighbors
-from indexer.search import FaissSearcher, Mask, Searcher, import_faiss, rescored
+from indexer.neighbors import NONE, Neighbors, nearest
+from indexer.search import FaissSearcher, Mask, Searcher, import_faiss
 
 EXACT, APPROXIMATE = "exact", "ivf-pq-fastscan"
 APPROXIMATE_FROM = 100_000  # rows: below it exact search is faster than encoding
-RECALL_K, RECALL = 32, 0.996  # of the so many nearest rows that share is to be found
+RECALL_K, RECALL = 32, 0.99  # of the so many nearest rows that share is to be found
 PROBES = 500  # rows that are searched for to find that out
 CELLS_PER_ROOT = 8  # cells for a catalog of n rows: so many times the square root of n
 TRAINED_ON = 16  # rows for each cell, of which cells and quantizer are learned
-FEWEST_CELLS = 8  # that are gone through for a query
+FEWEST_CELLS = 1 / 40  # of all are gone through for a query: stored rows flatter, new ones are farther from theirs
 STEP = 4  # by its fourth part the number of cells grows that is tried next
 MOST_CELLS = 1 / 4  # of all: beyond it exact search does as well
 PROPOSED = 8  # candidates for each neighbour that is asked for
 FEWEST_PROPOSED = 256
-SPARE = 8  # of them are scored in float64 beyond those that are asked for
+SPARE = 8  # of them are put in order beyond those that are asked for, in case of twins
 FEWEST_ALLOWED = 0.2  # share of the rows that a filter lets through: below it all of those are searched
 PART = 1_024  # queries at a time
 CHUNK = 65_536  # rows that are added at a time
@@ -69,7 +69,7 @@ def _tuned(index: Any, vectors: Vectors, cells: int) -> Engine | None:
     """The engine with as few cells as recall allows."""
     probes = spread(len(vectors))
     exact = FaissSearcher(vectors).search(vectors[probes], RECALL_K + 1).without(probes)
-    through = FEWEST_CELLS
+    through = max(1, round(FEWEST_CELLS * cells))
     while through <= MOST_CELLS * cells:
         found = EngineSearcher(vectors, Engine(index, through, 0.0), None).search(vectors[probes], RECALL_K + 1)
         recall = recall_of(found.without(probes).rows, exact.rows)
@@ -123,7 +123,7 @@ class EngineSearcher:
         for start in range(0, len(queries), PART):
             part = slice(start, start + PART)
             some = np.ascontiguousarray(queries[part], np.float32)
-            found = self._released(Neighbors(*rescored(self._vectors, some, self._propose(some, fetch, k, allowed), k)))
+            found = self._released(Neighbors(*self._nearest(some, fetch, k, allowed)))
             short = ~found.found.all(axis=1)
             if short.any():  # the cells gone through held too few
                 exact = self._released(self._exact.search(some[short], k, allowed))
@@ -131,8 +131,10 @@ class EngineSearcher:
             rows[part], similarities[part] = found.rows, found.similarities
         return Neighbors(rows, similarities)
 
-    def _propose(self, queries: Vectors, fetch: int, k: int, allowed: Mask | None) -> NDArray[np.int64]:
-        """(m, k + SPARE) candidates: the best by float32 of `fetch` by quantized vectors."""
+    def _nearest(
+        self, queries: Vectors, fetch: int, k: int, allowed: Mask | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The k nearest, in float32, of `fetch` candidates by quantized vectors."""
         parameters = self._faiss.SearchParametersIVF(nprobe=self._engine.cells)
         if allowed is not None:
             parameters.sel = self._faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
@@ -149,7 +151,8 @@ class EngineSearcher:
         scores[rows == NONE] = -np.inf
         many = min(k + SPARE, fetch)
         best = np.argpartition(-scores, many - 1, axis=1)[:, :many]
-        return np.take_along_axis(rows, best, axis=1)
+        scores, rows = np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
+        return nearest(scores.astype(np.float64), rows, k)
 
     def _released(self, found: Neighbors) -> Neighbors:
         """`found`, with the pages that were read for it given back to the system, which may keep them."""
