@@ -53,6 +53,8 @@ def check(path: Path) -> Checked:
                 if (name, *sums) not in seen:
                     seen[name, *sums] = _damage(path, name, sums)
         problems += sorted({problem for problem in seen.values() if problem})
+        for folder in sorted({manifest.replica.folder for manifest in manifests}):
+            problems += _replica_problem(path / folder)
         rows = 0
         for manifest in manifests:
             if any(seen[name, *sums] for name, sums in manifest.files.items()):
@@ -60,7 +62,6 @@ def check(path: Path) -> Checked:
             try:
                 snapshot = Snapshot(path, manifest)
                 rows += len(snapshot.rows)
-                problems += _replica_problem(path / manifest.replica.folder)
                 problems += [f"version {manifest.version}: {problem}" for problem in _problems(snapshot)]
             except (ShelfwiseError, ValueError, KeyError) as error:
                 problems.append(f"version {manifest.version} cannot be opened: {error}")

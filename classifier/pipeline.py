@@ -70,13 +70,17 @@ class Classifier:
     def labels(self) -> Labels:
         """The c categories that have a row in the index."""
         layers = self.index.layers
-        (path, paths), (name, names) = layers.coded("category_path"), layers.coded("category")
+        (path, paths), (name, names) = self._coded_paths, layers.coded("category")
         pairs = np.unique(path[layers.alive] * len(names) + name[layers.alive])
         return Labels.of([paths[pair // len(names)] for pair in pairs], [names[pair % len(names)] for pair in pairs])
 
     @cached_property
+    def _coded_paths(self) -> tuple[Numbers, list[str]]:
+        return self.index.layers.coded("category_path")
+
+    @cached_property
     def _category_of_row(self) -> Numbers:
-        path, paths = self.index.layers.coded("category_path")
+        path, paths = self._coded_paths
         return self.labels.numbers(paths)[path]
 
     @cached_property

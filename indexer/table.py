@@ -78,7 +78,7 @@ class TableReader:
             ) from None
 
     def _query(self) -> Any:
-        return self._table.search().with_row_id(True).limit(max(self._table.count_rows(), 1))
+        return _numbered(self._table)
 
 
 class TableWriter:
@@ -102,9 +102,7 @@ class TableWriter:
     def row_ids(self) -> RowIds:
         """The numbers of all rows that are there now, in order of their ids."""
         with lance_errors(self._path):
-            table = self._open(0)
-            query = table.search().with_row_id(True).limit(max(table.count_rows(), 1))
-            return _row_ids(query.select(["id", ROW_ID]).to_arrow().sort_by("id"))
+            return _row_ids(_numbered(self._open(0)).select(["id", ROW_ID]).to_arrow().sort_by("id"))
 
     def data_files(self) -> list[str]:
         """The files that hold rows and vectors, relative to the store."""
@@ -168,6 +166,11 @@ def _among(column: str, values: Sequence[str]) -> list[str]:
     quoted = ["'" + value.replace("'", "''") + "'" for value in values]
     parts = [quoted[start : start + BATCH] for start in range(0, len(quoted), BATCH)]
     return [f"{column} IN ({', '.join(part)})" for part in parts]
+
+
+def _numbered(table: Any) -> Any:
+    """A query for all rows of a LanceDB table and their numbers."""
+    return table.search().with_row_id(True).limit(max(table.count_rows(), 1))
 
 
 def _rows(content: pa.Table) -> tuple[Rows, RowIds]:
