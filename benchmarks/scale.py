@@ -1,68 +1,375 @@
-"""Time and memory of a large catalog: built from scratch and fine-tuned, each in a process of its own.
+"""What a store costs as it grows: search, opening, memory, building its index, and seeing an added item.
 
-    python benchmarks/scale.py --data DIR [--rows 100000] [--minutes 30] [--categories 20]
-    python benchmarks/scale.py --quick        checks itself on the titles of the sample catalog
+    python benchmarks/scale.py --data DIR [--rows 10000 --rows 100000 --rows 1000000] [--vectors FILE]
+    python benchmarks/scale.py --quick        checks itself on the sample catalog, writes nothing
 
-DIR has a folder scale_mix with titles.tsv.gz: real titles without labels. They get made-up categories, by their first
-letters: good for measuring time and memory, and for nothing else. Results go to benchmarks/results/scale.json.
+DIR has a folder scale_mix with titles.tsv.gz: real titles without labels. 1,000 of them are the queries, the others are
+rows; rows beyond those lie between two that are near each other, with some noise, under the title of one of them.
+Categories are clusters of the vectors. FILE keeps the vectors of the titles, which take long to make. Opening and
+memory are measured in processes of their own. Results go to benchmarks/results/scale.json, a plot to scale.svg.
 """
 
 import csv
 import gzip
 import json
+import os
+import statistics
 import tempfile
-import zlib
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import click
-from accuracy import ROOT, machine, measured, record
+import numpy as np
 
+from classifier.maintenance import add, put_fitted, remove
+from classifier.model import Model, Settings
+from classifier.training import Fitted
+from classifier.voting import VoteSettings, category_weights, vote
+from indexer.catalog import Item
+from indexer.encoder import Encoder, Vectors, load_encoder
+from indexer.engine import CELLS_PER_ROOT, RECALL_K, TRAINED_ON, EngineSearcher, build_engine, recall_of, searcher_of
+from indexer.index import Index, identity_of
+from indexer.layers import Layer, layers_of
+from indexer.manifest import Change
+from indexer.neighbors import Neighbors
+from indexer.replica import VECTORS, Replica, replica_of, space_of
+from indexer.rows import TEXT_COLUMNS, Rows
+from indexer.search import FaissSearcher, import_faiss
+from indexer.space import Space
+from indexer.store import read_snapshot, writing
+from indexer.threads import usable_threads
+
+ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "scale.json"
-FIRST_LETTERS = 2
+QUERIES, ALONE = 1000, 50  # titles that are searched for at once, and one by one
+ROUNDS = 5  # of everything that is timed; what is compared takes turns
+NOISE = 0.15  # length of what is added to a row between others
+NEAR = 8  # neighbours of a row, to one of which it goes
+CLUSTERS = 200
+MIB = 1 << 20
+
+P, R = ParamSpec("P"), TypeVar("R")
 
 
-def run(titles: list[str], categories: int, encoder: str, minutes: float) -> dict[str, Any]:
-    """Figures of building and, unless `minutes` is 0, of fine-tuning."""
-    with tempfile.TemporaryDirectory() as folder:
-        catalog, store = Path(folder) / "catalog.tsv", Path(folder) / "store"
-        with catalog.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, delimiter="\t")
-            writer.writerow(("id", "title", "category"))
-            for i, title in enumerate(titles):
-                writer.writerow((i, title, f"category {zlib.crc32(title[:FIRST_LETTERS].encode()) % categories}"))
-        built = measured("build", catalog, "--store", store, "--encoder", encoder, "--json")
-        found = {name: built[name] for name in ("seconds", "peak_mib")}
-        figures: dict[str, Any] = {"rows": json.loads(built["stdout"])["rows"], "categories": categories}
-        figures |= {"encoder": encoder, "commit": machine()["commit"], "build": found}
-        if minutes:
-            tuned = measured("finetune", "--store", store, "--minutes", minutes, "--json")
-            found = {name: tuned[name] for name in ("seconds", "peak_mib")}
-            figures["finetune"] = found | {"minutes": minutes, "trained": json.loads(tuned["stdout"])["trained"]}
-        return figures
+def figures_of(folder: Path, rows: Rows, queries: Vectors, encoder: Encoder, quick: bool) -> dict[str, Any]:
+    """All figures of a store with these rows, made in `folder`."""
+    space = Space.fit(rows.vectors)
+    store, seconds = folder / "store", dict[str, float]()
+    started = time.perf_counter()
+    with writing(store, create=True) as draft:
+        draft.table.upsert(rows)
+        seconds["write_table"] = time.perf_counter() - started
+        put_fitted(draft, rows, Fitted(space, Model(None, Settings())))
+        manifest = draft.commit(Change("build", len(rows), 0, 0), identity_of(encoder))
+    seconds["write_all"] = time.perf_counter() - started
+    replica = replica_of(read_snapshot(store))
+    found: dict[str, Any] = {"rows": len(rows), "dimensions": rows.vectors.shape[1], "seconds": seconds}
+    found["engine"] = asdict(manifest.replica) | {"folder": ""}
+    found["raw_mib"] = replica.vectors.nbytes / MIB
+    found["search"] = searched(replica, space.project(queries), rows.column("category_path"))
+    found["open"] = in_child(opened, store, ROUNDS)
+    found["resident"] = {
+        engine: in_child(resident, store, space.project(queries), engine) for engine in engines(replica)
+    }
+    found["votable"] = votable(store, encoder, 3 if quick else 20)
+    if replica.engine:
+        found["build"] = built(replica.vectors)
+    return found
+
+
+def engines(replica: Replica) -> list[str]:
+    """The exact engine, and the replica's own where it is another."""
+    return ["exact"] if replica.engine is None else ["exact", "own"]
+
+
+def searched(replica: Replica, queries: Vectors, paths: Sequence[str]) -> dict[str, Any]:
+    """Rates of the store's search and of faiss's exact one in turns, and how far their answers agree."""
+    faiss = import_faiss()
+    flat = faiss.IndexFlatIP(queries.shape[1])
+    flat.add(replica.vectors)
+    ours = searcher_of(replica.vectors, replica.engine, replica.memory, "cpu")
+    pairs: dict[str, list[float]] = {"ours_at_once": [], "faiss_at_once": [], "ours_alone": [], "faiss_alone": []}
+    one_by_one = [queries[[i]] for i in range(min(ALONE, len(queries)))]
+    for _ in range(ROUNDS):
+        pairs["faiss_at_once"].append(len(queries) / taken(lambda: flat.search(queries, RECALL_K)))
+        pairs["ours_at_once"].append(len(queries) / taken(lambda: ours.search(queries, RECALL_K)))
+        pairs["faiss_alone"].append(len(one_by_one) / taken(lambda: [flat.search(q, RECALL_K) for q in one_by_one]))
+        pairs["ours_alone"].append(len(one_by_one) / taken(lambda: [ours.search(q, RECALL_K) for q in one_by_one]))
+    exact, found = (s.search(queries, RECALL_K) for s in (FaissSearcher(replica.vectors), ours))
+    return {
+        "queries": len(queries),
+        "rates": pairs,
+        "times_faiss_at_once": ratio(pairs["ours_at_once"], pairs["faiss_at_once"]),
+        "times_faiss_alone": ratio(pairs["ours_alone"], pairs["faiss_alone"]),
+        "recall": recall_of(found.rows, exact.rows),
+        "vote_agreement": agreement(exact, found, paths),
+    }
+
+
+def agreement(exact: Neighbors, found: Neighbors, paths: Sequence[str]) -> float:
+    """Share of the queries that get the same category from the votes of both."""
+    names, numbers = np.unique(np.asarray(paths, str), return_inverse=True)
+    settings = VoteSettings()
+    weights = category_weights(np.bincount(numbers), np.ones(len(names), bool), settings)
+    said = [vote(neighbors, numbers, weights, settings.temperature).argmax(axis=1) for neighbors in (exact, found)]
+    return float((said[0] == said[1]).mean())
+
+
+def built(vectors: Vectors) -> dict[str, Any]:
+    """Seconds of building the store's engine, and of faiss's own build of the same with the same parameters."""
+    faiss = import_faiss()
+    n, d = vectors.shape
+    cells = int(CELLS_PER_ROOT * n**0.5)
+
+    def theirs() -> None:
+        index = faiss.index_factory(d, f"IVF{cells},PQ{d // 2}x4fs", faiss.METRIC_INNER_PRODUCT)
+        index.train(vectors[:: max(1, n // (TRAINED_ON * cells))])
+        index.add(vectors)
+
+    seconds: dict[str, list[float]] = {"ours": [], "faiss": []}
+    for _ in range(1 if n > 500_000 else 3):
+        seconds["faiss"].append(taken(theirs))
+        seconds["ours"].append(taken(lambda: build_engine(vectors)))
+    return {"seconds": seconds, "times_faiss": ratio(seconds["ours"], seconds["faiss"])}
+
+
+def opened(store: Path, rounds: int) -> dict[str, Any]:
+    """Seconds of opening a store, its encoder aside, and of reading its vectors into memory, in turns: both after the
+    system has dropped what it held of the files."""
+    vectors = store / read_snapshot(store).manifest.replica.folder / VECTORS
+    seconds: dict[str, list[float]] = {"open": [], "read": []}
+    for _ in range(rounds):
+        forget(store)
+        seconds["read"].append(taken(lambda: np.fromfile(vectors, np.float32)))
+        forget(store)
+        seconds["open"].append(taken(lambda: open_store(store)))
+    return {"seconds": seconds, "times_reading": ratio(seconds["open"], seconds["read"])}
+
+
+def open_store(store: Path, engine: str = "own") -> Layer:
+    """What `Index.open` does for a store, but for its encoder; with its own engine or the exact one."""
+    snapshot = read_snapshot(store)
+    replica = replica_of(snapshot)
+    base = Layer.of_replica(replica if engine == "own" else replace(replica, engine=None), "cpu")
+    layers_of(snapshot, space_of(snapshot), base, replica)
+    return base
+
+
+def forget(folder: Path) -> None:
+    """Have the system drop from memory what it holds of the files of a folder."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+                os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def resident(store: Path, queries: Vectors, engine: str) -> dict[str, float]:
+    """MiB of memory that a process has, of its own or mapped: before a store is opened, after it has been searched, and
+    at most until then (`peak`)."""
+    figures = {"before": memory("VmRSS")}
+    layer = open_store(store, engine)
+    for start in range(0, len(queries), 100):
+        layer.searcher.search(queries[start : start + 100], RECALL_K)
+    return figures | {"after": memory("VmRSS"), "peak": memory("VmHWM")}
+
+
+def memory(name: str) -> float:
+    """A figure of the system's about this process, in MiB."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)]
+    return int(line.split()[1]) / 1024
+
+
+def votable(store: Path, encoder: Encoder, times: int) -> dict[str, Any]:
+    """Seconds from the start of `add` until a reader that is open already finds the item, and from that of `remove`
+    until it no longer does."""
+    index = Index.open(store)
+    seconds: dict[str, list[float]] = {"add": [], "remove": []}
+    for i in range(times):
+        item = Item(f"new {i}", f"unheard of article {i}", "", "", "", "new", "new")
+        query = index.space.project(encoder.encode([item.text()]))
+        started = time.perf_counter()
+        add(store, {item.id: item}, encoder=encoder)
+        index = index.current()
+        assert nearest(index, query) == item.id
+        seconds["add"].append(time.perf_counter() - started)
+        started = time.perf_counter()
+        remove(store, [item.id])
+        index = index.current()
+        assert nearest(index, query) != item.id
+        seconds["remove"].append(time.perf_counter() - started)
+    return {"seconds": seconds, "worst_add": max(seconds["add"]), "worst_remove": max(seconds["remove"])}
+
+
+def nearest(index: Index, query: Vectors) -> str:
+    """Id of the item that is most like a query (1, d)."""
+    return index.layers.texts(["id"], index.search(query, 1).rows[0])[0][0]
+
+
+def taken(work: Callable[[], object]) -> float:
+    """Seconds that something takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Median of what was measured in turns, one by the other."""
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+
+
+def in_child(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """What `work` gives in a process of its own."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(work, *args, **kwargs).result()
+
+
+def grown(vectors: Vectors, n: int) -> tuple[Vectors, np.ndarray[Any, Any]]:
+    """(n, d) unit vectors, of which those beyond the first (m, d) lie between two of these that are near each other,
+    and for each the row that it is or lies near (n,)."""
+    if n <= len(vectors):
+        kept = np.linspace(0, len(vectors) - 1, n).astype(np.int64)
+        return vectors[kept], kept
+    random = np.random.default_rng(0)
+    engine = build_engine(vectors)
+    searcher = EngineSearcher(vectors, engine, None) if engine else FaissSearcher(vectors)
+    neighbors = searcher.search(vectors, NEAR + 1).without(np.arange(len(vectors))).rows
+    of = np.concatenate((np.arange(len(vectors)), random.integers(0, len(vectors), n - len(vectors))))
+    made = np.empty((n, vectors.shape[1]), np.float32)
+    made[: len(vectors)] = vectors
+    for start in range(len(vectors), n, 65_536):
+        own = of[start : start + 65_536]
+        other = neighbors[own, random.integers(0, neighbors.shape[1], len(own))]
+        share = random.random((len(own), 1), np.float32)
+        noise = random.standard_normal((len(own), vectors.shape[1]), np.float32)
+        moved = share * vectors[own] + (1 - share) * vectors[other]
+        moved += NOISE / np.sqrt(vectors.shape[1]).astype(np.float32) * noise
+        made[start : start + len(own)] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
+    return made, of
+
+
+def rows_of(titles: Sequence[str], vectors: Vectors, clusters: Sequence[str], n: int) -> Rows:
+    """n rows, in order of their ids."""
+    made, of = grown(vectors, n)
+    columns = {name: [""] * n for name in TEXT_COLUMNS}
+    columns |= {"id": [f"{i:08}" for i in range(n)], "title": [titles[row] for row in of]}
+    columns["category"] = columns["category_path"] = [clusters[row] for row in of]
+    return Rows.of(columns, made)
+
+
+def clusters_of(vectors: Vectors) -> list[str]:
+    """The cluster of each vector (n, d), found among some of them."""
+    faiss = import_faiss()
+    kmeans = faiss.Kmeans(vectors.shape[1], min(CLUSTERS, len(vectors) // 40), spherical=True, seed=1)
+    kmeans.train(vectors)
+    return [f"cluster {number:03}" for number in kmeans.index.search(vectors, 1)[1][:, 0]]
+
+
+def vectors_of(titles: Sequence[str], encoder: Encoder, file: Path | None) -> Vectors:
+    """The vectors of titles, kept in a file."""
+    if file and file.exists():
+        kept: Vectors = np.load(file)
+        if len(kept) != len(titles):
+            raise click.UsageError(f"{file} has {len(kept):,} vectors for {len(titles):,} titles: name another file")
+        return kept
+    vectors = encoder.encode(titles)
+    if file:
+        np.save(file, vectors)
+    return vectors
+
+
+def plot(entries: Sequence[dict[str, Any]], file: Path) -> None:
+    """Cost against size, side by side: milliseconds of a query, seconds of opening and building, memory."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    matplotlib.rcParams["svg.hashsalt"] = "shelfwise"
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    n = [entry["rows"] for entry in entries]
+
+    def median(entry: dict[str, Any], *path: str) -> float:
+        for name in path:
+            entry = entry[name]
+        return statistics.median(entry)  # type: ignore[arg-type]
+
+    def per_query(who: str) -> list[float]:
+        return [1000 / median(entry, "search", "rates", who) for entry in entries]
+
+    panels: dict[str, dict[str, list[float]]] = {
+        "milliseconds a query": {
+            "faiss exact, one by one": per_query("faiss_alone"),
+            "faiss exact, 1,000 at once": per_query("faiss_at_once"),
+            "Shelfwise, one by one": per_query("ours_alone"),
+            "Shelfwise, 1,000 at once": per_query("ours_at_once"),
+        },
+        "seconds": {
+            "writing table and index": [entry["seconds"]["write_all"] for entry in entries],
+            "opening": [median(entry, "open", "seconds", "open") for entry in entries],
+            "reading the vectors": [median(entry, "open", "seconds", "read") for entry in entries],
+            "added, and found": [median(entry, "votable", "seconds", "add") for entry in entries],
+        },
+        "MiB": {
+            "vectors": [entry["raw_mib"] for entry in entries],
+            "resident, exact": [entry["resident"]["exact"]["after"] for entry in entries],
+            "resident, store's engine": [list(entry["resident"].values())[-1]["after"] for entry in entries],
+        },
+    }
+    for axes, (unit, lines) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+        for label, values in lines.items():
+            axes.loglog(n, values, marker="o", label=label)
+        axes.set(xlabel="rows", ylabel=unit)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    figure.savefig(file, metadata={"Date": None})
+
+
+def real_titles(data: Path) -> list[str]:
+    """The titles of scale_mix."""
+    with gzip.open(data / "scale_mix" / "titles.tsv.gz", "rt", encoding="utf-8") as lines:
+        return list(dict.fromkeys(line.rstrip("\n").split("\t")[1] for line in lines))[1:]
+
+
+def sample_titles() -> list[str]:
+    """The titles of the sample catalog."""
+    with (ROOT / "data" / "catalog.csv").open(encoding="utf-8", newline="") as stream:
+        return list(dict.fromkeys(row["title"] for row in csv.DictReader(stream)))
 
 
 @click.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--rows", type=click.IntRange(1000), help="So many of the titles, or a few more.  [default: all]")
-@click.option("--minutes", default=30.0, show_default=True, help="Of fine-tuning.")
-@click.option("--categories", default=20, show_default=True)
+@click.option("--rows", "sizes", multiple=True, type=click.IntRange(1000), default=(10_000, 100_000, 1_000_000))
+@click.option("--vectors", type=click.Path(path_type=Path), help="Where the titles' vectors are kept (.npy).")
 @click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
-def main(data: Path | None, rows: int | None, minutes: float, categories: int, quick: bool) -> None:
+def main(data: Path | None, sizes: tuple[int, ...], vectors: Path | None, quick: bool) -> None:
     """Measure, print and write the results."""
     if (data is None) != quick:
         raise click.UsageError("Give --data DIR or --quick.")
-    if data is None:
-        with (ROOT / "data" / "catalog.csv").open(encoding="utf-8", newline="") as stream:
-            figures = run([row["title"] for row in csv.DictReader(stream)], categories, "hashing", 0)
-        assert figures["rows"] > 1000 and figures["build"]["peak_mib"] > 0
-    else:
-        with gzip.open(data / "scale_mix" / "titles.tsv.gz", "rt", encoding="utf-8") as lines:
-            titles = [line.rstrip("\n").split("\t")[1] for line in lines][1:]
-        titles = titles[:: max(1, len(titles) // (rows or len(titles)))]
-        figures = run(titles, categories, "minilm", minutes)
-        record(RESULTS, f"scale_mix, {figures['rows']:,} rows", figures)
-    click.echo(json.dumps(figures, indent=1))
+    encoder = load_encoder("hashing" if data is None else "minilm", "cpu")
+    titles = sample_titles() if data is None else real_titles(data)
+    every = vectors_of(titles, encoder, vectors)
+    asked = np.zeros(len(titles), bool)
+    asked[np.linspace(0, len(titles) - 1, min(QUERIES, len(titles) // 10)).astype(np.int64)] = True
+    titles = [title for title, query in zip(titles, asked, strict=True) if not query]
+    clusters = clusters_of(every[~asked])
+    for n in (1200,) if quick else sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            figures = figures_of(
+                Path(folder), rows_of(titles, every[~asked], clusters, n), every[asked], encoder, quick
+            )
+        click.echo(json.dumps(figures, indent=1))
+        if quick:
+            assert figures["search"]["recall"] == figures["search"]["vote_agreement"] == 1
+        else:
+            from accuracy import record, recorded
+
+            record(RESULTS, f"{n:,} rows", figures | {"threads": usable_threads()})
+            entries = sorted(recorded(RESULTS).values(), key=lambda entry: entry["rows"])
+            plot(entries, RESULTS.with_suffix(".svg"))
 
 
 if __name__ == "__main__":
