@@ -32,7 +32,7 @@ from classifier.training import Fitted
 from classifier.voting import VoteSettings, category_weights, vote
 from indexer.catalog import Item
 from indexer.encoder import Encoder, Vectors, load_encoder
-from indexer.engine import CELLS_PER_ROOT, RECALL_K, TRAINED_ON, EngineSearcher, build_engine, recall_of, searcher_of
+from indexer.engine import CELLS_PER_ROOT, RECALL_K, TRAINED_ON, EngineSearcher, build_engine, recalls_of, searcher_of
 from indexer.index import Index, identity_of
 from indexer.layers import Layer, layers_of
 from indexer.manifest import Change
@@ -106,7 +106,7 @@ def searched(replica: Replica, queries: Vectors, paths: Sequence[str]) -> dict[s
         "rates": pairs,
         "times_faiss_at_once": ratio(pairs["ours_at_once"], pairs["faiss_at_once"]),
         "times_faiss_alone": ratio(pairs["ours_alone"], pairs["faiss_alone"]),
-        "recall": recall_of(found.rows, exact.rows),
+        "recall": float(recalls_of(found.rows, exact.rows).mean()),
         "vote_agreement": agreement(exact, found, paths),
     }
 
@@ -143,6 +143,7 @@ def opened(store: Path, rounds: int) -> dict[str, Any]:
     system has dropped what it held of the files."""
     vectors = store / read_snapshot(store).manifest.replica.folder / VECTORS
     seconds: dict[str, list[float]] = {"open": [], "read": []}
+    open_store(store)  # imports what it needs
     for _ in range(rounds):
         forget(store)
         seconds["read"].append(taken(lambda: np.fromfile(vectors, np.float32)))

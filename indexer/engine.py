@@ -21,10 +21,11 @@ from indexer.search import FaissSearcher, Mask, Searcher, import_faiss
 EXACT, APPROXIMATE = "exact", "ivf-pq-fastscan"
 APPROXIMATE_FROM = 100_000  # rows: below it exact search is faster than encoding
 RECALL_K, RECALL = 32, 0.99  # of the so many nearest rows that share is to be found
+SURE = 2  # standard errors by which the share found for some rows is to be above it
 PROBES = 500  # rows that are searched for to find that out
 CELLS_PER_ROOT = 8  # cells for a catalog of n rows: so many times the square root of n
 TRAINED_ON = 16  # rows for each cell, of which cells and quantizer are learned
-FEWEST_CELLS = 1 / 40  # of all are gone through for a query: stored rows flatter, new ones are farther from theirs
+FEWEST_CELLS = 1 / 32  # of all are gone through for a query: new ones may be farther from the rows than these are
 STEP = 4  # by its fourth part the number of cells grows that is tried next
 MOST_CELLS = 1 / 4  # of all: beyond it exact search does as well
 PROPOSED = 8  # candidates for each neighbour that is asked for
@@ -72,9 +73,9 @@ def _tuned(index: Any, vectors: Vectors, cells: int) -> Engine | None:
     through = max(1, round(FEWEST_CELLS * cells))
     while through <= MOST_CELLS * cells:
         found = EngineSearcher(vectors, Engine(index, through, 0.0), None).search(vectors[probes], RECALL_K + 1)
-        recall = recall_of(found.without(probes).rows, exact.rows)
-        if recall >= RECALL:
-            return Engine(index, through, recall)
+        recalls = recalls_of(found.without(probes).rows, exact.rows)
+        if recalls.mean() - SURE * recalls.std() / len(recalls) ** 0.5 >= RECALL:
+            return Engine(index, through, float(recalls.mean()))
         through += -(-through // STEP)
     return None
 
@@ -89,9 +90,9 @@ def recalled(engine: Engine | None) -> tuple[str, float]:
     return (EXACT, 1.0) if engine is None else (APPROXIMATE, engine.recall)
 
 
-def recall_of(found: NDArray[np.int64], exact: NDArray[np.int64]) -> float:
-    """Share of the rows (m, k) of exact search that are among the rows (m, k) found."""
-    return float((found[:, :, None] == exact[:, None, :]).any(axis=1).mean())
+def recalls_of(found: NDArray[np.int64], exact: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(m,) the share of each query's rows (m, k) of exact search that is among the rows (m, k) found."""
+    return np.asarray((found[:, :, None] == exact[:, None, :]).any(axis=1).mean(axis=1))
 
 
 def write_engine(engine: Engine, file: Path) -> dict[str, float]:
