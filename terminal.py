@@ -201,7 +201,7 @@ def show_report(report: "Report", catalog: "Catalog | None", seconds: float, as_
         "embedded": report.embedded,
     }
     if as_json:
-        more = {"version": report.version, "rows": report.rows, "seconds": round(seconds, 2)}
+        more = {"fitted": report.fitted, "version": report.version, "rows": report.rows, "seconds": round(seconds, 2)}
         choice = {"encoder": asdict(report.encoder), "new_categories": report.new_categories}
         print_json(counts | more | choice | {"settings": asdict(report.settings)})
         return
@@ -211,6 +211,8 @@ def show_report(report: "Report", catalog: "Catalog | None", seconds: float, as_
         click.echo(f"new category: {category}")
     if report.fitted:
         _show_settings(report.settings)
+    elif catalog:
+        click.echo("the model stays as it is (shelfwise train fits it again)")
     click.echo(f"version {report.version} with {report.rows} items, {seconds:.1f} s")
 
 

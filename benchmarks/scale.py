@@ -9,8 +9,6 @@ Categories are clusters of the vectors. FILE keeps the vectors of the titles, wh
 memory are measured in processes of their own. Results go to benchmarks/results/scale.json, a plot to scale.svg.
 """
 
-import csv
-import gzip
 import json
 import os
 import statistics
@@ -25,14 +23,15 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 import numpy as np
+from titles import Titles, grown, read_titles
 
 from classifier.maintenance import add, put_fitted, remove
 from classifier.model import Model, Settings
 from classifier.training import Fitted
 from classifier.voting import VoteSettings, category_weights, vote
 from indexer.catalog import Item
-from indexer.encoder import Encoder, Vectors, load_encoder
-from indexer.engine import CELLS_PER_ROOT, RECALL_K, TRAINED_ON, EngineSearcher, build_engine, recalls_of, searcher_of
+from indexer.encoder import Encoder, Vectors
+from indexer.engine import CELLS_PER_ROOT, RECALL_K, TRAINED_ON, build_engine, recalls_of, searcher_of
 from indexer.index import Index, identity_of
 from indexer.layers import Layer, layers_of
 from indexer.manifest import Change
@@ -46,10 +45,8 @@ from indexer.threads import usable_threads
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "scale.json"
-QUERIES, ALONE = 1000, 50  # titles that are searched for at once, and one by one
+ALONE = 50  # of the queries are searched for one by one
 ROUNDS = 5  # of everything that is timed; what is compared takes turns
-NOISE = 0.15  # length of what is added to a row between others
-NEAR = 8  # neighbours of a row, to one of which it goes
 CLUSTERS = 200
 MIB = 1 << 20
 
@@ -230,35 +227,11 @@ def in_child(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         return pool.submit(work, *args, **kwargs).result()
 
 
-def grown(vectors: Vectors, n: int) -> tuple[Vectors, np.ndarray[Any, Any]]:
-    """(n, d) unit vectors, of which those beyond the first (m, d) lie between two of these that are near each other,
-    and for each the row that it is or lies near (n,)."""
-    if n <= len(vectors):
-        kept = np.linspace(0, len(vectors) - 1, n).astype(np.int64)
-        return vectors[kept], kept
-    random = np.random.default_rng(0)
-    engine = build_engine(vectors)
-    searcher = EngineSearcher(vectors, engine, None) if engine else FaissSearcher(vectors)
-    neighbors = searcher.search(vectors, NEAR + 1).without(np.arange(len(vectors))).rows
-    of = np.concatenate((np.arange(len(vectors)), random.integers(0, len(vectors), n - len(vectors))))
-    made = np.empty((n, vectors.shape[1]), np.float32)
-    made[: len(vectors)] = vectors
-    for start in range(len(vectors), n, 65_536):
-        own = of[start : start + 65_536]
-        other = neighbors[own, random.integers(0, neighbors.shape[1], len(own))]
-        share = random.random((len(own), 1), np.float32)
-        noise = random.standard_normal((len(own), vectors.shape[1]), np.float32)
-        moved = share * vectors[own] + (1 - share) * vectors[other]
-        moved += NOISE / np.sqrt(vectors.shape[1]).astype(np.float32) * noise
-        made[start : start + len(own)] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
-    return made, of
-
-
-def rows_of(titles: Sequence[str], vectors: Vectors, clusters: Sequence[str], n: int) -> Rows:
+def rows_of(titles: Titles, clusters: Sequence[str], n: int) -> Rows:
     """n rows, in order of their ids."""
-    made, of = grown(vectors, n)
+    made, of = grown(titles.vectors, n)
     columns = {name: [""] * n for name in TEXT_COLUMNS}
-    columns |= {"id": [f"{i:08}" for i in range(n)], "title": [titles[row] for row in of]}
+    columns |= {"id": [f"{i:08}" for i in range(n)], "title": [titles.titles[row] for row in of]}
     columns["category"] = columns["category_path"] = [clusters[row] for row in of]
     return Rows.of(columns, made)
 
@@ -269,19 +242,6 @@ def clusters_of(vectors: Vectors) -> list[str]:
     kmeans = faiss.Kmeans(vectors.shape[1], min(CLUSTERS, len(vectors) // 40), spherical=True, seed=1)
     kmeans.train(vectors)
     return [f"cluster {number:03}" for number in kmeans.index.search(vectors, 1)[1][:, 0]]
-
-
-def vectors_of(titles: Sequence[str], encoder: Encoder, file: Path | None) -> Vectors:
-    """The vectors of titles, kept in a file."""
-    if file and file.exists():
-        kept: Vectors = np.load(file)
-        if len(kept) != len(titles):
-            raise click.UsageError(f"{file} has {len(kept):,} vectors for {len(titles):,} titles: name another file")
-        return kept
-    vectors = encoder.encode(titles)
-    if file:
-        np.save(file, vectors)
-    return vectors
 
 
 def plot(entries: Sequence[dict[str, Any]], file: Path) -> None:
@@ -329,18 +289,6 @@ def plot(entries: Sequence[dict[str, Any]], file: Path) -> None:
     figure.savefig(file, metadata={"Date": None})
 
 
-def real_titles(data: Path) -> list[str]:
-    """The titles of scale_mix."""
-    with gzip.open(data / "scale_mix" / "titles.tsv.gz", "rt", encoding="utf-8") as lines:
-        return list(dict.fromkeys(line.rstrip("\n").split("\t")[1] for line in lines))[1:]
-
-
-def sample_titles() -> list[str]:
-    """The titles of the sample catalog."""
-    with (ROOT / "data" / "catalog.csv").open(encoding="utf-8", newline="") as stream:
-        return list(dict.fromkeys(row["title"] for row in csv.DictReader(stream)))
-
-
 @click.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--rows", "sizes", multiple=True, type=click.IntRange(1000), default=(10_000, 100_000, 1_000_000))
@@ -350,18 +298,11 @@ def main(data: Path | None, sizes: tuple[int, ...], vectors: Path | None, quick:
     """Measure, print and write the results."""
     if (data is None) != quick:
         raise click.UsageError("Give --data DIR or --quick.")
-    encoder = load_encoder("hashing" if data is None else "minilm", "cpu")
-    titles = sample_titles() if data is None else real_titles(data)
-    every = vectors_of(titles, encoder, vectors)
-    asked = np.zeros(len(titles), bool)
-    asked[np.linspace(0, len(titles) - 1, min(QUERIES, len(titles) // 10)).astype(np.int64)] = True
-    titles = [title for title, query in zip(titles, asked, strict=True) if not query]
-    clusters = clusters_of(every[~asked])
+    titles = read_titles(data, vectors)
+    clusters = clusters_of(titles.vectors)
     for n in (1200,) if quick else sizes:
         with tempfile.TemporaryDirectory() as folder:
-            figures = figures_of(
-                Path(folder), rows_of(titles, every[~asked], clusters, n), every[asked], encoder, quick
-            )
+            figures = figures_of(Path(folder), rows_of(titles, clusters, n), titles.queries, titles.encoder, quick)
         click.echo(json.dumps(figures, indent=1))
         if quick:
             assert figures["search"]["recall"] == figures["search"]["vote_agreement"] == 1

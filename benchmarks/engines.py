@@ -1,0 +1,127 @@
+"""Which of faiss's engines serves a large catalog best: queries/s at a recall of 0.99 at k = 32, building time, size.
+
+    python benchmarks/engines.py --data DIR [--rows 190000] [--vectors FILE]
+    python benchmarks/engines.py --quick        checks itself on the sample catalog, writes nothing
+
+Rows and queries are those of benchmarks/scale.py. An engine works harder and harder until it finds enough, or as hard
+as it is let; Shelfwise takes what it chose for itself, on rows that it holds. Then all are timed in turns. Results go
+to benchmarks/results/engines.json.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from accuracy import ROOT, record
+from titles import grown, read_titles
+
+from indexer.encoder import Vectors
+from indexer.engine import (
+    CELLS_PER_ROOT,
+    PROPOSED,
+    RECALL,
+    RECALL_K,
+    TRAINED_ON,
+    EngineSearcher,
+    build_engine,
+    recalls_of,
+)
+from indexer.search import FaissSearcher, import_faiss
+from indexer.threads import usable_threads
+
+RESULTS = ROOT / "benchmarks" / "results" / "engines.json"
+SHARES = [1.25**step / 64 for step in range(13)]  # of all cells, that are gone through for a query: up to a quarter
+VIEWS = [int(48 * 2 ** (step / 2)) for step in range(9)]  # nodes of a graph that are kept in view: up to 768
+ROUNDS = 5
+
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+Search = Callable[[Vectors], Rows]  # the nearest RECALL_K rows of queries
+
+
+def contenders(n: int, d: int) -> dict[str, tuple[str, list[Any]]]:
+    """faiss's own engines for n vectors of d dimensions, each with the efforts to try, least first."""
+    faiss, cells = import_faiss(), int(CELLS_PER_ROOT * n**0.5)
+    views = [faiss.SearchParametersHNSW(efSearch=view) for view in VIEWS]
+    probes = [faiss.SearchParametersIVF(nprobe=max(1, int(share * cells))) for share in SHARES]
+    refined = [faiss.IndexRefineSearchParameters(k_factor=PROPOSED, base_index_params=probe) for probe in probes]
+    return {
+        "HNSW, 32 links": ("HNSW32", views),
+        "HNSW, 32 links, 8 bits": ("HNSW32_SQ8", views),
+        "inverted file": (f"IVF{cells},Flat", probes),
+        "inverted file, 8 bits": (f"IVF{cells},SQ8", probes),
+        "inverted file, fast-scan, refined": (f"IVF{cells},PQ{d // 2}x4fs,RFlat", refined),
+    }
+
+
+def built(vectors: Vectors, queries: Vectors, exact: Rows) -> Iterator[tuple[str, Search, dict[str, float]]]:
+    """Each engine with its name, how it searches, and what is known of it by then; exact search first."""
+    faiss = import_faiss()
+    n, d = vectors.shape
+    flat = faiss.IndexFlatIP(d)
+    flat.add(vectors)
+    yield "exact", lambda some: flat.search(some, RECALL_K)[1], {"build_seconds": 0.0, "size": 1.0}
+    for name, (factory, efforts) in contenders(n, d).items():
+        started = time.perf_counter()
+        index = faiss.index_factory(d, factory, faiss.METRIC_INNER_PRODUCT)
+        index.train(vectors[:: max(1, int(n**0.5 / (TRAINED_ON * CELLS_PER_ROOT)))])
+        index.add(vectors)
+        seconds = time.perf_counter() - started
+        found = (effort for effort in efforts if recalls_of(found_by(index, effort)(queries), exact).mean() >= RECALL)
+        search = found_by(index, next(found, efforts[-1]))
+        yield name, search, {"build_seconds": seconds, "size": size_of(index) / vectors.nbytes}
+    started = time.perf_counter()
+    engine = build_engine(vectors)
+    seconds = time.perf_counter() - started
+    if engine:
+        searcher, size = EngineSearcher(vectors, engine, None), size_of(engine.index) / vectors.nbytes
+        yield "Shelfwise", lambda some: searcher.search(some, RECALL_K).rows, {"build_seconds": seconds, "size": size}
+
+
+def found_by(index: Any, effort: Any) -> Search:
+    """How an engine searches with an effort."""
+    return lambda some: index.search(some, RECALL_K, params=effort)[1]
+
+
+def size_of(index: Any) -> int:
+    """Bytes of an engine."""
+    return int(import_faiss().serialize_index(index).nbytes)
+
+
+@click.command()
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--rows", type=click.IntRange(1000), default=190_000, show_default=True)
+@click.option("--vectors", type=click.Path(path_type=Path), help="Where the titles' vectors are kept (.npy).")
+@click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
+def main(data: Path | None, rows: int, vectors: Path | None, quick: bool) -> None:
+    """Measure, print and write the results."""
+    if (data is None) != quick:
+        raise click.UsageError("Give --data DIR or --quick.")
+    titles = read_titles(data, vectors)
+    made, queries = grown(titles.vectors, 1200 if quick else rows)[0], titles.queries
+    exact = FaissSearcher(made).search(queries, RECALL_K).rows
+    searches, figures = dict[str, Search](), dict[str, dict[str, Any]]()
+    for name, search, known in built(made, queries, exact):
+        recall = float(recalls_of(search(queries), exact).mean())
+        searches[name], figures[name] = search, known | {"recall": recall, "rates": []}
+        click.echo(json.dumps({name: figures[name]}))
+    for _ in range(ROUNDS):
+        for name, search in searches.items():
+            started = time.perf_counter()
+            search(queries)
+            figures[name]["rates"].append(len(queries) / (time.perf_counter() - started))
+    for name, entry in figures.items():
+        click.echo(f"{name}: {statistics.median(entry['rates']):,.0f} queries/s at recall {entry['recall']:.4f}")
+    if quick:
+        assert all(entry["recall"] >= 0.9 for entry in figures.values())
+    else:
+        content = {"engines": figures, "rows": rows, "dimensions": made.shape[1], "threads": usable_threads()}
+        record(RESULTS, f"{rows:,} rows", content)
+
+
+if __name__ == "__main__":
+    main()

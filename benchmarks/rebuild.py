@@ -1,0 +1,130 @@
+"""What a rebuild takes after a hundredth of a catalog has changed, and whether it decides like a build from scratch.
+
+    python benchmarks/rebuild.py --data DIR [--rows 100000] [--listings 4000]
+    python benchmarks/rebuild.py --quick        checks itself on the sample catalog, writes nothing
+
+DIR has the labelled sets of benchmarks/accuracy.py: together they are one catalog, each a branch of its own. Of what
+changes a quarter goes, a quarter is new and half gets another title. Shelfwise runs as its users run it: the command
+line in a process of its own. Results go to benchmarks/results/rebuild.json.
+"""
+
+import csv
+import json
+import statistics
+import tempfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+from accuracy import ROOT, items_of, machine, measured, real_sets, record, sample_set
+
+from indexer.catalog import PATH_SEPARATOR, Item
+
+RESULTS = ROOT / "benchmarks" / "results" / "rebuild.json"
+EVERY = 400  # items of which four change: a hundredth
+
+
+def one_catalog(data: Path) -> list[Item]:
+    """The items of all sets."""
+    items = {}
+    for one in real_sets(data):
+        name = one.name.partition("+")[0]
+        for item in items_of(*one.train, one.test):
+            id_, path = f"{name} {item.id}", f"{name}{PATH_SEPARATOR}{item.category_path}"
+            items[id_] = replace(item, id=id_, category_path=path)
+    return list(items.values())
+
+
+def a_day_later(items: Sequence[Item], new: Sequence[Item]) -> list[Item]:
+    """The catalog with a hundredth changed."""
+    kept = []
+    for i, item in enumerate(items):
+        if i % EVERY in (1, 2):
+            kept.append(replace(item, title=f"{item.title}, 2 pcs"))
+        elif i % EVERY:
+            kept.append(item)
+    return kept + list(new[: len(items) - len(kept)])
+
+
+def write(items: Sequence[Item], file: Path) -> Path:
+    """A catalog as a file."""
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(asdict(items[0])))
+        writer.writeheader()
+        writer.writerows(map(asdict, items))
+    return file
+
+
+def built(catalog: Path, store: Path, encoder: str) -> dict[str, Any]:
+    """What a build says it did, its seconds and its memory."""
+    made = measured("build", catalog, "--store", store, "--encoder", encoder, "--json")
+    said = json.loads(made["stdout"])
+    kept = {name: said[name] for name in ("added", "updated", "removed", "embedded", "fitted")}
+    return kept | {name: made[name] for name in ("seconds", "peak_mib")}
+
+
+def decided(listings: Path, store: Path, out: Path) -> list[dict[str, str]]:
+    """What a store makes of listings."""
+    measured("classify", listings, "--store", store, "-o", out, "--raw")
+    with out.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def compared(
+    folder: Path, before: Sequence[Item], after: Sequence[Item], listings: Sequence[Item], encoder: str
+) -> dict[str, Any]:
+    """All figures of a catalog before and after a change, and of what is made of listings then."""
+    catalogs = [write(before, folder / "before.csv"), write(after, folder / "after.csv")]
+    first = built(catalogs[0], folder / "store", encoder)
+    again = built(catalogs[1], folder / "store", encoder)
+    scratch = built(catalogs[1], folder / "scratch", encoder)
+    asked = write(listings, folder / "listings.csv")
+    said = [decided(asked, folder / name, folder / f"{name}.csv") for name in ("store", "scratch")]
+    paths, decisions = ([[row[name] for row in rows] for rows in said] for name in ("predicted_path", "decision"))
+    truth = [item.category_path for item in listings]
+    return {
+        "rows": len(before),
+        "listings": len(listings),
+        "builds": {"first": first, "again": again, "scratch": scratch},
+        "share_of_first": again["seconds"] / first["seconds"],
+        "same_category": same(*paths),
+        "same_decision": same(*decisions),
+        "accuracy": same(paths[0], truth),
+        "scratch_accuracy": same(paths[1], truth),
+    }
+
+
+def same(ours: Sequence[str], theirs: Sequence[str]) -> float:
+    """The share of places where two agree."""
+    return statistics.fmean(a == b for a, b in zip(ours, theirs, strict=True))
+
+
+@click.command()
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--rows", type=click.IntRange(1000), default=100_000, show_default=True)
+@click.option("--listings", type=click.IntRange(100), default=4_000, show_default=True)
+@click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
+def main(data: Path | None, rows: int, listings: int, quick: bool) -> None:
+    """Measure, print and write the results."""
+    if (data is None) != quick:
+        raise click.UsageError("Give --data DIR or --quick.")
+    items, encoder = (items_of(*sample_set().train), "hashing") if data is None else (one_catalog(data), "minilm")
+    items.sort(key=lambda item: zlib.crc32(item.id.encode()))  # mixed
+    if quick:
+        rows, listings = 1000, 100
+    asked, new, before = items[:listings], items[listings:-rows], items[-rows:]
+    with tempfile.TemporaryDirectory() as folder:
+        figures = compared(Path(folder), before, a_day_later(before, new), asked, encoder)
+    click.echo(json.dumps(figures, indent=1))
+    if quick:
+        assert figures["builds"]["again"]["embedded"] < figures["builds"]["first"]["embedded"] / 50
+        assert figures["same_category"] > 0.9
+    else:
+        record(RESULTS, f"{rows:,} rows", figures | {"commit": machine()["commit"]})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Rows and queries of any number for benchmarks of search: real titles, and vectors around those of real ones."""
+
+import csv
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from indexer.encoder import Encoder, Vectors, load_encoder
+from indexer.engine import EngineSearcher, build_engine
+from indexer.search import FaissSearcher
+
+ROOT = Path(__file__).parent.parent
+QUERIES = 1000  # titles that are searched for, and are no rows
+NOISE = 0.15  # length of what is added to a row between others
+NEAR = 8  # neighbours of a row, to one of which it goes
+
+
+@dataclass(frozen=True)
+class Titles:
+    """Titles with their vectors (n, d), the vectors of others that are asked for (m, d), and the encoder of both."""
+
+    titles: list[str]
+    vectors: Vectors
+    queries: Vectors
+    encoder: Encoder
+
+
+def read_titles(data: Path | None, vectors: Path | None) -> Titles:
+    """The titles of scale_mix in the folder `data`, None for the sample catalog's; a file keeps their vectors."""
+    encoder = load_encoder("hashing" if data is None else "minilm", "cpu")
+    titles = _sample_titles() if data is None else _real_titles(data)
+    every = _vectors_of(titles, encoder, vectors)
+    asked = np.zeros(len(titles), bool)
+    asked[np.linspace(0, len(titles) - 1, min(QUERIES, len(titles) // 10)).astype(np.int64)] = True
+    kept = [title for title, query in zip(titles, asked, strict=True) if not query]
+    return Titles(kept, every[~asked], every[asked], encoder)
+
+
+def grown(vectors: Vectors, n: int) -> tuple[Vectors, np.ndarray[Any, Any]]:
+    """(n, d) unit vectors, of which those beyond the first (m, d) lie between two of these that are near each other,
+    and for each the row that it is or lies near (n,)."""
+    if n <= len(vectors):
+        kept = np.linspace(0, len(vectors) - 1, n).astype(np.int64)
+        return vectors[kept], kept
+    random = np.random.default_rng(0)
+    engine = build_engine(vectors)
+    searcher = EngineSearcher(vectors, engine, None) if engine else FaissSearcher(vectors)
+    neighbors = searcher.search(vectors, NEAR + 1).without(np.arange(len(vectors))).rows
+    of = np.concatenate((np.arange(len(vectors)), random.integers(0, len(vectors), n - len(vectors))))
+    made = np.empty((n, vectors.shape[1]), np.float32)
+    made[: len(vectors)] = vectors
+    for start in range(len(vectors), n, 65_536):
+        own = of[start : start + 65_536]
+        other = neighbors[own, random.integers(0, neighbors.shape[1], len(own))]
+        share = random.random((len(own), 1), np.float32)
+        noise = random.standard_normal((len(own), vectors.shape[1]), np.float32)
+        moved = share * vectors[own] + (1 - share) * vectors[other]
+        moved += NOISE / np.sqrt(vectors.shape[1]).astype(np.float32) * noise
+        made[start : start + len(own)] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
+    return made, of
+
+
+def _real_titles(data: Path) -> list[str]:
+    with gzip.open(data / "scale_mix" / "titles.tsv.gz", "rt", encoding="utf-8") as lines:
+        return list(dict.fromkeys(line.rstrip("\n").split("\t")[1] for line in lines))[1:]
+
+
+def _sample_titles() -> list[str]:
+    with (ROOT / "data" / "catalog.csv").open(encoding="utf-8", newline="") as stream:
+        return list(dict.fromkeys(row["title"] for row in csv.DictReader(stream)))
+
+
+def _vectors_of(titles: list[str], encoder: Encoder, file: Path | None) -> Vectors:
+    if file and file.exists():
+        kept: Vectors = np.load(file)
+        if len(kept) != len(titles):
+            raise click.UsageError(f"{file} has {len(kept):,} vectors for {len(titles):,} titles: name another file")
+        return kept
+    vectors = encoder.encode(titles)
+    if file:
+        np.save(file, vectors)
+    return vectors
