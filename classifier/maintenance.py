@@ -99,7 +99,7 @@ def remove(path: Path, ids: Sequence[str] = (), category: str | None = None) -> 
         if absent:
             raise QueryError(f"the store has no item with id {listed(absent)}: nothing was removed")
         if category is not None:
-            chosen += [id_ for id_ in _ids_below(base.rows, category) if id_ not in set(chosen)]
+            chosen = list(dict.fromkeys(chosen + _ids_below(base.rows, category)))
         rows = base.manifest.rows
         if len(chosen) == rows:
             raise QueryError(f"that would remove all {rows} items: delete the folder {path} instead")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from indexer.encoder import Progress, Vectors
 from indexer.neighbors import NONE, Neighbors, nearest
-from indexer.search import FaissSearcher, Mask, Searcher, import_faiss
+from indexer.search import FaissSearcher, Mask, Searcher, copy_on_gpu, import_faiss
 
 EXACT, APPROXIMATE = "exact", "ivf-pq-fastscan"
 APPROXIMATE_FROM = 100_000  # rows: below it exact search is faster than encoding
@@ -96,8 +96,11 @@ def recalls_of(found: NDArray[np.int64], exact: NDArray[np.int64]) -> NDArray[np
 
 
 def write_engine(engine: Engine, file: Path) -> dict[str, float]:
-    """Write an engine to a file, but for what is returned: its other fields."""
-    import_faiss().write_index(engine.index, str(file))
+    """Write an engine to a file, but for what is returned: its other fields. Raises OSError."""
+    try:
+        import_faiss().write_index(engine.index, str(file))
+    except RuntimeError as error:  # FAISS's own words, some lines of them
+        raise OSError(f"{file.name} cannot be written: is the disk full?") from error
     return {"cells": engine.cells, "recall": engine.recall}
 
 
@@ -163,7 +166,9 @@ class EngineSearcher:
 
 
 def searcher_of(vectors: Vectors, engine: Engine | None, memory: mmap | None, device: str) -> Searcher:
-    """The search over a replica: its engine's, or an exact one, on the GPU where `device` is cuda."""
-    if engine is None or device != "cpu":
-        return FaissSearcher(vectors, device)
+    """The search over a replica: an exact one on the GPU where `device` is cuda and the vectors fit, else its engine's
+    or, where it has none, an exact one."""
+    copy = copy_on_gpu(vectors) if device == "cuda" else None
+    if copy or engine is None:
+        return FaissSearcher(vectors, copy)
     return EngineSearcher(vectors, engine, memory)

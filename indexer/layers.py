@@ -30,10 +30,10 @@ class Layer:
     searcher: Searcher
 
     @classmethod
-    def of(cls, rows: Rows, space: Space, device: str = "cpu") -> "Layer":
+    def of(cls, rows: Rows, space: Space) -> "Layer":
         """Rows in memory, searched exactly."""
         vectors = space.project(rows.vectors)
-        return cls(rows.table, vectors, FaissSearcher(vectors, device))
+        return cls(rows.table, vectors, FaissSearcher(vectors))
 
     @classmethod
     def of_replica(cls, replica: Replica, device: str) -> "Layer":

@@ -1,9 +1,10 @@
 """Exact search of the nearest rows by cosine similarity: in numpy (the oracle), and with FAISS on CPU or GPU.
 
-FAISS gives the same rows and the same float64 similarities as the oracle. It only proposes: its float32 candidates are
-scored again in float64, and more are fetched for a query whose last places could still change.
+FAISS gives the same rows and the same float64 similarities as the oracle. It only proposes: its candidates, found in
+float32 or float16, are scored again in float64, and more are fetched for a query whose last places could still change.
 """
 
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any, Protocol
 
@@ -20,7 +21,10 @@ Mask = NDArray[np.bool_]
 SPARE = 16  # candidates beyond k in the first round
 # Two float32 dot products of unit vectors (d up to 4,096) differ from float64 by less than this.
 FLOAT32_ERROR = 1e-5
+# With both rounded to float16 before: a part in 2,048 of each of them, and what is too small for its exponents.
+FLOAT16_ERROR = 1.1e-3
 GPU_MAX_K = 2048
+GPU_SHARE = 0.7  # of a GPU's free memory that vectors may take: search and encoder need some, too
 BLOCK = 65_536  # rows that are searched at a time
 RESCORE_BYTES = 1 << 27  # of gathered candidate vectors at a time
 ORACLE_BYTES = 1 << 27
@@ -55,22 +59,43 @@ class ExactSearcher:
         return _stacked(parts, k)
 
 
-class FaissSearcher:
-    """FAISS's exact inner product: over the vectors where they lie on the CPU, or over a copy on one GPU."""
+@dataclass(frozen=True)
+class Copy:
+    """A copy of vectors on a GPU, in a flat `index` of FAISS's whose similarities are off by `error` at most."""
 
-    def __init__(self, vectors: Vectors, device: str = "cpu") -> None:
-        """`device` is cpu or cuda, as `resolve_engine` gives it."""
+    index: Any
+    error: float
+
+
+def copy_on_gpu(vectors: Vectors) -> Copy | None:
+    """A copy of vectors (n, d) on one GPU: in float32 or, where that would not fit, in float16; None where neither
+    does."""
+    import torch
+
+    room = GPU_SHARE * torch.cuda.mem_get_info()[0]
+    if vectors.nbytes / 2 > room:
+        return None
+    faiss = import_faiss()
+    config = faiss.GpuIndexFlatConfig()
+    config.useFloat16 = vectors.nbytes > room
+    index = faiss.GpuIndexFlatIP(faiss.StandardGpuResources(), vectors.shape[1], config)
+    for start in range(0, len(vectors), BLOCK):
+        index.add(np.ascontiguousarray(vectors[start : start + BLOCK]))
+    return Copy(index, FLOAT16_ERROR if config.useFloat16 else FLOAT32_ERROR)
+
+
+class FaissSearcher:
+    """FAISS's exact inner product: over the vectors where they lie, or over a copy on a GPU."""
+
+    def __init__(self, vectors: Vectors, copy: Copy | None = None) -> None:
         self._faiss = import_faiss()
         self._vectors = np.ascontiguousarray(vectors, np.float32)
-        self._on_gpu = device == "cuda"
-        if self._on_gpu:
-            self._resources = self._faiss.StandardGpuResources()
-            self._index = self._faiss.GpuIndexFlatIP(self._resources, self._vectors.shape[1])
-            self._index.add(self._vectors)
+        self._copy = copy
+        self._error = copy.error if copy else FLOAT32_ERROR
 
     def search(self, queries: Vectors, k: int, allowed: Mask | None = None) -> Neighbors:
         """See `Searcher.search`. A filter is never given to a GPU, which ignores it without a word."""
-        if self._on_gpu and (allowed is not None or k + SPARE > GPU_MAX_K):
+        if self._copy and (allowed is not None or k + SPARE > GPU_MAX_K):
             return FaissSearcher(self._vectors).search(queries, k, allowed)
         among = None if allowed is None else np.flatnonzero(allowed)
         n = len(self._vectors) if among is None else len(among)
@@ -78,7 +103,7 @@ class FaissSearcher:
         rows, similarities = np.full((len(queries), k), NONE, np.int64), np.full((len(queries), k), -np.inf)
         open_, fetch = np.arange(len(queries)), min(k + SPARE, n)
         while len(open_) and fetch:
-            if self._on_gpu and fetch > GPU_MAX_K:
+            if self._copy and fetch > GPU_MAX_K:
                 exact = FaissSearcher(self._vectors).search(queries[open_], k)
                 rows[open_], similarities[open_] = exact.rows, exact.similarities
                 break
@@ -86,16 +111,16 @@ class FaissSearcher:
             found, scores = rescored(self._vectors, queries[open_], candidates, k)
             rows[open_, : found.shape[1]], similarities[open_, : found.shape[1]] = found, scores
             # A row not fetched is at most as similar as the last one fetched, but for rounding.
-            unsure = scores[:, -1] <= floor + FLOAT32_ERROR
+            unsure = scores[:, -1] <= floor + self._error
             open_, fetch = (open_[unsure], min(4 * fetch, n)) if fetch < n else (open_[:0], 0)
         return Neighbors(rows, similarities)
 
     def _propose(
         self, queries: Vectors, k: int, among: NDArray[np.int64] | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """(m, k) candidate rows, and (m,) the float32 similarity of the last of them."""
-        if self._on_gpu:
-            scores, rows = self._index.search(queries, k)
+        """(m, k) candidate rows, and (m,) the proposed similarity of the last of them."""
+        if self._copy:
+            scores, rows = self._copy.index.search(queries, k)
             return rows, scores[:, -1].astype(np.float64)
         rows, scores = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
         for start in range(0, len(self._vectors) if among is None else len(among), BLOCK):

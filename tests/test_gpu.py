@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from indexer.search import GPU_MAX_K, ExactSearcher, FaissSearcher, import_faiss
+from indexer import search
+from indexer.engine import Engine, searcher_of
+from indexer.search import FLOAT16_ERROR, GPU_MAX_K, ExactSearcher, FaissSearcher, copy_on_gpu, import_faiss
 
 pytestmark = pytest.mark.gpu
 
@@ -25,13 +27,40 @@ def vectors():
 @pytest.mark.parametrize("k", [1, 32, GPU_MAX_K, GPU_MAX_K + 1])
 def test_gpu_equals_oracle(vectors, k):
     queries = vectors[::2500]
-    oracle, found = ExactSearcher(vectors).search(queries, k), FaissSearcher(vectors, "cuda").search(queries, k)
+    oracle, found = (
+        ExactSearcher(vectors).search(queries, k),
+        FaissSearcher(vectors, copy_on_gpu(vectors)).search(queries, k),
+    )
     np.testing.assert_array_equal(found.rows, oracle.rows)
     np.testing.assert_allclose(found.similarities, oracle.similarities, atol=1e-5)
 
 
 def test_filters_are_kept_on_the_gpu(vectors):
     allowed = np.arange(len(vectors)) % 7 == 0
-    found = FaissSearcher(vectors, "cuda").search(vectors[:8], 10, allowed)
+    found = FaissSearcher(vectors, copy_on_gpu(vectors)).search(vectors[:8], 10, allowed)
     assert allowed[found.rows].all()
     np.testing.assert_array_equal(found.rows, ExactSearcher(vectors).search(vectors[:8], 10, allowed).rows)
+
+
+def test_half_precision_gives_the_oracles_rows(vectors, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (vectors.nbytes / search.GPU_SHARE - 1, 0))
+    copy = copy_on_gpu(vectors)
+    assert copy.error == FLOAT16_ERROR
+    found = FaissSearcher(vectors, copy).search(vectors[::2500], 32)
+    np.testing.assert_array_equal(found.rows, ExactSearcher(vectors).search(vectors[::2500], 32).rows)
+
+
+def test_what_does_not_fit_stays_on_the_cpu(vectors, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (vectors.nbytes / 4, 0))
+    assert copy_on_gpu(vectors) is None
+
+
+def test_a_store_with_an_engine_is_searched_exactly_on_the_gpu(vectors):
+    copied = searcher_of(vectors, Engine(None, 1, 1.0), None, "cuda")
+    np.testing.assert_array_equal(
+        copied.search(vectors[:9], 5).rows, ExactSearcher(vectors).search(vectors[:9], 5).rows
+    )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from indexer import search as search_module
 from indexer.errors import EngineError
 from indexer.neighbors import NONE
-from indexer.search import SPARE, ExactSearcher, FaissSearcher, import_faiss, resolve_engine
+from indexer.search import FLOAT16_ERROR, SPARE, Copy, ExactSearcher, FaissSearcher, import_faiss, resolve_engine
 from indexer.threads import usable_threads
 
 
@@ -41,6 +41,17 @@ def test_faiss_gives_the_oracles_rows_and_similarities(collection):
     found = FaissSearcher(vectors).search(queries, k, allowed)
     np.testing.assert_array_equal(found.rows, oracle.rows)
     np.testing.assert_allclose(found.similarities, oracle.similarities, atol=1e-5)
+
+
+@given(collections())
+def test_what_is_proposed_in_half_precision_is_settled_in_double(collection):
+    """The flat index of a GPU's, in float16, with FAISS's of a CPU in its place."""
+    vectors, queries, k, allowed = collection
+    faiss = import_faiss()
+    index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    index.add(vectors)
+    found = FaissSearcher(vectors, Copy(index, FLOAT16_ERROR)).search(queries, k, allowed)
+    np.testing.assert_array_equal(found.rows, ExactSearcher(vectors).search(queries, k, allowed).rows)
 
 
 @given(collections())
