@@ -18,7 +18,7 @@ from classifier.maintenance import (
     report_of,
     stored_choice,
 )
-from classifier.model import Goals, model_of, settings_of
+from classifier.model import Goals, settings_of
 from classifier.pipeline import Classifier
 from classifier.training import Fitted, train
 from classifier.voting import K
@@ -75,7 +75,6 @@ class Release:
         self._draft, self._goals, self._progress = draft, goals, progress
         self._choice, self._device = choice, device
         self._changes = find_changes(self._stored, items, remove_missing=True)
-        self._paths = {item.category_path for item in items.values()}
         self._embedded = 0  # texts for which there was no vector yet
 
     def refuse_beyond(self, guard: Guard, found: Flips | None = None) -> None:
@@ -120,14 +119,13 @@ class Release:
 
     @cached_property
     def _keeps_model(self) -> bool:
-        """Whether the model still serves: it was fitted for these goals and categories, and few rows changed since."""
+        """Whether the model still serves: it was fitted for these goals, and few rows changed since. A category that is
+        new is found by the vote until it is fitted, and one that is gone is not asked for."""
         base, changes = self._draft.base, self._changes
         if base is None or settings_of(base).goals != self._goals:
             return False
         drift = base.manifest.unfitted + changes.added + changes.updated + len(changes.removed)
-        head = model_of(base).head
-        known = set(head.paths) if head else set(base.rows.column("category_path"))
-        return drift <= MAX_DRIFT * base.manifest.rows and known == self._paths
+        return drift <= MAX_DRIFT * base.manifest.rows
 
     @cached_property
     def _is_published(self) -> bool:
