@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from indexer.errors import StoreError
 from indexer.manifest import LOCK
 
 WRITER = ".writer.json"  # who holds the lock
+QUEUE = ".queue"  # held by the writer whose turn is next, so that one that writes on and on lets others in
 WAIT = 10.0  # seconds that a writer waits for the one before
 
 
@@ -28,9 +30,13 @@ def locked(path: Path) -> Iterator[None]:
 
     Raises StoreError where somebody does for WAIT seconds, or where the disk refuses.
     """
+    lock, until = FileLock(path / LOCK), time.monotonic() + WAIT
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with FileLock(path / LOCK, timeout=WAIT):
+        (path / LOCK).touch()  # by this a half-written store is known
+        with FileLock(path / QUEUE, timeout=WAIT):
+            held = lock.acquire(timeout=max(0.0, until - time.monotonic()))
+        with held:
             (path / WRITER).write_text(json.dumps({"process": os.getpid(), "host": platform.node(), "since": now()}))
             try:
                 yield

@@ -1,6 +1,7 @@
 """Readers beside a writer, and writers beside each other."""
 
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from indexer import store as store_module
 from indexer.catalog import Item
 from indexer.errors import StoreError
 from indexer.history import compact, history
+from indexer.lock import locked
 from indexer.store import read_snapshot
 
 LISTINGS = [Item(str(i), item.title) for i, item in enumerate(small_catalog(2))]
@@ -86,6 +88,26 @@ def test_two_writers_lose_nothing(store):
     assert len(rows) == 50 + 12
     assert len(history(store)) == 13
     assert check(store).problems == ()
+
+
+def test_a_writer_that_writes_on_and_on_lets_another_in(store, monkeypatch):
+    monkeypatch.setattr("indexer.lock.WAIT", 2.0)
+    done = threading.Event()
+
+    def without_a_pause():
+        while not done.is_set():
+            with locked(store):
+                time.sleep(0.01)
+
+    def once_in_a_while():
+        try:
+            for _ in range(3):
+                with locked(store):
+                    pass
+        finally:
+            done.set()
+
+    assert in_threads(without_a_pause, once_in_a_while) == []
 
 
 def test_a_reader_that_is_up_to_date_opens_nothing(store, monkeypatch):
