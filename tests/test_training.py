@@ -91,9 +91,9 @@ def test_a_twin_never_votes_for_its_row(monkeypatch):
     searched = []
 
     class Spy(FaissSearcher):
-        def __init__(self, vectors, device="cpu"):
+        def __init__(self, vectors):
             searched.append(len(vectors))
-            super().__init__(vectors, device)
+            super().__init__(vectors)
 
     monkeypatch.setattr(heldout, "FaissSearcher", Spy)
     found = evidence_of(rows)
