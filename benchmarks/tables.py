@@ -5,6 +5,7 @@ python benchmarks/tables.py --check    fails where a document says something els
 """
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,105 @@ def faults_table() -> str:
     )
 
 
+def readers_table() -> str:
+    """What readers saw beside a writer, in one sentence."""
+    content = _results("readers")
+    (entry,) = content["sets"].values()
+    readers, two = entry["readers"], entry["two_writers"]
+    batches = sum(reader["batches"] for reader in readers)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(entry["changes"].items()))
+    return (
+        f"{len(readers)} readers classified {batches:,} batches while a writer made {sum(entry['changes'].values())} "
+        f"changes ({kinds}): no error, no batch of two versions. Two writers at once: {two['acknowledged']} items "
+        f"acknowledged, {two['lost']} lost.\n{_machine(content)}"
+    )
+
+
+def rebuild_table() -> str:
+    """What a rebuild takes and decides, in one sentence."""
+    content = _results("rebuild")
+    (entry,) = content["sets"].values()
+    builds = entry["builds"]
+    return (
+        f"{entry['rows']:,} items of four catalogs, {builds['again']['added']} of them new, "
+        f"{builds['again']['updated']} changed and {builds['again']['removed']} gone: the first build took "
+        f"{builds['first']['seconds']:,.0f} s, the next one {builds['again']['seconds']:.1f} s, "
+        f"{entry['share_of_first']:.1%} of it. Of {entry['listings']:,} listings {entry['same_category']:.1%} get the "
+        f"category, and {entry['same_decision']:.1%} the decision, that a build from scratch gives them; "
+        f"{entry['accuracy']:.1%} of the categories are right, and {entry['scratch_accuracy']:.1%} from scratch.\n"
+        f"{_machine(content)}"
+    )
+
+
+def scale_table() -> str:
+    """What a store costs as it grows, in Markdown."""
+    content = _results("scale")
+    entries = sorted(content["sets"].values(), key=lambda entry: entry["rows"])
+    lines = {
+        "engine": [entry["engine"]["engine"] for entry in entries],
+        "queries/s, 1,000 at once": [_median(entry["search"]["rates"]["ours_at_once"]) for entry in entries],
+        "queries/s, one by one": [_median(entry["search"]["rates"]["ours_alone"]) for entry in entries],
+        "times faiss's exact search: at once, one by one": [
+            f"{entry['search']['times_faiss_at_once']:.1f}, {entry['search']['times_faiss_alone']:.1f}"
+            for entry in entries
+        ],
+        "recall@32, same vote as exact": [
+            f"{entry['search']['recall']:.4f}, {entry['search']['vote_agreement']:.3f}" for entry in entries
+        ],
+        "opening, s (times reading the vectors)": [
+            f"{statistics.median(entry['open']['seconds']['open']):.2f} ({entry['open']['times_reading']:.2f})"
+            for entry in entries
+        ],
+        "memory of the process, of the vectors' size: exact, own engine": [_resident(entry) for entry in entries],
+        "building the engine, s (times faiss's own)": [
+            f"{_median(entry['build']['seconds']['ours'])} ({entry['build']['times_faiss']:.2f})"
+            if "build" in entry
+            else "-"
+            for entry in entries
+        ],
+        "added, and found by a reader, s: median, worst": [_seconds(entry, "add") for entry in entries],
+        "removed, and found no more, s: median, worst": [_seconds(entry, "remove") for entry in entries],
+    }
+    return "\n".join(
+        [
+            "| rows of 384 dimensions | " + " | ".join(f"{entry['rows']:,}" for entry in entries) + " |",
+            "|---" * (len(entries) + 1) + "|",
+            *(f"| {label} | " + " | ".join(cells) + " |" for label, cells in lines.items()),
+            "",
+            _machine(content),
+        ]
+    )
+
+
+def engines_table() -> str:
+    """faiss's engines beside each other, in Markdown."""
+    content = _results("engines")
+    (entry,) = content["sets"].values()
+    lines = [
+        f"| {entry['rows']:,} titles | queries/s, 1,000 at once | recall@32 | built in | size, of the vectors |",
+        "|---|---|---|---|---|",
+    ]
+    for name, figures in entry["engines"].items():
+        lines.append(
+            f"| {name} | {_median(figures['rates'])} | {figures['recall']:.4f} | {figures['build_seconds']:.0f} s "
+            f"| {figures['size']:.2f} |"
+        )
+    return "\n".join([*lines, "", _machine(content)])
+
+
+def _median(values: list[float]) -> str:
+    return f"{statistics.median(values):,.0f}"
+
+
+def _seconds(entry: dict[str, Any], change: str) -> str:
+    seconds = entry["votable"]["seconds"][change]
+    return f"{statistics.median(seconds):.2f}, {max(seconds):.2f}"
+
+
+def _resident(entry: dict[str, Any]) -> str:
+    return ", ".join(f"{figures['after'] / entry['raw_mib']:.2f}" for figures in entry["resident"].values())
+
+
 def _cell(figures: dict[str, Any] | None, target: bool) -> str:
     if figures is None:
         return "-"
@@ -134,7 +234,13 @@ def _levels(figures: dict[str, Any]) -> str:
 
 TABLES = {
     "README.md": {"accuracy": accuracy_table, "new-categories": new_categories_table},
-    "ARCHITECTURE.md": {"ablation": ablation_table, "faults": faults_table},
+    "ARCHITECTURE.md": {
+        "faults": faults_table,
+        "readers": readers_table,
+        "scale": scale_table,
+        "engines": engines_table,
+        "ablation": ablation_table,
+    },
 }
 
 
