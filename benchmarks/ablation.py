@@ -29,12 +29,13 @@ from classifier.pipeline import Classifier
 from classifier.training import choose_settings
 from classifier.voting import K
 from indexer.encoder import Encoder, Vectors, load_encoder
-from indexer.index import Index, encoder_for
+from indexer.index import Index
 from indexer.layers import Layer, Layers
 from indexer.lexical import ngram_counts
 from indexer.neighbors import Neighbors
 from indexer.rows import Rows
 from indexer.search import FaissSearcher
+from indexer.serving import encoder_for
 from indexer.space import Space
 from indexer.store import Snapshot, read_snapshot
 

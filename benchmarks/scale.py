@@ -32,13 +32,14 @@ from classifier.voting import VoteSettings, category_weights, vote
 from indexer.catalog import Item
 from indexer.encoder import Encoder, Vectors
 from indexer.engine import CELLS_PER_ROOT, RECALL_K, TRAINED_ON, build_engine, recalls_of, searcher_of
-from indexer.index import Index, identity_of
+from indexer.index import Index
 from indexer.layers import Layer, layers_of
 from indexer.manifest import Change
 from indexer.neighbors import Neighbors
 from indexer.replica import VECTORS, Replica, replica_of, space_of
 from indexer.rows import TEXT_COLUMNS, Rows
 from indexer.search import FaissSearcher, import_faiss
+from indexer.serving import identity_of
 from indexer.space import Space
 from indexer.store import read_snapshot, writing
 from indexer.threads import usable_threads

@@ -17,9 +17,9 @@ from classifier.model import Settings, settings_of
 from classifier.training import Trial, fit, hold_out
 from indexer.encoder import BATCH, Progress, SentenceEncoder
 from indexer.errors import EncoderError, QueryError
-from indexer.index import encoder_for, identity_of
 from indexer.manifest import Change
 from indexer.rows import Rows
+from indexer.serving import exported, identity_of, model_for, place_of
 from indexer.store import ENCODERS, base_of, writing
 from indexer.sync import Changes
 
@@ -60,7 +60,7 @@ def adopt(
     start = time.monotonic()
     with writing(path) as draft:
         base = base_of(draft)
-        encoder = encoder_for(path, base.manifest, device)
+        encoder = model_for(path, base.manifest, device)
         if not isinstance(encoder, SentenceEncoder):
             raise EncoderError(
                 f"encoder {encoder.name} has no weights to fine-tune: build the store with minilm, e5 or another "
@@ -81,18 +81,24 @@ def adopt(
                 f"--minutes {needed + 1:.0f}"
             )
         trained = finetune(encoder, lessons, Limits(epochs, seconds), path / CHECKPOINT, progress)
-        rows = Rows(base.rows.table, encoder.encode(lessons.texts, progress))
+        work = path / f"{ENCODERS}.new"
+        shutil.rmtree(work, ignore_errors=True)
+        encoder.save(work)
+        place = path / place_of(encoder)
+        there = place.exists()
+        serving, _ = exported(path, encoder, lessons.texts)
+        rows = Rows(base.rows.table, serving.encode(lessons.texts, progress))
         new = hold_out(rows, present.goals, share, progress)
         objection = _objection(new, old, present)
         manifest, settings = base.manifest, None
         if not objection:
-            work = path / f"{ENCODERS}.new"
-            shutil.rmtree(work, ignore_errors=True)
-            encoder.save(work)
-            identity = identity_of(encoder, draft.put_encoder(work, encoder.fingerprint), share)
+            identity = identity_of(serving, draft.put_encoder(work, encoder.fingerprint), share)
             draft.table.replace_all(rows)
             settings = put_fitted(draft, rows, fit(rows, new, progress), progress)
             manifest = draft.commit(Change("finetune"), identity)
+        elif not there:  # no version has it
+            shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
         (path / CHECKPOINT).unlink(missing_ok=True)
         changes = Changes([], [], [], 0, 0, len(rows))
         embedded = 0 if objection else len(rows)

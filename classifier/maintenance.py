@@ -18,11 +18,11 @@ from indexer.catalog import Item, normal_path
 from indexer.encoder import Encoder, EncoderChoice, Progress
 from indexer.engine import EngineSearcher, recalled, spread
 from indexer.errors import QueryError, listed
-from indexer.index import encoder_for
 from indexer.manifest import Manifest, ReplicaIdentity, verify_files
 from indexer.replica import SPACE_BLOB, Replica, make_replica, new_replica_name, open_replica
 from indexer.rows import Rows
 from indexer.search import FaissSearcher
+from indexer.serving import encoder_for
 from indexer.store import Draft, Snapshot, base_of, read_snapshot, writing
 from indexer.sync import Changes, embed_changes, find_changes
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -27,10 +27,11 @@ from indexer.difference import SHOWN, difference, state_of
 from indexer.embedded import Embedded, forget_embedded
 from indexer.encoder import Encoder, EncoderChoice, Progress, choose_encoder, load_encoder
 from indexer.errors import EncoderError, ReleaseError
-from indexer.index import Index, encoder_for, identity_of
+from indexer.index import Index
 from indexer.lexical import ngram_counts
 from indexer.neighbors import NONE, Neighbors
 from indexer.rows import Rows
+from indexer.serving import encoder_for, exported, identity_of
 from indexer.store import Draft, Snapshot, writing
 from indexer.sync import changed, embed_changes, find_changes
 
@@ -74,6 +75,7 @@ class Release:
         self.first = draft.base is None
         self._draft, self._goals, self._progress = draft, goals, progress
         self._choice, self._device = choice, device
+        self._texts = [item.text() for item in items.values()]
         self._changes = find_changes(self._stored, items, remove_missing=True)
         self._embedded = 0  # texts for which there was no vector yet
 
@@ -136,7 +138,13 @@ class Release:
         """Loaded when it is needed: a build that changes nothing, or that is refused at once, does without."""
         base = self._draft.base
         if base is None:
-            return load_encoder(self._choice.name, self._device)
+            model = load_encoder(self._choice.name, self._device)
+            encoder, problem = exported(self._draft.path, model, self._texts)
+            if problem:
+                self._choice = replace(
+                    self._choice, reason=f"{self._choice.reason}; {problem}: it runs as it is, slower"
+                )
+            return encoder
         return encoder_for(self._draft.path, base.manifest, self._device)
 
     @cached_property

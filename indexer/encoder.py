@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -26,6 +27,7 @@ KNOWN = {
 }
 BATCH = 64  # texts a forward pass: on two cores larger ones are no faster
 CHUNK = 2048  # texts between two calls of `progress`
+DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # of a GPU, on Linux: without one torch need not be asked, nor loaded
 SCRIPT_SAMPLE = 20_000  # titles that `choose_encoder` looks at
 MIN_SHARE_BEYOND_LATIN = 0.01
 _SETTINGS = ("config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
@@ -184,10 +186,11 @@ def resolve_device(device: str) -> str:
     """`device` with auto resolved to cuda or cpu. Raises EngineError for cuda where there is none."""
     if device == "cpu":
         return device
-    import torch
+    if sys.platform != "linux" or any(Path(driver).exists() for driver in DRIVERS):
+        import torch
 
-    if torch.cuda.is_available():
-        return "cuda"
+        if torch.cuda.is_available():
+            return "cuda"
     if device == "cuda":
         raise EngineError("--device cuda: torch finds no CUDA device here: use --device cpu or auto")
     return "cpu"

@@ -25,6 +25,7 @@ from indexer.manifest import (
 )
 from indexer.replica import REPLICAS, SPACE_BLOB, make_replica, new_replica_name, open_replica, space_of
 from indexer.rows import Rows
+from indexer.runtime import RUNTIMES
 from indexer.store import BLOBS, ENCODERS, Snapshot, base_of, read_snapshot, writing
 from indexer.table import TABLE, TableWriter, table_files
 
@@ -154,8 +155,8 @@ def _copied(path: Path, kept: list[int], table: str) -> list[Manifest]:
     manifests, known = list[Manifest](), dict(copied[-1][0].files)
     for manifest, table_version in copied:
         blobs = [f"{BLOBS}/{file}" for file in manifest.blobs.values()]
-        folder = [manifest.encoder.folder] if manifest.encoder.folder else []
-        files = sum_files(path, [*table_files(table, table_version), *blobs, *folder], dict(manifest.files) | known)
+        folders = filter(None, [manifest.encoder.folder, manifest.encoder.runtime])
+        files = sum_files(path, [*table_files(table, table_version), *blobs, *folders], dict(manifest.files) | known)
         manifests.append(replace(manifest, table=table, table_version=table_version, files=files))
         known = known | files
     return manifests
@@ -191,13 +192,15 @@ def _changed(before: Rows, after: Rows) -> Rows:
 def _clear(path: Path, manifests: list[Manifest]) -> None:
     """Delete tables, blobs and encoders that none of the versions has, and what builds have begun."""
     forget_embedded(path)
-    shutil.rmtree(path / f"{ENCODERS}.new", ignore_errors=True)
+    for begun in (ENCODERS, RUNTIMES):
+        shutil.rmtree(path / f"{begun}.new", ignore_errors=True)
     tables = {f"{manifest.table}.lance" for manifest in manifests}
     blobs = {file for manifest in manifests for file in manifest.blobs.values()}
     encoders = {Path(manifest.encoder.folder).name for manifest in manifests}
     replicas = {Path(manifest.replica.folder).name for manifest in manifests}
-    places = (path, tables), (path / BLOBS, blobs), (path / ENCODERS, encoders), (path / REPLICAS, replicas)
-    for place, needed in places:
+    runtimes = {Path(manifest.encoder.runtime).name for manifest in manifests}
+    places = {"": tables, BLOBS: blobs, ENCODERS: encoders, RUNTIMES: runtimes, REPLICAS: replicas}
+    for place, needed in ((path / name, needed) for name, needed in places.items()):
         for found in sorted(place.glob(f"{TABLE}*.lance" if place == path else "*")):
             if found.name not in needed:
                 shutil.rmtree(found) if found.is_dir() else found.unlink()

@@ -7,43 +7,17 @@ from typing import Self, TypeVar
 
 import numpy as np
 
-from indexer.encoder import Encoder, Progress, SentenceEncoder, Vectors, load_encoder, resolve_device
-from indexer.errors import EncoderError, QueryError, StoreError
+from indexer.encoder import Encoder, Progress, Vectors
+from indexer.errors import QueryError, StoreError
 from indexer.layers import Layer, Layers, layers_of
-from indexer.manifest import EncoderIdentity, Manifest, read_manifest
+from indexer.manifest import read_manifest
 from indexer.neighbors import Neighbors
 from indexer.replica import Replica, replica_of, space_of
 from indexer.rows import Rows
 from indexer.search import resolve_engine
+from indexer.serving import encoder_for
 from indexer.space import Space
 from indexer.store import Snapshot, read_snapshot
-from indexer.text import RECIPE
-
-
-def identity_of(encoder: Encoder, folder: str = "", kept_back: float = 0.0) -> EncoderIdentity:
-    """What a store remembers of its encoder; `folder` is its place in the store if it was fine-tuned there, and
-    `kept_back` the share of the items that was kept back for judging it."""
-    return EncoderIdentity(encoder.name, encoder.fingerprint, encoder.dimensions, folder, kept_back)
-
-
-def encoder_for(store: Path, manifest: Manifest, device: str = "auto") -> Encoder:
-    """The encoder that a store was made with. Raises EncoderError or StoreError where it is another now."""
-    identity, recipe = manifest.encoder, manifest.recipe
-    if recipe != RECIPE:
-        raise StoreError(
-            f"the store was made with text recipe {recipe!r}, this shelfwise has {RECIPE!r}: "
-            "build it again in a new folder"
-        )
-    if identity.folder:
-        encoder: Encoder = SentenceEncoder(identity.name, store / identity.folder, resolve_device(device))
-    else:
-        encoder = load_encoder(identity.name, device)
-    if identity_of(encoder, identity.folder, identity.kept_back) != identity:
-        raise EncoderError(
-            f"encoder {identity.name} is not the one that the store was made with (its weights differ): put the former "
-            "one back, or build the store again in a new folder"
-        )
-    return encoder
 
 
 @dataclass(frozen=True)

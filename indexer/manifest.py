@@ -10,7 +10,7 @@ from typing import Any
 
 from indexer.errors import StoreError, listed
 
-FORMAT = 5  # of the folder and of the model in it; a reader refuses any other
+FORMAT = 6  # of the folder and of the model in it; a reader refuses any other
 FILE, LOCK, VERSIONS = "manifest.json", ".lock", "versions"
 
 
@@ -20,6 +20,8 @@ class EncoderIdentity:
 
     `folder`, relative to the store, is where one that was fine-tuned on the store's items lies, and `kept_back` in
     (0, 1) the share of the items that was kept back for judging it; empty and 0 for one that is found by its name.
+    `runtime` is where its exported form lies, empty where it has none, and `worst_cosine` the lowest cosine that was
+    found between their vectors.
     """
 
     name: str
@@ -27,6 +29,8 @@ class EncoderIdentity:
     dimensions: int
     folder: str = ""
     kept_back: float = 0.0
+    runtime: str = ""
+    worst_cosine: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

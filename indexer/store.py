@@ -157,7 +157,7 @@ class Draft:
             blobs=self._blobs,
             files=sum_files(
                 self.path,
-                [*table_files(table, table_version), *blobs, *filter(None, [encoder.folder])],
+                [*table_files(table, table_version), *blobs, *filter(None, [encoder.folder, encoder.runtime])],
                 base.files if base else {},
             ),
         )

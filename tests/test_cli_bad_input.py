@@ -206,7 +206,7 @@ def test_store_made_with_another_encoder(run, store, catalog_file, monkeypatch):
 
 
 def test_store_made_with_another_recipe(run, store, monkeypatch):
-    monkeypatch.setattr("indexer.index.RECIPE", "another recipe")
+    monkeypatch.setattr("indexer.serving.RECIPE", "another recipe")
     failed(run("similar", "x", "--store", store), "text recipe", "new folder")
 
 

@@ -20,6 +20,7 @@ from classifier.training import Trial
 from indexer.encoder import SentenceEncoder, load_encoder
 from indexer.errors import EncoderError, QueryError
 from indexer.index import Index
+from indexer.runtime import Runtime
 from indexer.text import twin_key
 
 
@@ -202,6 +203,7 @@ def test_a_store_switches_to_a_better_encoder_and_keeps_it(run, tiny, items, tmp
     assert after.encoder.fingerprint != before.encoder.fingerprint
     texts = after.snapshot.rows.texts()
     np.testing.assert_allclose(after.encoder.encode(texts), after.snapshot.rows.vectors, atol=1e-5)
+    assert isinstance(after.encoder, Runtime)
     assert not Path("s", adoption.CHECKPOINT).exists()
 
     (tmp_path / "more.csv").write_text("id,title,category_path\nn1,green boot 7,Fashion > Shoes > Boots\n")

@@ -1,0 +1,169 @@
+"""The encoder as it serves: a graph and a tokenizer, without torch, transformers or sentence-transformers.
+
+`export` writes them where the encoder is loaded anyway, `Runtime` reads them. The graph holds pooling and normalising;
+OpenVINO runs it, in bfloat16 where the CPU computes with it, else in float32.
+"""
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.encoder import Progress, SentenceEncoder, Vectors
+from indexer.errors import EncoderError
+from indexer.threads import usable_threads
+
+RUNTIMES = "runtimes"  # in a store
+FACTS, GRAPH, TOKENIZER = "runtime.json", "graph.xml", "tokenizer.json"
+TOKENS = 1024  # in a batch, padding counted: what a core works on then stays in its caches
+CHUNK = 8192  # texts that are tokenized at a time
+LEAST_COSINE = 0.999  # of a vector of the graph's with the one of the model that it was exported from
+EDGES = (
+    "",
+    "a",
+    "9",
+    "保温杯",
+    "¿?",
+    "word " * 600,
+    "字" * 600,
+    "🙂 mug\u0301 ½",
+)  # texts on which that is measured, too
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a runtime is besides graph and tokenizer: the encoder's name, fingerprint and dimensions, what it is to see
+    before every text, the token that fills a batch up, and the worst cosine with the encoder that was found."""
+
+    name: str
+    fingerprint: str
+    dimensions: int
+    prompt: str
+    padding: int
+    worst_cosine: float = 1.0
+
+
+class Runtime:
+    """An exported encoder. It is an `Encoder`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load it. Raises EncoderError where `folder` does not hold one that loads."""
+        from tokenizers import Tokenizer
+
+        openvino = import_openvino()
+        setting = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_NUM_THREADS": usable_threads()}
+        try:
+            self.facts = Facts(**json.loads((folder / FACTS).read_bytes()))
+            self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+            self._queue = openvino.AsyncInferQueue(openvino.Core().compile_model(folder / GRAPH, "CPU", setting))
+        except Exception as error:  # tokenizers raises no other
+            raise EncoderError(f"{folder} does not hold an exported encoder that loads: {_reason(error)}") from None
+        self._alone = Lock()  # one call has all cores
+        self.name, self.fingerprint, self.dimensions = self.facts.name, self.facts.fingerprint, self.facts.dimensions
+
+    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+        """See `Encoder.encode`. Each text is encoded once, in order of length so that little is padded."""
+        unique = list(dict.fromkeys(texts))
+        vectors = np.empty((len(unique), self.dimensions), np.float32)
+
+        def keep(request: Any, rows: NDArray[np.int64]) -> None:
+            vectors[rows] = request.get_output_tensor().data
+
+        with self._alone:
+            self._queue.set_callback(keep)
+            try:
+                for start in range(0, len(unique), CHUNK):
+                    part = unique[start : start + CHUNK]
+                    for rows, inputs in self._batches(part):
+                        self._queue.start_async(inputs, rows + start)
+                    if progress:
+                        progress("encode", start + len(part), len(unique))
+            finally:
+                self._queue.wait_all()
+        row = {text: i for i, text in enumerate(unique)}
+        return vectors[[row[text] for text in texts]]
+
+    def _batches(self, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]]:
+        """The texts in batches of about TOKENS tokens, longest first: their rows (b,), ids and mask (b, width)."""
+        tokens = [one.ids for one in self._tokenizer.encode_batch_fast([self.facts.prompt + text for text in texts])]
+        lengths = np.array([len(ids) for ids in tokens])
+        order = np.argsort(-lengths, kind="stable")
+        while len(order):
+            width = lengths[order[0]]
+            rows, order = np.split(order, [max(1, TOKENS // width)])
+            mask = np.arange(width) < lengths[rows, None]
+            ids = np.full(mask.shape, self.facts.padding, np.int64)
+            ids[mask] = np.concatenate([tokens[row] for row in rows])
+            yield rows, {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+
+
+def export(encoder: SentenceEncoder, folder: Path, sample: Sequence[str]) -> Runtime:
+    """Write an encoder into `folder`, which is empty, and compare the two on a sample of texts.
+
+    Raises EncoderError where it cannot be exported, or its vectors would not be the encoder's.
+    """
+    module = encoder.module
+    try:
+        import_openvino().save_model(_graph_of(module), folder / GRAPH, compress_to_fp16=True)
+        tokenizer = module.tokenizer.backend_tokenizer
+        tokenizer.enable_truncation(module.max_seq_length)
+        tokenizer.no_padding()
+        tokenizer.save(str(folder / TOKENIZER))
+        padding = module.tokenizer.pad_token_id
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise EncoderError(f"encoder {encoder.name} cannot be exported: {_reason(error)}") from None
+    facts = Facts(encoder.name, encoder.fingerprint, encoder.dimensions, encoder.prompt or "", padding)
+    _write_facts(folder, facts)
+    texts = [*sample, *EDGES]
+    cosines = (encoder.encode(texts) * Runtime(folder).encode(texts)).sum(axis=1)
+    if not cosines.min() >= LEAST_COSINE:
+        raise EncoderError(
+            f"encoder {encoder.name}, exported, gives other vectors: cosine {cosines.min():.4f}, at least "
+            f"{LEAST_COSINE} was expected"
+        )
+    _write_facts(folder, replace(facts, worst_cosine=float(cosines.min())))
+    return Runtime(folder)
+
+
+def import_openvino() -> Any:
+    """The module openvino, without the package that it comes with and that tells its maker of every import."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+def _graph_of(module: Any) -> Any:
+    """The OpenVINO graph from ids and mask (b, width) to unit vectors (b, d) of a sentence-transformers model."""
+    import torch
+
+    class Whole(torch.nn.Module):
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+            if "token_type_ids" in module.tokenizer.model_input_names:
+                inputs["token_type_ids"] = torch.zeros_like(input_ids)
+            return torch.nn.functional.normalize(module(inputs)["sentence_embedding"], dim=1)
+
+    example = module.tokenizer(["a mug", "shoes that are good to run in"], padding=True, return_tensors="pt")
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the tracer: what depends on the input's shape is tried on EDGES
+        whole = Whole()
+        whole.module = module
+        return import_openvino().convert_model(
+            whole.eval(), example_input={name: example[name] for name in ("input_ids", "attention_mask")}
+        )
+
+
+def _write_facts(folder: Path, facts: Facts) -> None:
+    (folder / FACTS).write_text(json.dumps(asdict(facts), ensure_ascii=False), encoding="utf-8")
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

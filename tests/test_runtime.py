@@ -1,0 +1,78 @@
+"""The exported encoder against the one that it was exported from."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import small_catalog
+
+from indexer import runtime
+from indexer.encoder import load_encoder
+from indexer.errors import EncoderError
+from indexer.runtime import EDGES, LEAST_COSINE, Runtime, export
+
+TEXTS = [item.text() for item in small_catalog()]
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return load_encoder("minilm", "cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(encoder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runtime")
+    export(encoder, folder, TEXTS[:9])
+    return folder
+
+
+def test_it_gives_the_vectors_of_its_encoder(encoder, folder):
+    made, texts = Runtime(folder), [*TEXTS, *EDGES]
+    vectors = made.encode(texts)
+    assert (vectors * encoder.encode(texts)).sum(axis=1).min() >= LEAST_COSINE
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+    assert (made.name, made.fingerprint, made.dimensions) == (encoder.name, encoder.fingerprint, 384)
+    assert LEAST_COSINE <= made.facts.worst_cosine < 1
+
+
+def test_texts_keep_their_order_and_twins_their_vector(folder):
+    made = Runtime(folder)
+    vectors = made.encode(["a mug", *TEXTS, "a mug"])
+    np.testing.assert_array_equal(vectors[0], vectors[-1])
+    alone = np.concatenate([made.encode([text]) for text in ["a mug", *TEXTS]])
+    assert (vectors[:-1] * alone).sum(axis=1).min() >= LEAST_COSINE
+    assert made.encode([]).shape == (0, 384)
+
+
+def test_progress_is_told(folder, monkeypatch):
+    monkeypatch.setattr(runtime, "CHUNK", 20)
+    told = []
+    Runtime(folder).encode(TEXTS, lambda *said: told.append(said[:3]))
+    assert told[0] == ("encode", 20, len(set(TEXTS)))
+    assert told[-1] == ("encode", len(set(TEXTS)), len(set(TEXTS)))
+
+
+def test_an_export_with_other_vectors_is_refused(encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "LEAST_COSINE", 1.1)
+    with pytest.raises(EncoderError, match="gives other vectors"):
+        export(encoder, tmp_path, TEXTS[:9])
+
+
+@pytest.mark.parametrize("name", ["graph.xml", "graph.bin", "tokenizer.json", "runtime.json"])
+def test_a_damaged_one_is_told_in_one_line(folder, tmp_path, name):
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes() if file.name != name else b"{}")
+    with pytest.raises(EncoderError, match=r"does not hold an exported encoder that loads: .+"):
+        Runtime(tmp_path)
+
+
+def test_serving_loads_no_torch_and_tells_nobody(folder):
+    code = f"""
+import sys
+from pathlib import Path
+from indexer.runtime import Runtime
+Runtime(Path({str(folder)!r})).encode(["a mug"])
+print([name for name in ("torch", "transformers", "sentence_transformers", "openvino_telemetry") if sys.modules.get(name)])
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
