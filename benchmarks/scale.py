@@ -23,7 +23,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 import numpy as np
-from titles import Titles, grown, read_titles
+from titles import ROOT, Titles, grown, read_titles
 
 from classifier.maintenance import add, put_fitted, remove
 from classifier.model import Model, Settings
@@ -44,7 +44,6 @@ from indexer.space import Space
 from indexer.store import read_snapshot, writing
 from indexer.threads import usable_threads
 
-ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "scale.json"
 ALONE = 50  # of the queries are searched for one by one
 ROUNDS = 5  # of everything that is timed; what is compared takes turns

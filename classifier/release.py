@@ -75,7 +75,6 @@ class Release:
         self.first = draft.base is None
         self._draft, self._goals, self._progress = draft, goals, progress
         self._choice, self._device = choice, device
-        self._texts = [item.text() for item in items.values()]
         self._changes = find_changes(self._stored, items, remove_missing=True)
         self._embedded = 0  # texts for which there was no vector yet
 
@@ -139,7 +138,7 @@ class Release:
         base = self._draft.base
         if base is None:
             model = load_encoder(self._choice.name, self._device)
-            encoder, problem = exported(self._draft.path, model, self._texts)
+            encoder, problem = exported(self._draft.path, model, self._changes.texts)
             if problem:
                 self._choice = replace(
                     self._choice, reason=f"{self._choice.reason}; {problem}: it runs as it is, slower"

@@ -104,7 +104,7 @@ class Runtime:
             yield rows, {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
 
 
-def export(encoder: SentenceEncoder, folder: Path, sample: Sequence[str]) -> Runtime:
+def export(encoder: SentenceEncoder, folder: Path, sample: Sequence[str]) -> None:
     """Write an encoder into `folder`, which is empty, and compare the two on a sample of texts.
 
     Raises EncoderError where it cannot be exported, or its vectors would not be the encoder's.
@@ -129,7 +129,6 @@ def export(encoder: SentenceEncoder, folder: Path, sample: Sequence[str]) -> Run
             f"{LEAST_COSINE} was expected"
         )
     _write_facts(folder, replace(facts, worst_cosine=float(cosines.min())))
-    return Runtime(folder)
 
 
 def import_openvino() -> Any:

@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = {"torch", "faiss", "sentence_transformers", "pandas", "lancedb", "numpy", "sklearn", "transformers", "pyarrow"}
+HEAVY = {
+    "torch",
+    "faiss",
+    "sentence_transformers",
+    "pandas",
+    "lancedb",
+    "numpy",
+    "sklearn",
+    "transformers",
+    "pyarrow",
+    "openvino",
+}
 LAYERS = ("indexer", "classifier", "cli")
 
 
