@@ -237,6 +237,7 @@ TABLES = {
     "ARCHITECTURE.md": {
         "faults": faults_table,
         "readers": readers_table,
+        "rebuild": rebuild_table,
         "scale": scale_table,
         "engines": engines_table,
         "ablation": ablation_table,
