@@ -276,8 +276,7 @@ def classify(
         classifier = Classifier.open(store, device)
         shown = DEFAULT_NEIGHBORS if neighbors is None else classifier.index.require_k(neighbors, "--neighbors")
         writer = DecisionWriter(out, records.format, records.columns, records.delimiter, raw)
-        for batch in itertools.chain([first], batches):
-            decisions = classifier.classify([listing.item for listing in batch], top, shown)
+        for batch, decisions in classifier.stream(itertools.chain([first], batches), top, shown):
             writer.write(batch, decisions)
             counts.update(decision.decision for decision in decisions)
             if progress:

@@ -22,14 +22,15 @@ from titles import grown, read_titles
 
 from indexer.encoder import Vectors
 from indexer.engine import (
-    CELLS_PER_ROOT,
     PROPOSED,
     RECALL,
     RECALL_K,
-    TRAINED_ON,
     EngineSearcher,
     build_engine,
+    cells_for,
+    layout,
     recalls_of,
+    typical,
 )
 from indexer.search import FaissSearcher, import_faiss
 from indexer.threads import usable_threads
@@ -45,7 +46,7 @@ Search = Callable[[Vectors], Rows]  # the nearest RECALL_K rows of queries
 
 def contenders(n: int, d: int) -> dict[str, tuple[str, list[Any]]]:
     """faiss's own engines for n vectors of d dimensions, each with the efforts to try, least first."""
-    faiss, cells = import_faiss(), int(CELLS_PER_ROOT * n**0.5)
+    faiss, cells = import_faiss(), cells_for(n)
     views = [faiss.SearchParametersHNSW(efSearch=view) for view in VIEWS]
     probes = [faiss.SearchParametersIVF(nprobe=max(1, int(share * cells))) for share in SHARES]
     refined = [faiss.IndexRefineSearchParameters(k_factor=PROPOSED, base_index_params=probe) for probe in probes]
@@ -54,7 +55,7 @@ def contenders(n: int, d: int) -> dict[str, tuple[str, list[Any]]]:
         "HNSW, 32 links, 8 bits": ("HNSW32_SQ8", views),
         "inverted file": (f"IVF{cells},Flat", probes),
         "inverted file, 8 bits": (f"IVF{cells},SQ8", probes),
-        "inverted file, fast-scan, refined": (f"IVF{cells},PQ{d // 2}x4fs,RFlat", refined),
+        "inverted file, fast-scan, refined": (f"{layout(n, d)},RFlat", refined),
     }
 
 
@@ -68,7 +69,7 @@ def built(vectors: Vectors, queries: Vectors, exact: Rows) -> Iterator[tuple[str
     for name, (factory, efforts) in contenders(n, d).items():
         started = time.perf_counter()
         index = faiss.index_factory(d, factory, faiss.METRIC_INNER_PRODUCT)
-        index.train(vectors[:: max(1, int(n**0.5 / (TRAINED_ON * CELLS_PER_ROOT)))])
+        index.train(typical(vectors))
         index.add(vectors)
         seconds = time.perf_counter() - started
         found = (effort for effort in efforts if recalls_of(found_by(index, effort)(queries), exact).mean() >= RECALL)

@@ -31,7 +31,7 @@ from classifier.training import Fitted
 from classifier.voting import VoteSettings, category_weights, vote
 from indexer.catalog import Item
 from indexer.encoder import Encoder, Vectors
-from indexer.engine import CELLS_PER_ROOT, RECALL_K, TRAINED_ON, build_engine, recalls_of, searcher_of
+from indexer.engine import RECALL_K, build_engine, layout, recalls_of, searcher_of, typical
 from indexer.index import Index
 from indexer.layers import Layer, layers_of
 from indexer.manifest import Change
@@ -121,11 +121,10 @@ def built(vectors: Vectors) -> dict[str, Any]:
     """Seconds of building the store's engine, and of faiss's own build of the same with the same parameters."""
     faiss = import_faiss()
     n, d = vectors.shape
-    cells = int(CELLS_PER_ROOT * n**0.5)
 
     def theirs() -> None:
-        index = faiss.index_factory(d, f"IVF{cells},PQ{d // 2}x4fs", faiss.METRIC_INNER_PRODUCT)
-        index.train(vectors[:: max(1, n // (TRAINED_ON * cells))])
+        index = faiss.index_factory(d, layout(n, d), faiss.METRIC_INNER_PRODUCT)
+        index.train(typical(vectors))
         index.add(vectors)
 
     seconds: dict[str, list[float]] = {"ours": [], "faiss": []}

@@ -32,7 +32,7 @@ class Titles:
 def read_titles(data: Path | None, vectors: Path | None) -> Titles:
     """The titles of scale_mix in the folder `data`, None for the sample catalog's; a file keeps their vectors."""
     encoder = load_encoder("hashing" if data is None else "minilm", "cpu")
-    titles = _sample_titles() if data is None else _real_titles(data)
+    titles = sample_titles() if data is None else real_titles(data)
     every = _vectors_of(titles, encoder, vectors)
     asked = np.zeros(len(titles), bool)
     asked[np.linspace(0, len(titles) - 1, min(QUERIES, len(titles) // 10)).astype(np.int64)] = True
@@ -64,12 +64,14 @@ def grown(vectors: Vectors, n: int) -> tuple[Vectors, np.ndarray[Any, Any]]:
     return made, of
 
 
-def _real_titles(data: Path) -> list[str]:
+def real_titles(data: Path) -> list[str]:
+    """The titles of scale_mix in the folder `data`, each once."""
     with gzip.open(data / "scale_mix" / "titles.tsv.gz", "rt", encoding="utf-8") as lines:
         return list(dict.fromkeys(line.rstrip("\n").split("\t")[1] for line in lines))[1:]
 
 
-def _sample_titles() -> list[str]:
+def sample_titles() -> list[str]:
+    """The titles of the sample catalog, each once."""
     with (ROOT / "data" / "catalog.csv").open(encoding="utf-8", newline="") as stream:
         return list(dict.fromkeys(row["title"] for row in csv.DictReader(stream)))
 

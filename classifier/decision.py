@@ -1,12 +1,16 @@
 """Accept, review or unknown, with the reason and the evidence."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier.labels import Numbers
 from classifier.model import Settings
+from classifier.voting import Probabilities
 
+DECIMALS = 4  # of probabilities and similarities that are shown
 ACCEPT, REVIEW, UNKNOWN = "accept", "review", "unknown"
 
 # Reason of a decision, and the decision that it leads to. The first that holds counts.
@@ -97,3 +101,29 @@ def reasons(signals: Signals, settings: Settings) -> list[str]:
     first = np.argmax(np.stack([holds[name] for name in REASONS]), axis=0)
     names = tuple(REASONS)
     return [names[i] for i in first]
+
+
+def surest(probabilities: Probabilities, k: int) -> Numbers:
+    """(m, k) the k most probable of c categories, or all of them; of equally probable ones the first in order."""
+    m, c = probabilities.shape
+    k = min(k, c)
+    least = np.partition(probabilities, c - k, axis=1)[:, [c - k]]
+    row, category = np.nonzero(probabilities >= least)
+    order = np.lexsort((category, -probabilities[row, category], row))
+    place = np.arange(len(row)) - np.searchsorted(row, np.arange(m))[row]
+    return category[order][place < k].reshape(m, k)
+
+
+def alternatives(paths: Sequence[str], order: Numbers, shares: Probabilities) -> Iterator[tuple[Alternative, ...]]:
+    """The categories (m, k) of each listing with their shares (m, k), the most probable first; none of share 0 but the
+    first."""
+    many = np.maximum((shares > 0).sum(axis=1), 1)
+    for categories, some, count in zip(order.tolist(), np.round(shares, DECIMALS).tolist(), many.tolist(), strict=True):
+        yield tuple(map(Alternative, (paths[category] for category in categories[:count]), some))
+
+
+def nodes(paths: Sequence[str], sums: Probabilities) -> list[Alternative]:
+    """The most probable of the nodes (m, nodes) of each listing."""
+    best = sums.argmax(axis=1)
+    highest = np.round(sums[np.arange(len(sums)), best], DECIMALS)
+    return [Alternative(paths[node], share) for node, share in zip(best.tolist(), highest.tolist(), strict=True)]

@@ -40,9 +40,9 @@ class Level:
 
     def sums(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         """(m, nodes) sums of the probabilities (m, c) of each node's categories."""
-        total = np.zeros((len(self.paths), len(probabilities)))
-        np.add.at(total, self.of, probabilities.T)
-        return np.ascontiguousarray(total.T)
+        order = np.argsort(self.of, kind="stable")
+        first = np.searchsorted(self.of[order], np.arange(len(self.paths)))
+        return np.asarray(np.add.reduceat(probabilities[:, order], first, axis=1))
 
 
 @dataclass(frozen=True)

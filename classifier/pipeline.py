@@ -1,9 +1,10 @@
 """The whole way of a listing to its decision."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Self
 
@@ -11,21 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier.calibration import reliable, sharpened
-from classifier.decision import ACCEPT, REASONS, Alternative, Decision, Signals, SimilarItem, reasons
+from classifier.decision import (
+    ACCEPT,
+    DECIMALS,
+    REASONS,
+    Decision,
+    Signals,
+    SimilarItem,
+    alternatives,
+    nodes,
+    reasons,
+    surest,
+)
 from classifier.fusion import Evidence, Opinions, head_shares, known_to
 from classifier.head import Features
 from classifier.labels import Labels, Numbers
 from classifier.model import Model, model_of
 from classifier.voting import K, Probabilities
-from indexer.catalog import Item
-from indexer.encoder import Progress
+from indexer.catalog import Item, Listing
+from indexer.encoder import Progress, Vectors
 from indexer.index import Index
 from indexer.lexical import ngram_counts
 from indexer.neighbors import NONE, Neighbors
-from indexer.text import compose
+from indexer.text import Words, compose
 
 DEFAULT_SIMILAR = 10
-DECIMALS = 4  # of probabilities and similarities that are shown
 TINY = 1e-6  # probability: a category below it is in no prediction set, unless it is the predicted one
 
 
@@ -96,11 +107,30 @@ class Classifier:
         self, items: Sequence[Item], top: int = 3, neighbors: int = 3, progress: Progress | None = None
     ) -> list[Decision]:
         """One decision for each item, in order, with `top` alternatives and `neighbors` items of evidence."""
-        texts = [item.text() for item in items]  # n
-        counts = ngram_counts([item.words() for item in items])  # (n, FEATURES)
-        features = Features(self.index.embed(texts, progress), counts)  # (n, d) beside them
-        scores = self.score(features, max(K, neighbors))  # (n, c)
-        return self._decide(texts, scores, top, neighbors)
+        return self._decided(items, self.index.embed([item.text() for item in items], progress), top, neighbors)
+
+    def stream(
+        self, batches: Iterable[Sequence[Listing]], top: int = 3, neighbors: int = 3
+    ) -> Iterator[tuple[Sequence[Listing], list[Decision]]]:
+        """Each batch with its decisions, in order; while one is decided, the next is embedded in a thread."""
+
+        def decided(listings: Sequence[Listing], vectors: Future[Vectors]) -> list[Decision]:
+            return self._decided([listing.item for listing in listings], vectors.result(), top, neighbors)
+
+        with ThreadPoolExecutor(1) as thread:
+            before = None
+            for listings in batches:
+                now = listings, thread.submit(self.index.embed, [listing.item.text() for listing in listings])
+                if before:
+                    yield before[0], decided(*before)
+                before = now
+            if before:
+                yield before[0], decided(*before)
+
+    def _decided(self, items: Sequence[Item], vectors: Vectors, top: int, neighbors: int) -> list[Decision]:
+        words = [item.words() for item in items]  # n
+        features = Features(vectors, ngram_counts(words))  # (n, d) and (n, FEATURES)
+        return self.decide(words, self.score(features, max(K, neighbors)), top, neighbors)  # (n, c) between
 
     def score(self, features: Features, k: int = K) -> Scores:
         """Vote, head and their fusion for the features of m texts."""
@@ -117,48 +147,57 @@ class Classifier:
         calibrated = reliable(sharpened(opinions.fused, settings.temperature), settings.reliability)  # (m, c)
         return Scores(found, opinions, calibrated)
 
-    def _decide(self, texts: Sequence[str], scores: Scores, top: int, neighbors: int) -> list[Decision]:
+    def decide(self, words: Sequence[Words], scores: Scores, top: int = 3, neighbors: int = 3) -> list[Decision]:
+        """What the scores of m texts come to."""
         p, settings, version = scores.probabilities, self.model.settings, self.index.snapshot.manifest.version
-        order_all = np.argsort(-p, axis=1, kind="stable")  # equal: first in sorted order
-        order, best = order_all[:, :top], order_all[:, 0]
-        levels = [(level, level.sums(p)) for level in self.labels.levels]
+        in_set = np.maximum((p >= max(settings.set_from, TINY)).sum(axis=1), 1)
+        order = surest(p, max(top, int(in_set.max(initial=1))))  # (n, k)
+        shares = np.take_along_axis(p, order, axis=1)
+        levels = [(level.paths, level.sums(p)) for level in self.labels.levels]
         sure_level = np.full(len(p), -1)
         for depth, ((_, sums), sure_from) in enumerate(zip(levels, settings.sure_from, strict=False)):
             sure_level[sums.max(axis=1) >= sure_from] = depth
         signals = Signals(
-            confidence=p[np.arange(len(p)), best],
+            confidence=shares[:, 0],
             best_similarity=scores.neighbors.best(),
             sure_level=sure_level,
-            empty=np.array([not text for text in texts], bool),
-            new=~self.known[best],
+            empty=np.array([not any(said) for said in words], bool),
+            new=~self.known[order[:, 0]],
             disagree=scores.opinions.vote.argmax(axis=1) != scores.opinions.head.argmax(axis=1),
         )
-        shown = self.items(scores.neighbors, neighbors)
+        rows = zip(
+            reasons(signals, settings),
+            alternatives(self.labels.paths, order[:, :top], shares[:, :top]),
+            zip(*(nodes(paths, sums) for paths, sums in levels), strict=True) if levels else repeat(()),
+            sure_level.tolist(),
+            order.tolist(),
+            in_set.tolist(),
+            self.items(scores.neighbors, neighbors),
+            strict=False,
+        )
         decisions = []
-        for i, reason in enumerate(reasons(signals, settings)):
+        for reason, likely, above, sure, categories, many, shown in rows:
             if reason == "empty_text":
                 decisions.append(Decision("", "", 0.0, REASONS[reason], reason, "", (), (), (), (), version))
                 continue
-            category = int(best[i])
-            nodes = [_alternative(level.paths, sums[i], int(sums[i].argmax())) for level, sums in levels]
+            best = likely[0]
             sure_path = ""
             if REASONS[reason] == ACCEPT:
-                sure_path = self.labels.paths[category]
+                sure_path = best.category_path
             elif reason == "sure_above":
-                sure_path = nodes[sure_level[i]].category_path
-            inside = order_all[i][: max(1, int((p[i] >= max(settings.set_from, TINY)).sum()))]
+                sure_path = above[sure].category_path
             decisions.append(
                 Decision(
-                    category=self.labels.names[category],
-                    category_path=self.labels.paths[category],
-                    confidence=round(float(signals.confidence[i]), DECIMALS),
+                    category=self.labels.names[categories[0]],
+                    category_path=best.category_path,
+                    confidence=best.probability,
                     decision=REASONS[reason],
                     reason=reason,
                     sure_path=sure_path,
-                    alternatives=tuple(_alternative(self.labels.paths, p[i], c) for c in order[i] if p[i, c] > 0),
-                    levels=tuple(nodes),
-                    prediction_set=tuple(self.labels.paths[c] for c in inside),
-                    evidence=shown[i],
+                    alternatives=likely,
+                    levels=above,
+                    prediction_set=tuple(self.labels.paths[category] for category in categories[:many]),
+                    evidence=shown,
                     store_version=version,
                 )
             )
@@ -186,7 +225,3 @@ class Classifier:
             for (id_, title, brand, path), similarity in zip(texts, similarities[there], strict=True)
         )
         return [tuple(islice(listed, int(many))) for many in there.sum(axis=1)]
-
-
-def _alternative(paths: Sequence[str], probabilities: NDArray[np.float64], place: int) -> Alternative:
-    return Alternative(paths[place], round(float(probabilities[place]), DECIMALS))

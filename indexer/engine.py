@@ -19,12 +19,12 @@ from indexer.neighbors import NONE, Neighbors, nearest
 from indexer.search import FaissSearcher, Mask, Searcher, copy_on_gpu, import_faiss
 
 EXACT, APPROXIMATE = "exact", "ivf-pq-fastscan"
-APPROXIMATE_FROM = 100_000  # rows: below it exact search is faster than encoding
+APPROXIMATE_FROM = 20_000  # rows: from here on exact search would take more than a tenth of the time of encoding
 RECALL_K, RECALL = 32, 0.99  # of the so many nearest rows that share is to be found
 SURE = 2  # standard errors by which the share found for some rows is to be above it
 PROBES = 500  # rows that are searched for to find that out
-CELLS_PER_ROOT = 8  # cells for a catalog of n rows: so many times the square root of n
-TRAINED_ON = 16  # rows for each cell, of which cells and quantizer are learned
+CELL = 125  # rows in a cell on average: fewer would fill the blocks of 32 less in which they are gone through
+EVERY = 7  # of the rows each so-many-th is one of those from which cells and quantizer are learned
 FEWEST_CELLS = 1 / 32  # of all are gone through for a query: new ones may be farther from the rows than these are
 STEP = 4  # by its fourth part the number of cells grows that is tried next
 MOST_CELLS = 1 / 4  # of all: beyond it exact search does as well
@@ -54,20 +54,34 @@ def build_engine(vectors: Vectors, progress: Progress | None = None) -> Engine |
     n, d = vectors.shape
     if n < APPROXIMATE_FROM:
         return None
-    faiss = import_faiss()
-    cells = int(CELLS_PER_ROOT * n**0.5)
-    index = faiss.index_factory(d, f"IVF{cells},PQ{d // 2 if d % 2 == 0 else d}x4fs", faiss.METRIC_INNER_PRODUCT)
+    index = import_faiss().index_factory(d, layout(n, d), import_faiss().METRIC_INNER_PRODUCT)
     index.cp.min_points_per_centroid = 1  # its warning goes to stderr; how many are enough is decided here
-    index.train(np.ascontiguousarray(vectors[:: max(1, n // (TRAINED_ON * cells))]))
+    index.train(typical(vectors))
     for start in range(0, n, CHUNK):
         index.add(np.ascontiguousarray(vectors[start : start + CHUNK]))
         if progress:
             progress("index", min(start + CHUNK, n), n)
-    return _tuned(index, vectors, cells)
+    return _tuned(index, vectors)
 
 
-def _tuned(index: Any, vectors: Vectors, cells: int) -> Engine | None:
+def layout(n: int, d: int) -> str:
+    """The engine for n vectors of d dimensions, in FAISS's notation."""
+    return f"IVF{cells_for(n)},PQ{d // 2 if d % 2 == 0 else d}x4fs"
+
+
+def cells_for(n: int) -> int:
+    """The number of cells for n vectors."""
+    return max(1, n // CELL)
+
+
+def typical(vectors: Vectors) -> Vectors:
+    """Some of the vectors (n, d), evenly spread, from which cells and quantizer are learned."""
+    return np.ascontiguousarray(vectors[::EVERY])
+
+
+def _tuned(index: Any, vectors: Vectors) -> Engine | None:
     """The engine with as few cells as recall allows."""
+    cells = cells_for(len(vectors))
     probes = spread(len(vectors))
     exact = FaissSearcher(vectors).search(vectors[probes], RECALL_K + 1).without(probes)
     through = max(1, round(FEWEST_CELLS * cells))

@@ -23,6 +23,7 @@ from indexer.threads import usable_threads
 RUNTIMES = "runtimes"  # in a store
 FACTS, GRAPH, TOKENIZER = "runtime.json", "graph.xml", "tokenizer.json"
 TOKENS = 1024  # in a batch, padding counted: what a core works on then stays in its caches
+WAITING = 2  # batches for each that is computed, that one among them: the next must not wait for Python
 CHUNK = 8192  # texts that are tokenized at a time
 LEAST_COSINE = 0.999  # of a vector of the graph's with the one of the model that it was exported from
 EDGES = (
@@ -51,7 +52,7 @@ class Facts:
 
 
 class Runtime:
-    """An exported encoder. It is an `Encoder`."""
+    """An exported encoder, which computes in `precision`, as OpenVINO names it. It is an `Encoder`."""
 
     def __init__(self, folder: Path) -> None:
         """Load it. Raises EncoderError where `folder` does not hold one that loads."""
@@ -62,7 +63,10 @@ class Runtime:
         try:
             self.facts = Facts(**json.loads((folder / FACTS).read_bytes()))
             self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-            self._queue = openvino.AsyncInferQueue(openvino.Core().compile_model(folder / GRAPH, "CPU", setting))
+            compiled = openvino.Core().compile_model(folder / GRAPH, "CPU", setting)
+            at_once = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+            self._queue = openvino.AsyncInferQueue(compiled, WAITING * at_once)
+            self.precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         except Exception as error:  # tokenizers raises no other
             raise EncoderError(f"{folder} does not hold an exported encoder that loads: {_reason(error)}") from None
         self._alone = Lock()  # one call has all cores

@@ -102,7 +102,7 @@ class ApproximateStoreMachine(StoreMachine):
     def start(self):
         self.patched = pytest.MonkeyPatch()
         for name, value in {
-            "APPROXIMATE_FROM": 20, "CELLS_PER_ROOT": 1, "TRAINED_ON": 99, "RECALL": 0.1, "PROBES": 9, "FEWEST_CELLS": 0.1,
+            "APPROXIMATE_FROM": 20, "CELL": 5, "EVERY": 1, "RECALL": 0.1, "PROBES": 9, "FEWEST_CELLS": 0.1,
             "MOST_CELLS": 1, "PROPOSED": 1, "FEWEST_PROPOSED": 8, "SPARE": 2,
         }.items():  # fmt: skip
             self.patched.setattr(engine, name, value)

@@ -1,0 +1,235 @@
+"""How fast Shelfwise encodes, classifies and starts: beside sentence-transformers, and beside what the machine can do.
+
+    python benchmarks/speed.py --data DIR [--part encode --part classify --part start] [--folder FOLDER]
+    python benchmarks/speed.py --quick        checks itself on the sample catalog, writes nothing
+
+DIR has the labelled sets of benchmarks/accuracy.py, which together are the catalog, and scale_mix, whose titles are the
+listings. What is compared takes turns. The limit is the rate at which the machine multiplies matrices, in the precision
+that the encoder computes in. FOLDER keeps the store. Results go to benchmarks/results/speed.json.
+"""
+
+import io
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from accuracy import ROOT, items_of, measured, record, sample_set
+from rebuild import one_catalog, write
+from scale import ratio
+from titles import real_titles, sample_titles
+
+from classifier.head import Features
+from classifier.output import DecisionWriter
+from classifier.pipeline import Classifier
+from classifier.voting import K
+from indexer.catalog import Item, Listing, ReadOptions, read_listings
+from indexer.encoder import BATCH, SentenceEncoder, load_encoder
+from indexer.files import open_records
+from indexer.lexical import ngram_counts
+from indexer.rejects import RejectFile
+from indexer.runtime import Runtime, export
+from indexer.threads import usable_threads
+
+RESULTS = ROOT / "benchmarks" / "results" / "speed.json"
+PARTS = ("encode", "classify", "start")
+ENCODERS = ("minilm", "e5")
+ROUNDS = 5
+ITEMS = 40_000
+ENCODED, LISTINGS, STAGED = 4_096, 20_000, 8_192  # titles for each measurement
+SIZES = (1024, 2048, 4096)  # of square matrices that are multiplied
+TEXT = "wireless earbuds"
+
+
+def encoded(name: str, titles: Sequence[str]) -> dict[str, Any]:
+    """Rates of the exported encoder and of sentence-transformers in turns, how far their vectors agree, and the rate
+    that the machine's matrix products would allow."""
+    model = load_encoder(name, "cpu")
+    assert isinstance(model, SentenceEncoder)
+    with tempfile.TemporaryDirectory() as folder:
+        export(model, Path(folder), titles[:64])
+        runtime = Runtime(Path(folder))
+    tokens = int(model.token_counts(titles).sum())
+    ours: list[float] = []
+    theirs: list[float] = []
+
+    def usual() -> Any:
+        return model.module.encode(titles, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False)
+
+    usual(), runtime.encode(titles)
+    for _ in range(ROUNDS):
+        seconds, expected = timed(usual)
+        theirs.append(len(titles) / seconds)
+        seconds, found = timed(lambda: runtime.encode(titles))
+        ours.append(len(titles) / seconds)
+    limit = product_rate(runtime.precision) / (products_of(model, titles) / len(titles))
+    return {
+        "titles": len(titles),
+        "tokens_per_title": tokens / len(titles),
+        "rates": {"ours": ours, "sentence_transformers": theirs},
+        "times": ratio(ours, theirs),
+        "worst_cosine": float((expected * found).sum(axis=1).min()),
+        "precision": runtime.precision,
+        "limit": limit,
+        "share_of_limit": statistics.median(ours) / limit,
+    }
+
+
+def products_of(model: SentenceEncoder, titles: Sequence[str]) -> float:
+    """Operations of the matrix products that a transformer needs for titles, without padding."""
+    config = model.module[0].auto_model.config
+    hidden, inner, lengths = config.hidden_size, config.intermediate_size, model.token_counts(titles)
+    weights = 2 * (4 * hidden**2 + 2 * hidden * inner) * lengths
+    attention = 2 * 2 * hidden * lengths.astype(float) ** 2
+    return float(config.num_hidden_layers * (weights + attention).sum())
+
+
+def product_rate(precision: str) -> float:
+    """Operations a second of the fastest product of two square matrices in a precision, by all cores."""
+    import torch
+
+    torch.set_num_threads(usable_threads())
+    kind = {"bf16": torch.bfloat16, "f32": torch.float32}[precision]
+    best = 0.0
+    for size in SIZES:
+        left, right = (torch.randn(size, size).to(kind) for _ in range(2))
+        for _ in range(ROUNDS):
+            best = max(best, 2 * size**3 / timed(lambda left=left, right=right: left @ right)[0])
+    return best
+
+
+def classified(store: Path, titles: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Rates of classifying a file and of encoding its titles alone in turns, and the time of each stage."""
+    listings = write([Item(str(i), title) for i, title in enumerate(titles)], folder / "listings.csv")
+    classifier = Classifier.open(store, "cpu")
+    texts = [Item("", title).text() for title in titles]
+    ours: list[float] = []
+    alone: list[float] = []
+    for _ in range(ROUNDS):
+        alone.append(len(titles) / timed(lambda: classifier.index.encoder.encode(texts))[0])
+        ran = measured("classify", listings, "--store", store, "-o", folder / "decided.csv")
+        ours.append(len(titles) / ran["seconds"])
+    return {
+        "items": len(classifier.index),
+        "categories": len(classifier.labels),
+        "engine": classifier.index.snapshot.manifest.replica.engine,
+        "listings": len(titles),
+        "rates": {"classify": ours, "encode": alone},
+        "share_of_encode": ratio(ours, alone),
+        "peak_mib": ran["peak_mib"],
+        "stages": stages(classifier, listings),
+    }
+
+
+def stages(classifier: Classifier, file: Path) -> dict[str, float]:
+    """Microseconds a listing of each stage where one comes after the other."""
+    seconds: dict[str, float] = {}
+    many = 0
+
+    def stage(name: str, work: Callable[[], Any]) -> Any:
+        taken, result = timed(work)
+        seconds[name] = seconds.get(name, 0.0) + taken
+        return result
+
+    with open_records(file) as records, RejectFile(file.with_suffix(".rejects")) as rejects:
+        batches = read_listings(records, rejects, ReadOptions(), 1024)
+        writer = DecisionWriter(io.StringIO(), "csv", records.columns)
+        while many < STAGED:
+            listings: list[Listing] = stage("read", lambda: next(batches, []))
+            if not listings:
+                break
+            many += len(listings)
+            items = [listing.item for listing in listings]
+            texts, words = stage("clean", lambda items=items: ([i.text() for i in items], [i.words() for i in items]))
+            counts = stage("n-grams", lambda words=words: ngram_counts(words))
+            vectors = stage("encode", lambda texts=texts: classifier.index.embed(texts))
+            found = stage("search", lambda vectors=vectors: classifier.index.search(vectors, K))
+            features = Features(vectors, counts)
+            scores = stage("vote and head", lambda f=features, n=found: classifier.judge(f, n))
+            decisions = stage("decide", lambda words=words, scores=scores: classifier.decide(words, scores))
+            stage("write", lambda rows=listings, said=decisions: writer.write(rows, said))
+    return {name: 1e6 * taken / many for name, taken in seconds.items()}
+
+
+def started(store: Path) -> dict[str, Any]:
+    """Seconds of processes, in turns: a search for similar items and the help, beside imports of others."""
+    similar = ["-m", "cli", "similar", TEXT, "--store", str(store)]
+    commands = {
+        "similar": similar,
+        "import sentence_transformers": ["-c", "import sentence_transformers"],
+        "help": ["-m", "cli", "--help"],
+        "import click": ["-c", "import click"],
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(ROUNDS + 1):  # the first round warms up
+        for name, arguments in commands.items():
+            seconds[name].append(timed(lambda arguments=arguments: run(arguments))[0])
+    kept = {name: measurements[1:] for name, measurements in seconds.items()}
+    return {
+        "seconds": kept,
+        "similar_to_import": ratio(kept["similar"], kept["import sentence_transformers"]),
+        "help_to_import": ratio(kept["help"], kept["import click"]),
+    }
+
+
+def run(arguments: Sequence[str]) -> None:
+    """A process of this Python."""
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds that something takes, and what it gives."""
+    begun = time.perf_counter()
+    result = work()
+    return time.perf_counter() - begun, result
+
+
+def store_of(data: Path | None, folder: Path) -> Path:
+    """A store of ITEMS items of the labelled sets, built in `folder` unless it is there."""
+    store = folder / "store"
+    if not store.exists():
+        items = items_of(*sample_set().train) if data is None else one_catalog(data)
+        items.sort(key=lambda item: zlib.crc32(item.id.encode()))
+        encoder = "hashing" if data is None else "minilm"
+        measured("build", write(items[:ITEMS], folder / "catalog.csv"), "--store", store, "--encoder", encoder)
+    return store
+
+
+@click.command()
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), default=PARTS, help="Only this.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where the store is kept, and taken if it is there.")
+@click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
+def main(data: Path | None, parts: tuple[str, ...], folder: Path | None, quick: bool) -> None:
+    """Measure, print and write the results."""
+    if (data is None) != quick:
+        raise click.UsageError("Give --data DIR or --quick.")
+    titles = sample_titles() if data is None else real_titles(data)
+    titles.sort(key=lambda title: zlib.crc32(title.encode()))
+    with tempfile.TemporaryDirectory() as work:
+        kept = folder or Path(work)
+        kept.mkdir(parents=True, exist_ok=True)
+        figures: dict[str, dict[str, Any]] = {}
+        if "encode" in parts and not quick:
+            figures |= {f"encode, {name}": encoded(name, titles[:ENCODED]) for name in ENCODERS}
+        if "classify" in parts:
+            figures["classify"] = classified(store_of(data, kept), titles[:LISTINGS], Path(work))
+        if "start" in parts:
+            figures["start"] = started(store_of(data, kept))
+    click.echo(json.dumps(figures, indent=1))
+    if quick:
+        assert len(figures["classify"]["stages"]) == 8 and figures["start"]["help_to_import"] > 1
+        return
+    for name, found in figures.items():
+        record(RESULTS, name, found | {"threads": usable_threads()})
+
+
+if __name__ == "__main__":
+    main()
