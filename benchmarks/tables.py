@@ -115,6 +115,40 @@ def rebuild_table() -> str:
     )
 
 
+def speed_table() -> str:
+    """How fast Shelfwise encodes, classifies and starts, in Markdown."""
+    content = _results("speed")
+    sets = content["sets"]
+    lines = [
+        "| encoder | titles/s | sentence-transformers | times | worst cosine | precision | share of the machine's limit |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in (name for name in sets if name.startswith("encode, ")):
+        entry = sets[name]
+        ours, theirs = (_median(entry["rates"][who]) for who in ("ours", "sentence_transformers"))
+        lines.append(
+            f"| {name.removeprefix('encode, ')} | {ours} | {theirs} | {entry['times']:.2f} | "
+            f"{entry['worst_cosine']:.5f} | {entry['precision']} | {entry['share_of_limit']:.0%} |"
+        )
+    one, start = sets["classify"], sets["start"]
+    total = sum(one["stages"].values())
+    shares = ", ".join(f"{name} {microseconds / total:.0%}" for name, microseconds in one["stages"].items())
+    lines += [
+        "",
+        f"Classifying {one['listings']:,} listings, file to file, with {one['items']:,} items of {one['categories']} "
+        f"categories: {_median(one['rates']['classify'])} listings/s from start to end of the process, "
+        f"{one['share_of_encode']:.2f} of the {_median(one['rates']['encode'])} titles/s of encoding alone. Time by "
+        f"stage, one after the other: {shares}.",
+        "",
+        f"From process start to answer `similar` takes {statistics.median(start['seconds']['similar']):.1f} s, "
+        f"{start['similar_to_import']:.2f} of what `import sentence_transformers` takes, and `--help` "
+        f"{start['help_to_import']:.2f} times `import click`.",
+        "",
+        _machine(content),
+    ]
+    return "\n".join(lines)
+
+
 def scale_table() -> str:
     """What a store costs as it grows, in Markdown."""
     content = _results("scale")
@@ -240,6 +274,7 @@ TABLES = {
         "rebuild": rebuild_table,
         "scale": scale_table,
         "engines": engines_table,
+        "speed": speed_table,
         "ablation": ablation_table,
     },
 }

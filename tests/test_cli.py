@@ -72,6 +72,13 @@ def test_two_runs_are_byte_identical(run, store, listings, tmp_path):
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_batches_do_not_show_in_what_is_decided(run, store, listings, tmp_path, monkeypatch):
+    run("classify", listings, "--store", store, "-o", tmp_path / "one.csv")
+    monkeypatch.setattr("cli.CLASSIFY_BATCH", 2)
+    run("classify", listings, "--store", store, "-o", tmp_path / "several.csv")
+    assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "several.csv").read_bytes()
+
+
 def test_a_rebuild_decides_like_a_build_from_scratch(run, store, listings, tmp_path):
     items = small_catalog()
     items[3] = replace(items[3], title="another sandal")

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from classifier.decision import surest
 from classifier.dense import KINDS, fit_svm, linear_scores
 from classifier.fusion import HeadShares, balanced, fuse, head_shares, known_to
 from classifier.head import Features, Head
@@ -197,3 +198,13 @@ def test_levels_sum_up_the_tree():
     np.testing.assert_allclose(top.sums(np.array([[0.1, 0.2, 0.3, 0.4]])), [[0.6, 0.4]])
     np.testing.assert_allclose(middle.sums(np.array([[0.1, 0.2, 0.3, 0.4]])), [[0.3, 0.3, 0.4]])
     assert Labels.of(["A", "B"], ["A", "B"]).levels == ()
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.3]), min_size=7, max_size=7), max_size=5),
+    st.integers(1, 9),
+)
+def test_of_equally_probable_categories_the_first_are_taken(rows, k):
+    probabilities = np.array(rows).reshape(-1, 7)
+    expected = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(surest(probabilities, k), expected)
