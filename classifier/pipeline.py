@@ -10,6 +10,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from classifier.calibration import reliable, sharpened
 from classifier.decision import (
@@ -35,8 +36,10 @@ from indexer.index import Index
 from indexer.lexical import ngram_counts
 from indexer.neighbors import NONE, Neighbors
 from indexer.text import Words, compose
+from indexer.threads import usable_threads
 
 DEFAULT_SIMILAR = 10
+CORES_FOR_EACH = 4  # of them one searches and decides while the others embed
 TINY = 1e-6  # probability: a category below it is in no prediction set, unless it is the predicted one
 
 
@@ -117,7 +120,8 @@ class Classifier:
         def decided(listings: Sequence[Listing], vectors: Future[Vectors]) -> list[Decision]:
             return self._decided([listing.item for listing in listings], vectors.result(), top, neighbors)
 
-        with ThreadPoolExecutor(1) as thread:
+        few = max(1, usable_threads() // CORES_FOR_EACH)
+        with ThreadPoolExecutor(1) as thread, threadpool_limits(few):
             before = None
             for listings in batches:
                 now = listings, thread.submit(self.index.embed, [listing.item.text() for listing in listings])
