@@ -120,7 +120,7 @@ def speed_table() -> str:
     content = _results("speed")
     sets = content["sets"]
     lines = [
-        "| encoder | titles/s | sentence-transformers | times | worst cosine | precision | share of the machine's limit |",
+        "| encoder | titles/s | sentence-transformers | times | worst cosine | precision | of the limit |",
         "|---|---|---|---|---|---|---|",
     ]
     for name in (name for name in sets if name.startswith("encode, ")):

@@ -59,7 +59,12 @@ class Snapshot:
     @cached_property
     def reader(self) -> TableReader:
         """The table at this version, for what need not be read whole."""
-        return TableReader(self.path, self.manifest.table, self.manifest.table_version)
+        try:
+            return TableReader(self.path, self.manifest.table, self.manifest.table_version)
+        except StoreError:
+            if read_manifest(self.path).table == self.manifest.table:
+                raise
+            raise StoreError(f"this version of store {self.path} was cleared away: open it again") from None
 
     @property
     def data_files(self) -> dict[str, tuple[int, str]]:

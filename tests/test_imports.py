@@ -40,6 +40,15 @@ def test_the_command_line_loads_nothing_heavy():
     assert "click" in loaded
 
 
+def test_a_look_into_a_store_without_fresh_rows_opens_no_table(built):
+    arguments = ["similar", "mug", "--store", str(built)]
+    code = (
+        f"import cli, sys; cli.main({arguments!r}, standalone_mode=False); "
+        "assert {'lancedb', 'torch'}.isdisjoint(sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.count("mug")
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "indexer").glob("*.py")), ids=lambda path: path.name)
 def test_the_indexer_knows_no_classifier_and_no_terminal(path):
     assert {"classifier", "cli", "terminal", "upkeep", "click", "rich"}.isdisjoint(imported_by(path))
