@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import EncoderError, EngineError
+from indexer.errors import EncoderError, EngineError, first_line
 from indexer.text import beyond_latin
 from indexer.threads import usable_threads
 
@@ -108,8 +108,9 @@ class SentenceEncoder:
                 model_kwargs={"use_safetensors": True},
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0][:200]
-            raise EncoderError(f"{folder} does not hold a sentence-transformers model that loads: {reason}") from None
+            raise EncoderError(
+                f"{folder} does not hold a sentence-transformers model that loads: {first_line(error)}"
+            ) from None
         self.name = name
         self.fingerprint = fingerprint_of(folder)
         self.dimensions = int(self.module.get_embedding_dimension() or 0)
@@ -242,10 +243,9 @@ def _hub_folder(name: str) -> Path:
         HFValidationError,
         OSError,
     ) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         raise EncoderError(
-            f"hub model {name} cannot be fetched ({reason}): check the name and the network, or use minilm, e5 or a "
-            "local folder"
+            f"hub model {name} cannot be fetched ({first_line(error)}): check the name and the network, or use minilm, "
+            "e5 or a local folder"
         ) from None
 
 

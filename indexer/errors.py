@@ -40,3 +40,9 @@ def listed(names: Iterable[str], limit: int = 20) -> str:
     names = list(names)
     shown = ", ".join(names[:limit])
     return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
+
+
+def first_line(error: Exception, limit: int = 200) -> str:
+    """The first line of what another library says, at most `limit` characters of it; the error's kind where it says
+    nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:limit]

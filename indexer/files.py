@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
-from indexer.errors import InputError, listed
+from indexer.errors import InputError, first_line, listed
 from indexer.rejects import Reject
 
 SAMPLE = 1 << 20  # bytes that decide about encoding, format and delimiter
@@ -159,7 +159,7 @@ def _opened_parquet(path: Path | None, name: str) -> RecordFile:
     try:
         schema = parquet.read_schema(path)
     except (pyarrow.ArrowInvalid, OSError) as error:
-        raise InputError(f"{name}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{name}: not a readable Parquet file ({first_line(error)})") from None
     return RecordFile(name, "parquet", list(schema.names), [], path)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.encoder import Progress, SentenceEncoder, Vectors
-from indexer.errors import EncoderError
+from indexer.errors import EncoderError, first_line
 from indexer.threads import usable_threads
 
 RUNTIMES = "runtimes"  # in a store
@@ -68,7 +68,7 @@ class Runtime:
             self._queue = openvino.AsyncInferQueue(compiled, WAITING * at_once)
             self.precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         except Exception as error:  # tokenizers raises no other
-            raise EncoderError(f"{folder} does not hold an exported encoder that loads: {_reason(error)}") from None
+            raise EncoderError(f"{folder} does not hold an exported encoder that loads: {first_line(error)}") from None
         self._alone = Lock()  # one call has all cores
         self.name, self.fingerprint, self.dimensions = self.facts.name, self.facts.fingerprint, self.facts.dimensions
 
@@ -122,7 +122,7 @@ def export(encoder: SentenceEncoder, folder: Path, sample: Sequence[str]) -> Non
         tokenizer.save(str(folder / TOKENIZER))
         padding = module.tokenizer.pad_token_id
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
-        raise EncoderError(f"encoder {encoder.name} cannot be exported: {_reason(error)}") from None
+        raise EncoderError(f"encoder {encoder.name} cannot be exported: {first_line(error)}") from None
     facts = Facts(encoder.name, encoder.fingerprint, encoder.dimensions, encoder.prompt or "", padding)
     _write_facts(folder, facts)
     texts = [*sample, *EDGES]
@@ -166,7 +166,3 @@ def _graph_of(module: Any) -> Any:
 
 def _write_facts(folder: Path, facts: Facts) -> None:
     (folder / FACTS).write_text(json.dumps(asdict(facts), ensure_ascii=False), encoding="utf-8")
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

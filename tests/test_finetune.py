@@ -183,8 +183,20 @@ def test_a_checkpoint_that_does_not_fit_is_not_used(tiny, items, tmp_path, monke
     assert not finetune(load_encoder(str(tiny), "cpu"), lessons, Limits(epochs=epochs), checkpoint).resumed
 
 
+class Clock:
+    """Tells that a hundredth of a second went by since it was last asked."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        self.now += 0.01
+        return self.now
+
+
 def test_time_is_a_limit_too(encoder, items, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PATIENCE", 10_000)
+    monkeypatch.setattr(module, "time", Clock())
     trained = finetune(encoder, lessons_of(items, encoder), Limits(epochs=10_000, seconds=2.0), tmp_path / "checkpoint")
     assert 1 < trained.seconds < 4  # the trials at the end are part of the limit
     assert trained.epochs < 10_000
