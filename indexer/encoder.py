@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import EncoderError, EngineError, first_line
+from indexer.quiet import hush
 from indexer.text import beyond_latin
 from indexer.threads import usable_threads
 
@@ -94,10 +94,8 @@ class SentenceEncoder:
         """Load the model. Raises EncoderError where `folder` does not hold a usable one."""
         import torch
         from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging as transformers_logging
 
-        transformers_logging.disable_progress_bar()
-        logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
+        hush()
         torch.set_num_threads(usable_threads())
         try:
             self.module = SentenceTransformer(
