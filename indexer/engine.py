@@ -19,7 +19,7 @@ from indexer.neighbors import NONE, Neighbors, nearest
 from indexer.search import FaissSearcher, Mask, Searcher, copy_on_gpu, import_faiss
 
 EXACT, APPROXIMATE = "exact", "ivf-pq-fastscan"
-APPROXIMATE_FROM = 20_000  # rows: from here on exact search would take more than a tenth of the time of encoding
+APPROXIMATE_FROM = 20_000  # rows: from here on exact search would take more than a fifth of the time of encoding
 RECALL_K, RECALL = 32, 0.99  # of the so many nearest rows that share is to be found
 SURE = 2  # standard errors by which the share found for some rows is to be above it
 PROBES = 500  # rows that are searched for to find that out
