@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,10 +25,12 @@ from rebuild import one_catalog, write
 from scale import ratio
 from titles import real_titles, sample_titles
 
+from classifier.baselines import timed
 from classifier.head import Features
 from classifier.output import DecisionWriter
 from classifier.pipeline import Classifier
 from classifier.voting import K
+from cli import CLASSIFY_BATCH
 from indexer.catalog import Item, Listing, ReadOptions, read_listings
 from indexer.encoder import BATCH, SentenceEncoder, load_encoder
 from indexer.files import open_records
@@ -65,9 +66,9 @@ def encoded(name: str, titles: Sequence[str], rounds: int) -> dict[str, Any]:
 
     usual(), runtime.encode(titles)
     for _ in range(rounds):
-        seconds, expected = timed(usual)
+        expected, seconds = timed(usual)
         theirs.append(len(titles) / seconds)
-        seconds, found = timed(lambda: runtime.encode(titles))
+        found, seconds = timed(lambda: runtime.encode(titles))
         ours.append(len(titles) / seconds)
     limit = product_rate(runtime.precision) / (products_of(model, titles) / len(titles))
     return {
@@ -101,7 +102,7 @@ def product_rate(precision: str) -> float:
     for size in SIZES:
         left, right = (torch.randn(size, size).to(kind) for _ in range(2))
         for _ in range(ROUNDS):
-            best = max(best, 2 * size**3 / timed(lambda left=left, right=right: left @ right)[0])
+            best = max(best, 2 * size**3 / timed(lambda left=left, right=right: left @ right)[1])
     return best
 
 
@@ -113,7 +114,7 @@ def classified(store: Path, titles: Sequence[str], folder: Path, rounds: int) ->
     ours: list[float] = []
     alone: list[float] = []
     for _ in range(rounds):
-        alone.append(len(titles) / timed(lambda: classifier.index.encoder.encode(texts))[0])
+        alone.append(len(titles) / timed(lambda: classifier.index.encoder.encode(texts))[1])
         ran = measured("classify", listings, "--store", store, "-o", folder / "decided.csv")
         ours.append(len(titles) / ran["seconds"])
     return {
@@ -134,12 +135,12 @@ def stages(classifier: Classifier, file: Path) -> dict[str, float]:
     many = 0
 
     def stage(name: str, work: Callable[[], Any]) -> Any:
-        taken, result = timed(work)
+        result, taken = timed(work)
         seconds[name] = seconds.get(name, 0.0) + taken
         return result
 
     with open_records(file) as records, RejectFile(file.with_suffix(".rejects")) as rejects:
-        batches = read_listings(records, rejects, ReadOptions(), 1024)
+        batches = read_listings(records, rejects, ReadOptions(), CLASSIFY_BATCH)
         writer = DecisionWriter(io.StringIO(), "csv", records.columns)
         while many < STAGED:
             listings: list[Listing] = stage("read", lambda: next(batches, []))
@@ -170,7 +171,7 @@ def started(store: Path, rounds: int) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(rounds + 1):  # the first round warms up
         for name, arguments in commands.items():
-            seconds[name].append(timed(lambda arguments=arguments: run(arguments))[0])
+            seconds[name].append(timed(lambda arguments=arguments: run(arguments))[1])
     kept = {name: measurements[1:] for name, measurements in seconds.items()}
     return {
         "seconds": kept,
@@ -182,13 +183,6 @@ def started(store: Path, rounds: int) -> dict[str, Any]:
 def run(arguments: Sequence[str]) -> None:
     """A process of this Python."""
     subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
-
-
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds that something takes, and what it gives."""
-    begun = time.perf_counter()
-    result = work()
-    return time.perf_counter() - begun, result
 
 
 def store_of(data: Path | None, folder: Path) -> Path:

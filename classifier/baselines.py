@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from classifier.metrics import Names
 from indexer.encoder import Vectors
 
+T = TypeVar("T")
 MIN_SHARE_UNSPACED = 0.5  # of the texts from which characters serve better than words
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")  # Thai to Chinese
 
@@ -51,8 +52,8 @@ def _only(paths: Sequence[str], m: int) -> Names:
     return np.full(m, paths[0], dtype=object)
 
 
-def timed(fit_and_predict: Callable[..., Names], *arguments: Any) -> tuple[Names, float]:
-    """What it predicts, and the seconds that it took."""
+def timed(work: Callable[..., T], *arguments: Any) -> tuple[T, float]:
+    """What some work gives, and the seconds that it took."""
     start = perf_counter()
-    predicted = fit_and_predict(*arguments)
-    return predicted, perf_counter() - start
+    result = work(*arguments)
+    return result, perf_counter() - start
