@@ -1,8 +1,13 @@
 """Strings to hashed n-grams: what an encoder smooths over, such as model codes, units and shelf words."""
 
+import re
+from array import array
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
+import mmh3
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,8 +17,9 @@ Counts = Any  # scipy.sparse.csr_array, (n, FEATURES) float32
 Rarity = NDArray[np.float32]  # (FEATURES,) inverse document frequency of every n-gram
 
 FEATURES = 1 << 16
-CHARACTERS = (1, 4)  # within words; a run of Chinese counts as one word, so its single characters are seen
-WORDS = (1, 2)
+CHARACTERS = 4  # at most, between two spaces; a run of Chinese has none, so its single characters are seen
+WORD = re.compile(r"\w+")  # these alone and in pairs
+CACHED = 1 << 16  # runs, and words and pairs, whose places are remembered: catalogs say the same again and again
 CHUNK = 20_000  # rows counted at a time: the hashing needs several times the memory of what it gives
 REST_SHARE = 0.7  # of brand, attributes and description beside the title; see ARCHITECTURE.md for what others gave
 
@@ -35,15 +41,38 @@ def ngram_counts(rows: Sequence[Words]) -> Counts:
 
 
 def _log_counts(texts: Sequence[str]) -> Counts:
-    """(n, FEATURES) 1 + ln(count) of the character and word n-grams of each text, case folded."""
-    from sklearn.feature_extraction.text import HashingVectorizer
+    """(n, FEATURES) 1 + ln(count) of the character and word n-grams of each text, in lower case."""
+    from scipy.sparse import csr_array
 
-    shared = {"n_features": FEATURES, "alternate_sign": False, "norm": None, "dtype": np.float32}
-    characters = HashingVectorizer(analyzer="char_wb", ngram_range=CHARACTERS, **shared)
-    words = HashingVectorizer(analyzer="word", ngram_range=WORDS, token_pattern=r"(?u)\w+", **shared)
-    counts = (characters.transform(texts) + words.transform(texts)).tocsr()
+    places, ends = array("i"), array("i", [0])
+    for text in map(str.lower, texts):
+        for run in text.split():
+            places.extend(_characters(run))
+        words = WORD.findall(text)
+        places.extend(map(_place, words))
+        places.extend(map(_place, map(" ".join, pairwise(words))))
+        ends.append(len(places))
+    cells = np.ones(len(places), np.float32), np.array(places), np.array(ends)
+    counts = csr_array(cells, shape=(len(texts), FEATURES))
+    counts.sum_duplicates()
     counts.data = 1 + np.log(counts.data)
     return counts
+
+
+@lru_cache(CACHED)
+def _characters(run: str) -> "array[int]":
+    """The places of the n-grams of 1 to CHARACTERS characters of a run, which has a space before and after it."""
+    padded = f" {run} "
+    grams = (padded[i : i + n] for n in range(1, CHARACTERS + 1) for i in range(len(padded) - n + 1))
+    return array("i", map(_hashed, grams))
+
+
+def _hashed(gram: str) -> int:
+    """The place of an n-gram, as scikit-learn's HashingVectorizer has it."""
+    return abs(mmh3.hash(gram)) % FEATURES
+
+
+_place = lru_cache(CACHED)(_hashed)
 
 
 def rarity_of(counts: Counts) -> Rarity:

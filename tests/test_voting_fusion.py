@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from classifier.decision import surest
@@ -9,7 +9,7 @@ from classifier.fusion import HeadShares, balanced, fuse, head_shares, known_to
 from classifier.head import Features, Head
 from classifier.labels import UNKNOWN, Labels
 from classifier.voting import VoteSettings, category_weights, renormalised, vote
-from indexer.lexical import FEATURES, REST_SHARE, ngram_counts, weighted
+from indexer.lexical import CHARACTERS, FEATURES, REST_SHARE, WORD, ngram_counts, weighted
 from indexer.neighbors import NONE, Neighbors
 from indexer.text import Words
 
@@ -110,6 +110,20 @@ def test_head_learns_from_ngrams_alone():
     head = Head.fit("svm", Features(np.tile(unit(1, 4), (20, 1)), titled(texts)), paths)
     asked = Features(unit(2, 4), titled(["USB-C 9 m", "long hdmi"]))
     assert [head.paths[i] for i in head.halves(asked)[1].argmax(axis=1)] == ["U", "H"]
+
+
+@given(st.lists(st.text(max_size=30), max_size=5))
+@example(["USB-C 2m Kabel", "无线 蓝牙耳机", "a", "", " \t"])
+def test_ngrams_are_scikit_learns(titles):
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    shared = {"n_features": FEATURES, "alternate_sign": False, "norm": None, "dtype": np.float32}
+    characters = HashingVectorizer(analyzer="char_wb", ngram_range=(1, CHARACTERS), **shared)
+    words = HashingVectorizer(ngram_range=(1, 2), token_pattern=WORD.pattern, **shared)
+    counts = (characters.transform([*titles, ""]) + words.transform([*titles, ""])).toarray()
+    expected = np.log1p(counts - 1, where=counts > 0, out=np.zeros_like(counts)) + (counts > 0)
+    expected /= np.maximum(np.linalg.norm(expected, axis=1, keepdims=True), 1e-12)
+    np.testing.assert_allclose(titled([*titles, ""]).toarray(), expected, atol=1e-6)
 
 
 def test_lexical_half_equals_scikit_learns_own_margins():
