@@ -8,22 +8,28 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 import upkeep
-from terminal import (
+from options import (
     AS_JSON,
+    DEVICE,
     STORE,
+    TIER,
     FiniteRange,
     InputOptions,
     guarded,
+    reads_input,
+    states_goals,
+)
+from terminal import (
+    ShelfwiseGroup,
     load_catalog,
     output_file,
     print_json,
     progress_display,
-    reads_input,
     show_difference,
     show_dry_run,
     show_evaluation,
@@ -32,7 +38,7 @@ from terminal import (
     show_notices,
     show_rejects,
     show_report,
-    states_goals,
+    show_unlearned,
 )
 
 if TYPE_CHECKING:
@@ -42,26 +48,6 @@ if TYPE_CHECKING:
 DEFAULT_NEIGHBORS = 3
 CLASSIFY_BATCH = 1024  # listings that are in memory at a time
 NOT_WRITTEN = (".parquet", ".gz", ".xlsx", ".xls")  # endings of files that decisions are not written to
-
-DEVICE = click.option(
-    "--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute."
-)
-
-
-class ShelfwiseGroup(click.Group):
-    """Turns the library's failures into one line and exit code 1, and an interrupt into exit code 130."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        from indexer.errors import ShelfwiseError
-
-        try:
-            return super().invoke(ctx)
-        except ShelfwiseError as error:
-            raise click.ClickException(str(error)) from None
-        except KeyboardInterrupt:
-            click.echo("Interrupted. A store that was being changed is as it was before.", err=True)
-            ctx.exit(130)
 
 
 @click.group(cls=ShelfwiseGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -230,6 +216,7 @@ def finetune(store: Path, minutes: float, epochs: int | None, device: str, as_js
 @click.option("--neighbors", type=click.IntRange(0), help="Similar items as evidence.  [default: 3]")
 @click.option("--raw", is_flag=True, help="Leave what a spreadsheet would run as a formula live in CSV output.")
 @click.option("--format", "fmt", default=None, type=click.Choice(["csv", "tsv", "jsonl", "parquet"]))
+@TIER
 @DEVICE
 @reads_input
 def classify(
@@ -240,6 +227,7 @@ def classify(
     neighbors: int | None,
     raw: bool,
     fmt: str | None,
+    tier: str,
     device: str,
     source: InputOptions,
 ) -> None:
@@ -248,6 +236,7 @@ def classify(
     \b
     Every input column is kept, the order of rows too. "-" reads standard input:
       shelfwise classify new.csv --store my.store -o decided.csv
+      shelfwise classify million.csv --store my.store -o decided.csv --tier auto
       shelfwise classify new.jsonl --store my.store --neighbors 5 | head
       echo '{"title": "wireless earbuds"}' | shelfwise classify - --store my.store
     """
@@ -275,8 +264,9 @@ def classify(
         first = next(batches)  # what is wrong with the input is said before the models are loaded
         classifier = Classifier.open(store, device)
         shown = DEFAULT_NEIGHBORS if neighbors is None else classifier.index.require_k(neighbors, "--neighbors")
+        show_unlearned(classifier, tier)
         writer = DecisionWriter(out, records.format, records.columns, records.delimiter, raw)
-        for batch, decisions in classifier.stream(itertools.chain([first], batches), top, shown):
+        for batch, decisions in classifier.stream(itertools.chain([first], batches), top, shown, tier):
             writer.write(batch, decisions)
             counts.update(decision.decision for decision in decisions)
             if progress:
@@ -335,6 +325,7 @@ def similar(
     help="Also write figures here; - prints them alone.",
 )
 @click.option("--baselines", is_flag=True, help="Also fit what others would use to the same items, and compare.")
+@TIER
 @DEVICE
 @reads_input
 def evaluate(
@@ -342,6 +333,7 @@ def evaluate(
     store: Path,
     json_file: Path | None,
     baselines: bool,
+    tier: str,
     device: str,
     source: InputOptions,
 ) -> None:
@@ -370,8 +362,8 @@ def evaluate(
         batches = read_listings(records, rejects, options, CLASSIFY_BATCH, labelled=True)
         first = next(batches)
         classifier = Classifier.open(store, device)
-        items = ([listing.item for listing in batch] for batch in itertools.chain([first], batches))
-        result = measure(classifier, items, baselines, progress)
+        show_unlearned(classifier, tier)
+        result = measure(classifier, itertools.chain([first], batches), baselines, tier, progress)
         if out:
             more = asdict(result)
             json.dump(more.pop("figures") | more, out, ensure_ascii=False, indent=1)

@@ -1,15 +1,13 @@
-"""What people and their shells see: options of input files, notices, reports, progress, output files."""
+"""What people and their shells see: notices, reports, progress, output files."""
 
 import contextlib
 import errno
-import functools
 import io
 import json
-import math
 import os
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -20,122 +18,33 @@ if TYPE_CHECKING:
     from classifier.evaluation import Evaluation
     from classifier.maintenance import Report
     from classifier.model import Settings
+    from classifier.pipeline import Classifier
     from classifier.release import Flips, Release
-    from indexer.catalog import Catalog, ReadOptions
+    from indexer.catalog import Catalog
     from indexer.difference import Difference
     from indexer.encoder import Progress
+    from options import InputOptions
 
-# As in `classifier`, which is too heavy to be loaded for a look at --help; a test compares them.
-HEADS = ("mlp", "svm", "logistic", "closed-form")
-MEASURES = ("accuracy", "macro-f1")
 SHOWN_CONFUSIONS = 5
 
-STORE = click.option("--store", required=True, type=click.Path(path_type=Path), help="Folder of the store.")
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
+class ShelfwiseGroup(click.Group):
+    """Turns the library's failures into one line and exit code 1, and an interrupt into exit code 130."""
 
-class FiniteRange(click.FloatRange):
-    """A range that `nan` is not in, as in click.FloatRange it is."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number. Raises click.BadParameter."""
-        number = super().convert(value, param, ctx)
-        return number if math.isfinite(number) else self.fail(f"{value} is not a number that can be used.", param, ctx)
-
-
-class Share(click.ParamType[float]):
-    """A share: 20% or 0.2."""
-
-    name = "share"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The share in [0, 1]. Raises click.BadParameter."""
-        try:
-            share = float(value[:-1]) / 100 if str(value).endswith("%") else float(value)
-        except ValueError:
-            share = math.nan
-        if not 0 <= share <= 1:
-            self.fail(f"{value} is not a share: say 20% or 0.2.", param, ctx)
-        return share
-
-
-@dataclass(frozen=True, slots=True)
-class InputOptions:
-    """How input files are read, and where rows go that cannot be used."""
-
-    columns: str
-    encoding: str | None
-    rejects: Path
-
-    def read(self, fmt: str | None = None) -> "ReadOptions":
-        """The options as the library takes them. Raises click.UsageError for `columns` that say nothing."""
-        from indexer.catalog import ReadOptions, parse_columns
-        from indexer.errors import InputError
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        from indexer.errors import ShelfwiseError
 
         try:
-            return ReadOptions(parse_columns(self.columns), self.encoding, fmt)
-        except InputError as error:
-            raise click.UsageError(str(error)) from None
+            return super().invoke(ctx)
+        except ShelfwiseError as error:
+            raise click.ClickException(str(error)) from None
+        except KeyboardInterrupt:
+            click.echo("Interrupted. A store that was being changed is as it was before.", err=True)
+            ctx.exit(130)
 
 
-def reads_input(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of input files, as one argument `source`."""
-
-    @click.option(
-        "--columns", default="", metavar="FIELD=COLUMN,...", help="Which column is what: title=name,category=x"
-    )
-    @click.option("--encoding", default=None, help="Encoding of the input, where detection is wrong.")
-    @click.option(
-        "--rejects",
-        default="REJECTS.jsonl",
-        show_default=True,
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="Where rows that cannot be used go, with line and reason.",
-    )
-    @functools.wraps(command)
-    def wrapper(columns: str, encoding: str | None, rejects: Path, **others: Any) -> None:
-        command(source=InputOptions(columns, encoding, rejects), **others)
-
-    return wrapper
-
-
-def states_goals(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of what a model is fitted for, as one argument `wishes`."""
-
-    @click.option("--head", type=click.Choice(HEADS), help="Kind of the dense half of the head.  [default: mlp]")
-    @click.option("--optimize", type=click.Choice(MEASURES), help="What settings are chosen for.  [default: accuracy]")
-    @click.option(
-        "--target-precision",
-        type=FiniteRange(0.5, 1, min_open=True, max_open=True),
-        help="Share of accepted decisions that should be right.  [default: 0.95]",
-    )
-    @functools.wraps(command)
-    def wrapper(head: str | None, optimize: str | None, target_precision: float | None, **others: Any) -> None:
-        from classifier.maintenance import Wishes
-
-        command(wishes=Wishes(head, optimize, target_precision), **others)
-
-    return wrapper
-
-
-def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of what it refuses to do, as one argument `guard`, None where it refuses nothing."""
-
-    @click.option(
-        "--max-removed", default="20%", show_default=True, type=Share(), help="Of the items, without --force."
-    )
-    @click.option("--max-flipped", default="5%", show_default=True, type=Share(), help="Of known items' categories.")
-    @click.option("--force", is_flag=True, help="Whatever is removed or flipped.")
-    @functools.wraps(command)
-    def wrapper(max_removed: float, max_flipped: float, force: bool, **others: Any) -> None:
-        from classifier.release import Guard
-
-        command(guard=None if force else Guard(max_removed, max_flipped), **others)
-
-    return wrapper
-
-
-def load_catalog(paths: tuple[str, ...], source: InputOptions) -> "Catalog":
+def load_catalog(paths: tuple[str, ...], source: "InputOptions") -> "Catalog":
     """The items of labelled files, with everything said about them that a user should know."""
     from indexer.catalog import read_catalog
     from indexer.rejects import RejectFile
@@ -159,6 +68,16 @@ def show_rejects(count: int, path: Path) -> None:
     """How many rows were rejected, on stderr."""
     if count:
         click.echo(f"{count} rows rejected, with line and reason in {path}", err=True)
+
+
+def show_unlearned(classifier: "Classifier", tier: str) -> None:
+    """What the tier fast cannot find."""
+    if tier == "fast" and not classifier.known.all():
+        click.echo(
+            f"{(~classifier.known).sum()} categories are new to the head, and --tier fast finds none of their "
+            "listings: use another tier, or run shelfwise train",
+            err=True,
+        )
 
 
 def show_difference(difference: "Difference") -> None:
@@ -277,13 +196,18 @@ def _show_settings(settings: "Settings") -> None:
     if not settings.held_out:
         click.echo("too few items or categories to hold any out: default settings, nothing is accepted without review")
         return
-    mix, vote, accepts = settings.mix, settings.mix.vote, "nothing, since no confidence is right often enough"
-    if settings.accept_from <= 1:
-        accepts = f"from {settings.accept_from:.3f}"
+    full, mix, vote, accepts = (
+        settings.full,
+        settings.mix,
+        settings.mix.vote,
+        "nothing, since no confidence is right often enough",
+    )
+    if full.accept_from <= 1:
+        accepts = f"from {full.accept_from:.3f}"
     click.echo(
         f"chosen: vote temperature {vote.temperature}, prior exponent {vote.prior_exponent}, new-category exponent "
         f"{vote.new_exponent}, vote weight {mix.vote_weight}, n-gram weight {mix.lexical_weight}, balance "
-        f"{mix.balance}, temperature {settings.temperature:.2f}, far below {settings.far_below:.3f}, accept {accepts}"
+        f"{mix.balance}, temperature {full.temperature:.2f}, far below {settings.far_below:.3f}, accept {accepts}"
     )
     figures = {name: value for name, value in settings.held_out.items() if name != "rows"}
     held_out = ", ".join(f"{name.replace('_', ' ')} {_figure(value, '.3f')}" for name, value in figures.items())

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from terminal import AS_JSON, STORE, print_json, show_difference
+from options import AS_JSON, STORE
+from terminal import print_json, show_difference
 
 
 @click.command()

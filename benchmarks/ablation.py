@@ -97,7 +97,7 @@ class Encoded:
         probabilities = classifier.score(asked).probabilities
         predicted = np.array(classifier.labels.paths, dtype=object)[probabilities.argmax(axis=1)]
         confidence, correct = probabilities.max(axis=1), predicted == self.truth
-        accepted = confidence >= classifier.model.settings.accept_from
+        accepted = confidence >= classifier.model.settings.full.accept_from
         return {
             "accuracy": float(correct.mean()),
             "macro_f1": macro_f1(self.truth, predicted),

@@ -121,7 +121,7 @@ def _objection(new: Trial, old: Trial, present: Settings) -> str:
     won, lost = int((new.vote_right & ~old.vote_right).sum()), int((~new.vote_right & old.vote_right).sum())
     if won <= lost or binomtest(won, won + lost, alternative="greater").pvalue > CHANCE:
         return "what the vote has right more often may be luck"
-    if present.accept_from < NEVER <= new.settings.accept_from:
+    if present.full.accept_from < NEVER <= new.settings.full.accept_from:
         return (
             f"{len(new.vote_right)} items kept back are too few to show that {goals.target_precision:.0%} of what it "
             "accepts is right, and nothing would be accepted any more"

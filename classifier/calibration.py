@@ -1,4 +1,6 @@
-"""Probabilities that mean what they say, and the threshold from which decisions are accepted."""
+"""Probabilities that mean what they say, and the thresholds from which they decide."""
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,26 @@ MOST_EVEN = 0.999  # of the way: a row keeps its order
 Reliability = tuple[float, float, float]  # weights of ln p and -ln(1 - p), and a shift
 IDENTITY: Reliability = (1.0, 1.0, 0.0)
 NEVER = 2.0  # a threshold that no probability reaches
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What the shares of a tier come to, chosen on held-out rows; the defaults accept nothing.
+
+    `temperature` sharpens shares, and `reliability` maps the highest of them to how often it is right. `accept_from` is
+    the confidence from which a decision is accepted, `sure_from` the same for the nodes of each level of the category
+    tree, from the top; a category of at least `set_from` is in the prediction set.
+    """
+
+    temperature: float = 1.0
+    reliability: Reliability = IDENTITY
+    accept_from: float = NEVER
+    sure_from: tuple[float, ...] = ()
+    set_from: float = 0.0
+
+    def probabilities(self, shares: Probabilities) -> Probabilities:
+        """(m, c) probabilities that `shares` (m, c) mean."""
+        return reliable(sharpened(shares, self.temperature), self.reliability)
 
 
 def sharpened(probabilities: Probabilities, temperature: float) -> Probabilities:
@@ -108,7 +130,7 @@ def threshold_for(confidence: NDArray[np.float64], correct: NDArray[np.bool_], p
     from scipy.stats import beta
 
     thresholds, taken, right = among_surest(confidence, correct)
-    doubt = (1 - ASSURANCE) / max(1, len(thresholds).bit_length())
+    doubt = _doubt(len(thresholds))
     found, low, high = NEVER, 0, len(thresholds)
     while low < high:
         middle = (low + high) // 2
@@ -117,6 +139,37 @@ def threshold_for(confidence: NDArray[np.float64], correct: NDArray[np.bool_], p
         else:
             high = middle
     return found
+
+
+def stand_in_from(
+    confidence: NDArray[np.float64], correct: NDArray[np.bool_], right: NDArray[np.bool_], loss: float
+) -> float:
+    """A low confidence from which cheap decisions can stand in for others, at a `loss` of accuracy over all listings at
+    most; NEVER where held-out rows cannot tell.
+
+    `confidence` (m,) of the cheap ones, which are `correct` (m,), where the others are `right` (m,). Looked for as in
+    `threshold_for` and with the same assurance: to what the held-out ones lose comes what chance may hide, z standard
+    deviations of the difference of two counts (plus z²: where nothing is lost, Wilson's interval).
+    """
+    from scipy.stats import norm
+
+    thresholds, _, lost = among_surest(confidence, right & ~correct)
+    _, _, won = among_surest(confidence, correct & ~right)
+    chance = float(norm.isf(_doubt(len(thresholds))))
+    found, low, high = NEVER, 0, len(thresholds)
+    while low < high:
+        middle = (low + high) // 2
+        spread = chance * np.sqrt(lost[middle] + won[middle] + chance**2)
+        if lost[middle] - won[middle] + spread <= loss * len(confidence):
+            found, low = float(thresholds[middle]), middle + 1
+        else:
+            high = middle
+    return found
+
+
+def _doubt(thresholds: int) -> float:
+    """For each of those that halving tries among so many, so that all of them together leave ASSURANCE."""
+    return (1 - ASSURANCE) / max(1, thresholds.bit_length())
 
 
 def set_threshold(probabilities: Probabilities, truth: NDArray[np.int64], coverage: float) -> float:

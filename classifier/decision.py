@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier.calibration import Calibration
 from classifier.labels import Numbers
-from classifier.model import Settings
 from classifier.voting import Probabilities
 
 DECIMALS = 4  # of probabilities and similarities that are shown
 ACCEPT, REVIEW, UNKNOWN = "accept", "review", "unknown"
+FULL, FAST = "full", "fast"  # tiers of decisions: by neighbours and head, or by n-grams alone
 
 # Reason of a decision, and the decision that it leads to. The first that holds counts.
 REASONS = {
@@ -54,7 +55,8 @@ class Decision:
     enough: the category itself where it is accepted, a node above where only that is, empty where nothing is.
     `alternatives` are the most probable categories, that one first; `levels` the most probable node of each level above
     the categories, from the top; `prediction_set` the paths among which the right one is with the stated coverage;
-    `evidence` the most similar items; `store_version` is the version of the store that made it.
+    `evidence` the most similar items; `tier` is full, or fast where n-grams alone decided, without evidence;
+    `store_version` is the version of the store that made it.
     """
 
     category: str
@@ -67,6 +69,7 @@ class Decision:
     levels: tuple[Alternative, ...]
     prediction_set: tuple[str, ...]
     evidence: tuple[SimilarItem, ...]
+    tier: str
     store_version: int
 
 
@@ -74,26 +77,26 @@ class Decision:
 class Signals:
     """What decides about m listings, each (m,).
 
-    `confidence` of the most probable category, `best_similarity` of the nearest item, `sure_level` the deepest
-    level above the categories with a node that is sure enough (-1 for none), and whether the text is empty, the
-    category is new to the head, and head and vote favour different categories.
+    `confidence` of the most probable category, `sure_level` the deepest level above the categories with a node that is
+    sure enough (-1 for none), and whether the text is empty, everything stored is far from it, the category is new to
+    the head, and head and vote favour different categories.
     """
 
     confidence: NDArray[np.float64]
-    best_similarity: NDArray[np.float64]
     sure_level: NDArray[np.int64]
     empty: NDArray[np.bool_]
+    far: NDArray[np.bool_]
     new: NDArray[np.bool_]
     disagree: NDArray[np.bool_]
 
 
-def reasons(signals: Signals, settings: Settings) -> list[str]:
+def reasons(signals: Signals, calibration: Calibration) -> list[str]:
     """The reason for each of m decisions."""
     holds = {
         "empty_text": signals.empty,
-        "far_from_catalog": signals.best_similarity < settings.far_below,
+        "far_from_catalog": signals.far,
         "new_category": signals.new,
-        "ok": signals.confidence >= settings.accept_from,
+        "ok": signals.confidence >= calibration.accept_from,
         "sure_above": signals.sure_level >= 0,
         "head_and_vote_disagree": signals.disagree,
         "low_confidence": np.ones(len(signals.confidence), bool),

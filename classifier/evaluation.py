@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier.baselines import linear_svc, timed, vector_logistic
-from classifier.decision import ACCEPT, Decision
+from classifier.decision import ACCEPT, FAST, FULL, Decision
 from classifier.labels import UNKNOWN, Labels, depth_of, lies_in, node_of
 from classifier.metrics import (
     Names,
@@ -24,7 +24,7 @@ from classifier.metrics import (
 )
 from classifier.pipeline import Classifier
 from classifier.training import SET_COVERAGE
-from indexer.catalog import Item
+from indexer.catalog import Item, Listing
 from indexer.encoder import Progress
 from indexer.errors import InputError
 
@@ -63,25 +63,26 @@ class _Answers:
     decisions: list[Decision] = field(default_factory=list)
     ambiguous: int = 0
 
-    def add(self, batch: Sequence[Item], decisions: Sequence[Decision], labels: Labels) -> None:
-        """Take in a batch of items with their decisions."""
-        for item, said in zip(batch, decisions, strict=True):
-            path, *others = _right_paths(item, labels)
+    def add(self, batch: Sequence[Listing], decisions: Sequence[Decision], labels: Labels) -> None:
+        """Take in a batch of labelled listings with their decisions."""
+        for listing, said in zip(batch, decisions, strict=True):
+            path, *others = _right_paths(listing.item, labels)
             if others:
                 self.ambiguous += 1
                 continue
-            self.items.append(item)
+            self.items.append(listing.item)
             self.truth.append(path)
             self.decisions.append(said)
 
 
 def evaluate(
     classifier: Classifier,
-    batches: Iterable[Sequence[Item]],
+    batches: Iterable[Sequence[Listing]],
     baselines: bool = False,
+    tier: str = FULL,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Classify labelled items and compare; with `baselines` also what others say who know the same rows.
+    """Classify labelled listings in a tier and compare; with `baselines` also what others say who know the same rows.
 
     An item whose category the store does not have counts as wrong, and in `unknown_categories`. Without a path in the
     file, categories are compared by their leaf names; an item whose name several stored paths end in is left out, and
@@ -89,8 +90,8 @@ def evaluate(
     """
     answers = _Answers()
     start = perf_counter()
-    for batch in batches:
-        answers.add(batch, classifier.classify(batch, top=TOP, neighbors=0), classifier.labels)
+    for batch, decisions in classifier.stream(batches, top=TOP, neighbors=0, tier=tier):
+        answers.add(batch, decisions, classifier.labels)
         if progress:
             progress("classify", len(answers.items), 0)
     seconds = perf_counter() - start
@@ -108,6 +109,7 @@ def evaluate(
         **_figures(answers, truth, predicted, curve=area),
         "unknown_categories": int((classifier.labels.numbers(answers.truth) == UNKNOWN).sum()),
         "ambiguous_names": answers.ambiguous,
+        "by_fast": float(np.mean([decision.tier == FAST for decision in answers.decisions])),
         "seconds": seconds,
         "listings_per_second": (len(truth) + answers.ambiguous) / seconds,
     }

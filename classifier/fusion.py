@@ -9,6 +9,7 @@ from classifier.calibration import sharpened
 from classifier.head import Features, Head
 from classifier.labels import UNKNOWN, Labels, Numbers
 from classifier.voting import Probabilities, VoteSettings, category_weights, renormalised, vote
+from indexer.lexical import Counts
 from indexer.neighbors import Neighbors
 
 
@@ -83,20 +84,37 @@ class Evidence:
         return Opinions(votes, head, balanced(fused, self.counts, mix.balance))
 
 
-def head_shares(head: Head | None, features: Features, labels: Labels) -> HeadShares:
-    """What the head says in the numbering of `labels`.
+def head_shares(
+    head: Head | None, features: Features, labels: Labels, temperatures: tuple[float, float] = (1.0, 1.0)
+) -> HeadShares:
+    """What the dense and the lexical half of a head say, each at its temperature, in the numbering of `labels`.
 
-    Categories that the head does not know get 0. What it would give to categories without a row in the
-    index goes to the others in proportion.
+    Categories that the head does not know get 0. What it would give to categories without a row in the index goes to
+    the others in proportion.
     """
-    halves = [np.zeros((len(features.vectors), len(labels))) for _ in range(2)]
-    numbers = labels.numbers(head.paths) if head else np.empty(0, np.int64)
+    if head is None:
+        nothing = np.zeros((len(features.vectors), len(labels)))
+        return HeadShares(nothing, nothing)
+    dense = _numbered(head, head.dense_shares(features.vectors, temperatures[0]), labels)
+    return HeadShares(dense, lexical_shares(head, features.counts, labels, temperatures[1]))
+
+
+def lexical_shares(head: Head | None, counts: Counts, labels: Labels, temperature: float = 1.0) -> Probabilities:
+    """(m, c) what the lexical half alone says, in the same way."""
+    if head is None:
+        return np.zeros((counts.shape[0], len(labels)))
+    return _numbered(head, head.lexical_shares(counts, temperature), labels)
+
+
+def _numbered(head: Head, shares: Probabilities, labels: Labels) -> Probabilities:
+    """(m, c) shares in the numbering of `labels`, from shares (m, categories of the head)."""
+    if head.paths == labels.paths:
+        return shares
+    numbers = labels.numbers(head.paths)
     stored = numbers != UNKNOWN
-    if head and stored.any():
-        for shares, half in zip(halves, head.halves(features), strict=True):
-            shares[:, numbers[stored]] = half[:, stored]
-    dense, lexical = map(renormalised, halves)
-    return HeadShares(dense, lexical)
+    placed = np.zeros((len(shares), len(labels)))
+    placed[:, numbers[stored]] = shares[:, stored]
+    return renormalised(placed)
 
 
 def balanced(probabilities: Probabilities, counts: Numbers, balance: float) -> Probabilities:

@@ -63,14 +63,13 @@ class Head:
             lexical={**linear_tensors(machines, weighted(features.counts, rarity), numbers), "rarity": rarity},
         )
 
-    def halves(self, features: Features) -> tuple[Probabilities, Probabilities]:
-        """The dense and the lexical half's softmax of scores, each (m, c).
+    def dense_shares(self, vectors: Vectors, temperature: float = 1.0) -> Probabilities:
+        """(m, c) softmax of the dense half's scores: it means something at the temperature that was fitted to it."""
+        return _softmax(KINDS[self.kind].scores(self.dense, vectors), temperature)
 
-        They mean something only at the temperatures that were fitted to them.
-        """
-        grams = weighted(features.counts, self.lexical["rarity"])
-        dense, lexical = KINDS[self.kind].scores(self.dense, features.vectors), linear_scores(self.lexical, grams)
-        return _softmax(dense), _softmax(lexical)
+    def lexical_shares(self, counts: Counts, temperature: float = 1.0) -> Probabilities:
+        """(m, c) the same of the lexical half."""
+        return _softmax(linear_scores(self.lexical, weighted(counts, self.lexical["rarity"])), temperature)
 
     def to_bytes(self) -> bytes:
         """A safetensors file with kind and paths in its metadata."""
@@ -95,6 +94,9 @@ class Head:
         return cls(described["kind"], tuple(described["paths"]), **halves)
 
 
-def _softmax(scores: Scores) -> Probabilities:
-    shares = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
-    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+def _softmax(scores: Scores, temperature: float) -> Probabilities:
+    shares = (scores - scores.max(axis=1, keepdims=True)).astype(np.float64)
+    shares /= temperature
+    np.exp(shares, out=shares)
+    shares /= shares.sum(axis=1, keepdims=True)
+    return np.asarray(shares)

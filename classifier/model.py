@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
-from classifier.calibration import IDENTITY, NEVER, Reliability
+from classifier.calibration import NEVER, Calibration
 from classifier.dense import KINDS
 from classifier.fusion import Mix
 from classifier.head import Head
@@ -35,24 +35,19 @@ class Settings:
     """What was chosen on held-out rows; the defaults serve a catalog too small to choose on.
 
     `dense_temperature` and `lexical_temperature` sharpen what the halves of the head say, before they and the vote are
-    mixed by `mix`; `temperature` sharpens what comes of it, and `reliability` maps the highest probability to how often
-    it is right.
-
-    `accept_from` is the confidence from which a decision is accepted, `sure_from` the same for the nodes of each level
-    of the category tree, from the top; a category of at least `set_from` is in the prediction set; `far_below` is the
-    similarity of the best neighbour below which a listing is far from the catalog. `held_out` has the figures measured
-    on held-out rows (None for what is right of nothing), and is empty where none could be held out.
+    mixed by `mix`. `full` is the calibration of what comes of it, `fast` that of the n-grams alone; in tier auto these
+    decide where their confidence is `fast_from` or more. `far_below` is the similarity of the best neighbour below
+    which a listing is far from the catalog. `held_out` has the figures measured on held-out rows (None for what is
+    right of nothing), and is empty where none could be held out.
     """
 
     goals: Goals = field(default_factory=Goals)
     dense_temperature: float = 1.0
     lexical_temperature: float = 0.2
     mix: Mix = field(default_factory=Mix)
-    temperature: float = 1.0
-    reliability: Reliability = IDENTITY
-    accept_from: float = NEVER
-    sure_from: tuple[float, ...] = ()
-    set_from: float = 0.0
+    full: Calibration = field(default_factory=Calibration)
+    fast: Calibration = field(default_factory=Calibration)
+    fast_from: float = NEVER
     far_below: float = -1.0
     held_out: Mapping[str, float | None] = field(default_factory=dict)
 
@@ -79,7 +74,9 @@ class Model:
         content = json.loads(settings)
         content["goals"] = Goals(**content["goals"])
         content["mix"] = Mix(**content["mix"] | {"vote": VoteSettings(**content["mix"]["vote"])})
-        content |= {name: tuple(content[name]) for name in ("reliability", "sure_from")}
+        for tier in ("full", "fast"):
+            lists = {name: tuple(content[tier][name]) for name in ("reliability", "sure_from")}
+            content[tier] = Calibration(**content[tier] | lists)
         return cls(Head.from_bytes(head) if head else None, Settings(**content))
 
 

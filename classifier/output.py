@@ -12,7 +12,7 @@ from indexer.catalog import Listing
 
 COLUMNS = (
     "predicted_category", "predicted_path", "confidence", "decision", "reason", "sure_path", "alternatives", "levels",
-    "prediction_set", "evidence", "store_version",
+    "prediction_set", "evidence", "tier", "store_version",
 )  # fmt: skip
 # First characters with which a spreadsheet takes a cell for a formula (OWASP, "CSV Injection").
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -42,6 +42,7 @@ def as_columns(decision: Decision) -> dict[str, object]:
         "levels": [_ALTERNATIVE(node) for node in decision.levels],
         "prediction_set": list(decision.prediction_set),
         "evidence": [_SIMILAR(item) for item in decision.evidence],
+        "tier": decision.tier,
         "store_version": decision.store_version,
     }
 

@@ -1,7 +1,7 @@
 """The whole way of a listing to its decision."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, repeat
@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from classifier.calibration import reliable, sharpened
 from classifier.decision import (
     ACCEPT,
     DECIMALS,
+    FAST,
+    FULL,
     REASONS,
     Decision,
     Signals,
@@ -25,7 +26,7 @@ from classifier.decision import (
     reasons,
     surest,
 )
-from classifier.fusion import Evidence, Opinions, head_shares, known_to
+from classifier.fusion import Evidence, Opinions, head_shares, known_to, lexical_shares
 from classifier.head import Features
 from classifier.labels import Labels, Numbers
 from classifier.model import Model, model_of
@@ -33,11 +34,13 @@ from classifier.voting import K, Probabilities
 from indexer.catalog import Item, Listing
 from indexer.encoder import Progress, Vectors
 from indexer.index import Index
-from indexer.lexical import ngram_counts
+from indexer.lexical import Counts, ngram_counts
 from indexer.neighbors import NONE, Neighbors
 from indexer.text import Words, compose
 from indexer.threads import usable_threads
 
+AUTO = "auto"  # tier: fast where the n-grams are sure, full where not
+TIERS = (FULL, AUTO, FAST)
 DEFAULT_SIMILAR = 10
 CORES_FOR_EACH = 4  # of them one searches and decides while the others embed
 TINY = 1e-6  # probability: a category below it is in no prediction set, unless it is the predicted one
@@ -45,11 +48,25 @@ TINY = 1e-6  # probability: a category below it is in no prediction set, unless 
 
 @dataclass(frozen=True)
 class Scores:
-    """The neighbours of m listings, the opinions of vote and head, and the calibrated `probabilities` (m, c)."""
+    """What is known of m listings in a tier: their neighbours (none in the fast one), whether all of the catalog is far
+    from them (m,), the opinions, and the calibrated `probabilities` (m, c)."""
 
+    tier: str
     neighbors: Neighbors
+    far: NDArray[np.bool_]
     opinions: Opinions
     probabilities: Probabilities
+
+
+@dataclass(frozen=True)
+class Draft:
+    """n listings on their way: their words and n-grams, those that the n-grams have decided by row, and the rows that
+    `wait` for vectors."""
+
+    words: Sequence[Words]
+    counts: Counts
+    decided: Mapping[int, Decision]
+    wait: Numbers
 
 
 @dataclass(frozen=True)
@@ -107,34 +124,67 @@ class Classifier:
         return np.bincount(self._category_of_row[self.index.layers.alive], minlength=len(self.labels))
 
     def classify(
-        self, items: Sequence[Item], top: int = 3, neighbors: int = 3, progress: Progress | None = None
+        self,
+        items: Sequence[Item],
+        top: int = 3,
+        neighbors: int = 3,
+        progress: Progress | None = None,
+        tier: str = FULL,
     ) -> list[Decision]:
-        """One decision for each item, in order, with `top` alternatives and `neighbors` items of evidence."""
-        return self._decided(items, self.index.embed([item.text() for item in items], progress), top, neighbors)
+        """One decision for each item, in order, with `top` alternatives and `neighbors` items of evidence.
+
+        In the `tier` fast n-grams alone decide, without evidence; in auto they decide where that costs little accuracy.
+        """
+        draft = self._draft(items, tier, top)
+        vectors = self.index.embed([items[row].text() for row in draft.wait], progress)
+        return self._decided(draft, vectors, top, neighbors)
 
     def stream(
-        self, batches: Iterable[Sequence[Listing]], top: int = 3, neighbors: int = 3
+        self, batches: Iterable[Sequence[Listing]], top: int = 3, neighbors: int = 3, tier: str = FULL
     ) -> Iterator[tuple[Sequence[Listing], list[Decision]]]:
         """Each batch with its decisions, in order; while one is decided, the next is embedded in a thread."""
-
-        def decided(listings: Sequence[Listing], vectors: Future[Vectors]) -> list[Decision]:
-            return self._decided([listing.item for listing in listings], vectors.result(), top, neighbors)
-
         few = max(1, usable_threads() // CORES_FOR_EACH)
         with ThreadPoolExecutor(1) as thread, threadpool_limits(few):
             before = None
             for listings in batches:
-                now = listings, thread.submit(self.index.embed, [listing.item.text() for listing in listings])
+                items = [listing.item for listing in listings]
+                draft = self._draft(items, tier, top)
+                vectors = thread.submit(self.index.embed, [items[row].text() for row in draft.wait])
                 if before:
-                    yield before[0], decided(*before)
-                before = now
+                    yield before[0], self._decided(before[1], before[2].result(), top, neighbors)
+                before = listings, draft, vectors
             if before:
-                yield before[0], decided(*before)
+                yield before[0], self._decided(before[1], before[2].result(), top, neighbors)
 
-    def _decided(self, items: Sequence[Item], vectors: Vectors, top: int, neighbors: int) -> list[Decision]:
+    def _draft(self, items: Sequence[Item], tier: str, top: int) -> Draft:
         words = [item.words() for item in items]  # n
-        features = Features(vectors, ngram_counts(words))  # (n, d) and (n, FEATURES)
-        return self.decide(words, self.score(features, max(K, neighbors)), top, neighbors)  # (n, c) between
+        counts = ngram_counts(words)  # (n, FEATURES)
+        if tier == FULL:
+            return Draft(words, counts, {}, np.arange(len(items)))
+        scores = self.score_ngrams(counts)  # (n, c)
+        sure = np.full(len(items), True)
+        if tier == AUTO:
+            sure = scores.probabilities.max(axis=1, initial=0) >= self.model.settings.fast_from
+        said = self.decide(words, scores, top)
+        return Draft(words, counts, {row: said[row] for row in np.flatnonzero(sure).tolist()}, np.flatnonzero(~sure))
+
+    def _decided(self, draft: Draft, vectors: Vectors, top: int, neighbors: int) -> list[Decision]:
+        decided = dict(draft.decided)
+        if len(draft.wait):
+            features = Features(vectors, draft.counts[draft.wait])  # (m, d) and (m, FEATURES)
+            scores = self.score(features, max(K, neighbors))  # (m, c)
+            said = self.decide([draft.words[row] for row in draft.wait], scores, top, neighbors)
+            decided |= dict(zip(draft.wait.tolist(), said, strict=True))
+        return [decided[row] for row in range(len(draft.words))]
+
+    def score_ngrams(self, counts: Counts) -> Scores:
+        """What n-grams alone say of m texts: nothing of categories that are new to the head."""
+        settings = self.model.settings
+        shares = lexical_shares(self.model.head, counts, self.labels, settings.lexical_temperature)  # (m, c)
+        m = len(shares)
+        nobody = Neighbors(np.empty((m, 0), np.int64), np.empty((m, 0)))
+        alone = Opinions(shares, shares, shares)
+        return Scores(FAST, nobody, np.zeros(m, bool), alone, settings.fast.probabilities(shares))
 
     def score(self, features: Features, k: int = K) -> Scores:
         """Vote, head and their fusion for the features of m texts."""
@@ -144,33 +194,34 @@ class Classifier:
         """The same where the neighbours (m, k) are found already."""
         settings = self.model.settings
         voters = Neighbors(found.rows[:, :K], found.similarities[:, :K])
-        halves = head_shares(self.model.head, features, self.labels)  # 2 x (m, c)
-        halves = halves.sharpened(settings.dense_temperature, settings.lexical_temperature)
+        temperatures = settings.dense_temperature, settings.lexical_temperature
+        halves = head_shares(self.model.head, features, self.labels, temperatures)  # 2 x (m, c)
         evidence = Evidence(voters, self._category_of_row, self._counts, halves, self.known)
         opinions = evidence.mixed(settings.mix)  # 3 x (m, c)
-        calibrated = reliable(sharpened(opinions.fused, settings.temperature), settings.reliability)  # (m, c)
-        return Scores(found, opinions, calibrated)
+        calibrated = settings.full.probabilities(opinions.fused)  # (m, c)
+        return Scores(FULL, found, found.best() < settings.far_below, opinions, calibrated)
 
     def decide(self, words: Sequence[Words], scores: Scores, top: int = 3, neighbors: int = 3) -> list[Decision]:
         """What the scores of m texts come to."""
-        p, settings, version = scores.probabilities, self.model.settings, self.index.snapshot.manifest.version
-        in_set = np.maximum((p >= max(settings.set_from, TINY)).sum(axis=1), 1)
+        p, tier, version = scores.probabilities, scores.tier, self.index.snapshot.manifest.version
+        calibration = self.model.settings.fast if tier == FAST else self.model.settings.full
+        in_set = np.maximum((p >= max(calibration.set_from, TINY)).sum(axis=1), 1)
         order = surest(p, max(top, int(in_set.max(initial=1))))  # (n, k)
         shares = np.take_along_axis(p, order, axis=1)
         levels = [(level.paths, level.sums(p)) for level in self.labels.levels]
         sure_level = np.full(len(p), -1)
-        for depth, ((_, sums), sure_from) in enumerate(zip(levels, settings.sure_from, strict=False)):
+        for depth, ((_, sums), sure_from) in enumerate(zip(levels, calibration.sure_from, strict=False)):
             sure_level[sums.max(axis=1) >= sure_from] = depth
         signals = Signals(
             confidence=shares[:, 0],
-            best_similarity=scores.neighbors.best(),
             sure_level=sure_level,
             empty=np.array([not any(said) for said in words], bool),
+            far=scores.far,
             new=~self.known[order[:, 0]],
             disagree=scores.opinions.vote.argmax(axis=1) != scores.opinions.head.argmax(axis=1),
         )
         rows = zip(
-            reasons(signals, settings),
+            reasons(signals, calibration),
             alternatives(self.labels.paths, order[:, :top], shares[:, :top]),
             zip(*(nodes(paths, sums) for paths, sums in levels), strict=True) if levels else repeat(()),
             sure_level.tolist(),
@@ -182,7 +233,7 @@ class Classifier:
         decisions = []
         for reason, likely, above, sure, categories, many, shown in rows:
             if reason == "empty_text":
-                decisions.append(Decision("", "", 0.0, REASONS[reason], reason, "", (), (), (), (), version))
+                decisions.append(Decision("", "", 0.0, REASONS[reason], reason, "", (), (), (), (), tier, version))
                 continue
             best = likely[0]
             sure_path = ""
@@ -202,6 +253,7 @@ class Classifier:
                     levels=above,
                     prediction_set=tuple(self.labels.paths[category] for category in categories[:many]),
                     evidence=shown,
+                    tier=tier,
                     store_version=version,
                 )
             )

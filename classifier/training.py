@@ -1,22 +1,22 @@
 """Fits a model to a catalog: the head on all rows, the settings on rows held out from it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from classifier.calibration import (
+    Calibration,
     fit_reliability,
     fit_temperature,
-    reliable,
     set_threshold,
-    sharpened,
+    stand_in_from,
     threshold_for,
 )
 from classifier.head import Features, Head
 from classifier.heldout import Fold, choose_axes, folds, splits
-from classifier.labels import Labels
+from classifier.labels import Labels, Numbers
 from classifier.metrics import expected_calibration_error, macro_f1, share
 from classifier.mixing import Grid, choose_mix
 from classifier.model import Goals, Model, Settings
@@ -27,6 +27,7 @@ from indexer.rows import Rows
 from indexer.space import Space
 
 SET_COVERAGE = 0.95  # of prediction sets: the share that holds the right category
+FAST_LOSS = 0.003  # of accuracy that tier auto may cost
 FAR_QUANTILE = 0.005  # of held-out rows are farther from their nearest neighbour than what is called far
 MIN_HELD_OUT = 40  # rows: fewer say nothing about a setting
 
@@ -88,8 +89,8 @@ def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals, grid
     """Mix, temperatures and thresholds from held-out rows, each chosen for what it is there for.
 
     First the temperatures of the head's halves, so that they meet each other and the vote with shares that mean what
-    they say. Then how they are mixed (see `choose_mix`); the temperature of what comes of it, by log-loss; how often
-    decisions of a confidence are right; and the thresholds.
+    they say. Then how they are mixed (see `choose_mix`), and what comes of it is calibrated; so are the n-grams alone;
+    and from where on these can stand in for the mix.
     """
     dense_temperature, lexical_temperature = _head_temperatures(evidence)
     evidence = [fold.sharpened(dense_temperature, lexical_temperature) for fold in evidence]
@@ -100,26 +101,23 @@ def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals, grid
     vote, head, fused = (
         np.concatenate([getattr(said, name) for said in opinions]) for name in ("vote", "head", "fused")
     )
-    temperature = fit_temperature(fused, truth)
-    probabilities = sharpened(fused, temperature)
-    predicted = probabilities.argmax(axis=1)
-    correct = predicted == truth
-    reliability = fit_reliability(probabilities.max(axis=1), correct)
-    probabilities = reliable(probabilities, reliability)
-    confidence = probabilities.max(axis=1)
-    accept_from = threshold_for(confidence, correct, goals.target_precision)
-    accepted = confidence >= accept_from
+    lexical = np.concatenate([fold.closed.head.lexical for fold in evidence])
+    full, fast = (_calibrated(shares, truth, labels, goals) for shares in (fused, lexical))
+    probabilities, by_ngrams = full.probabilities(fused), fast.probabilities(lexical)
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    correct, accepted = predicted == truth, confidence >= full.accept_from
+    fast_correct, fast_confidence = by_ngrams.argmax(axis=1) == truth, by_ngrams.max(axis=1)
+    fast_from = stand_in_from(fast_confidence, fast_correct, correct, FAST_LOSS)
+    by_fast = fast_confidence >= fast_from
     nearest = np.concatenate([fold.closed.neighbors.best() for fold in evidence])
     return Settings(
         goals=goals,
         dense_temperature=dense_temperature,
         lexical_temperature=lexical_temperature,
         mix=mix,
-        temperature=temperature,
-        reliability=reliability,
-        accept_from=accept_from,
-        sure_from=_sure_from(probabilities, truth, labels, goals, accepted),
-        set_from=set_threshold(probabilities, truth, SET_COVERAGE),
+        full=full,
+        fast=fast,
+        fast_from=fast_from,
         far_below=float(np.quantile(nearest, FAR_QUANTILE)),
         held_out={
             "rows": len(truth),
@@ -127,12 +125,33 @@ def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals, grid
             "macro_f1": macro_f1(truth, predicted),
             "vote_accuracy": float((vote.argmax(axis=1) == truth).mean()),
             "head_accuracy": float((head.argmax(axis=1) == truth).mean()),
+            "fast_accuracy": float(fast_correct.mean()),
+            "auto_accuracy": float(np.where(by_fast, fast_correct, correct).mean()),
+            "auto_by_fast": float(by_fast.mean()),
             "ece": expected_calibration_error(confidence, correct),
             "accepted": float(accepted.mean()),
             "accepted_accuracy": share(correct[accepted]),
             "new_category_accuracy": rehearsed.new_accuracy,
             "old_category_loss": rehearsed.old_loss,
         },
+    )
+
+
+def _calibrated(shares: Probabilities, truth: Numbers, labels: Labels, goals: Goals) -> Calibration:
+    """Of the shares (m, c) of held-out rows: the temperature by log-loss, how often decisions of a confidence are
+    right, then the thresholds."""
+    tempered = Calibration(fit_temperature(shares, truth))
+    probabilities = tempered.probabilities(shares)
+    correct = probabilities.argmax(axis=1) == truth
+    scaled = replace(tempered, reliability=fit_reliability(probabilities.max(axis=1), correct))
+    probabilities = scaled.probabilities(shares)
+    confidence = probabilities.max(axis=1)
+    accept_from = threshold_for(confidence, correct, goals.target_precision)
+    return replace(
+        scaled,
+        accept_from=accept_from,
+        sure_from=_sure_from(probabilities, truth, labels, goals, confidence >= accept_from),
+        set_from=set_threshold(probabilities, truth, SET_COVERAGE),
     )
 
 
@@ -148,7 +167,7 @@ def _head_temperatures(evidence: Sequence[Fold]) -> tuple[float, float]:
 
 
 def _sure_from(
-    probabilities: Probabilities, truth: NDArray[np.int64], labels: Labels, goals: Goals, accepted: NDArray[np.bool_]
+    probabilities: Probabilities, truth: Numbers, labels: Labels, goals: Goals, accepted: NDArray[np.bool_]
 ) -> tuple[float, ...]:
     """For each level of the tree the probability from which its most probable node is right often enough.
 

@@ -8,10 +8,12 @@ import json
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,26 +53,60 @@ class Facts:
     worst_cosine: float = 1.0
 
 
+class Engine(NamedTuple):
+    """What computes: the tokenizer, a queue of inferences, and the precision of these, as OpenVINO names it."""
+
+    tokenizer: Any
+    queue: Any
+    precision: str
+
+
 class Runtime:
-    """An exported encoder, which computes in `precision`, as OpenVINO names it. It is an `Encoder`."""
+    """An exported encoder. It is an `Encoder`, and is loaded when it has to encode for the first time.
+
+    Raises EncoderError, then or before, where `folder` does not hold one that loads.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """Load it. Raises EncoderError where `folder` does not hold one that loads."""
-        from tokenizers import Tokenizer
-
-        openvino = import_openvino()
-        setting = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_NUM_THREADS": usable_threads()}
-        try:
+        self.folder = folder
+        with self._loading():
             self.facts = Facts(**json.loads((folder / FACTS).read_bytes()))
-            self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-            compiled = openvino.Core().compile_model(folder / GRAPH, "CPU", setting)
-            at_once = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-            self._queue = openvino.AsyncInferQueue(compiled, WAITING * at_once)
-            self.precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-        except Exception as error:  # tokenizers raises no other
-            raise EncoderError(f"{folder} does not hold an exported encoder that loads: {first_line(error)}") from None
         self._alone = Lock()  # one call has all cores
         self.name, self.fingerprint, self.dimensions = self.facts.name, self.facts.fingerprint, self.facts.dimensions
+
+    def loaded(self) -> Self:
+        """The same, loaded now."""
+        _ = self._engine
+        return self
+
+    @property
+    def precision(self) -> str:
+        """In which it computes."""
+        return self._engine.precision
+
+    @cached_property
+    def _engine(self) -> Engine:
+        setting = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_NUM_THREADS": usable_threads()}
+        with self._loading():
+            from tokenizers import Tokenizer
+
+            openvino = import_openvino()
+            compiled = openvino.Core().compile_model(self.folder / GRAPH, "CPU", setting)
+            at_once = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+            return Engine(
+                Tokenizer.from_file(str(self.folder / TOKENIZER)),
+                openvino.AsyncInferQueue(compiled, WAITING * at_once),
+                compiled.get_property("INFERENCE_PRECISION_HINT").to_string(),
+            )
+
+    @contextmanager
+    def _loading(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # tokenizers raises no other
+            raise EncoderError(
+                f"{self.folder} does not hold an exported encoder that loads: {first_line(error)}"
+            ) from None
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """See `Encoder.encode`. Each text is encoded once, in order of length so that little is padded."""
@@ -80,23 +116,28 @@ class Runtime:
         def keep(request: Any, rows: NDArray[np.int64]) -> None:
             vectors[rows] = request.get_output_tensor().data
 
+        if not unique:
+            return vectors
         with self._alone:
-            self._queue.set_callback(keep)
+            queue = self._engine.queue
+            queue.set_callback(keep)
             try:
                 for start in range(0, len(unique), CHUNK):
                     part = unique[start : start + CHUNK]
                     for rows, inputs in self._batches(part):
-                        self._queue.start_async(inputs, rows + start)
+                        queue.start_async(inputs, rows + start)
                     if progress:
                         progress("encode", start + len(part), len(unique))
             finally:
-                self._queue.wait_all()
+                queue.wait_all()
         row = {text: i for i, text in enumerate(unique)}
         return vectors[[row[text] for text in texts]]
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]]:
         """The texts in batches of about TOKENS tokens, longest first: their rows (b,), ids and mask (b, width)."""
-        tokens = [one.ids for one in self._tokenizer.encode_batch_fast([self.facts.prompt + text for text in texts])]
+        tokens = [
+            one.ids for one in self._engine.tokenizer.encode_batch_fast([self.facts.prompt + text for text in texts])
+        ]
         lengths = np.array([len(ids) for ids in tokens])
         order = np.argsort(-lengths, kind="stable")
         while len(order):

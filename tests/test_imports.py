@@ -51,12 +51,12 @@ def test_a_look_into_a_store_without_fresh_rows_opens_no_table(built):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "indexer").glob("*.py")), ids=lambda path: path.name)
 def test_the_indexer_knows_no_classifier_and_no_terminal(path):
-    assert {"classifier", "cli", "terminal", "upkeep", "click", "rich"}.isdisjoint(imported_by(path))
+    assert {"classifier", "cli", "options", "terminal", "upkeep", "click", "rich"}.isdisjoint(imported_by(path))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "classifier").glob("*.py")), ids=lambda path: path.name)
 def test_the_classifier_knows_no_terminal(path):
-    assert {"cli", "terminal", "upkeep", "click", "rich"}.isdisjoint(imported_by(path))
+    assert {"cli", "options", "terminal", "upkeep", "click", "rich"}.isdisjoint(imported_by(path))
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,12 @@ def test_the_library_prints_nothing_and_unpickles_nothing(path):
 
 
 def test_the_options_on_the_command_line_are_the_librarys():
-    from classifier import dense, model
-    from terminal import HEADS, MEASURES
+    from classifier import dense, model, pipeline
+    from options import HEADS, MEASURES, TIERS
 
     assert tuple(dense.KINDS) == HEADS
     assert model.MEASURES == MEASURES
+    assert pipeline.TIERS == TIERS
 
 
 def test_no_import_cycles():

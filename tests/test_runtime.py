@@ -64,7 +64,7 @@ def test_a_damaged_one_is_told_in_one_line(folder, tmp_path, name):
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes() if file.name != name else b"{}")
     with pytest.raises(EncoderError, match=r"does not hold an exported encoder that loads: .+"):
-        Runtime(tmp_path)
+        Runtime(tmp_path).encode(["a mug"])
 
 
 def test_serving_loads_no_torch_and_tells_nobody(folder):

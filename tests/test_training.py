@@ -196,7 +196,7 @@ def test_a_level_is_sure_only_where_it_is_right_often_enough():
     items = small_catalog(40)
     rows = rows_of(items)
     settings = train(rows, Goals(target_precision=0.9)).model.settings
-    assert len(settings.sure_from) == 2
+    assert len(settings.full.sure_from) == 2
     assert settings.goals.target_precision == 0.9
 
 

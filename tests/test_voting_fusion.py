@@ -95,21 +95,21 @@ def test_head_learns_from_vectors_alone_and_survives_its_bytes(c, kind):
     paths = [f"分类 {i}" for i in range(c) for _ in range(20)]
     seen = Features(vectors, titled(["the same"] * len(paths)))
     head = Head.fit(kind, seen, paths)
-    dense, lexical = head.halves(seen)
+    dense, lexical = head.dense_shares(seen.vectors), head.lexical_shares(seen.counts)
     np.testing.assert_allclose(dense.sum(axis=1), 1)
     np.testing.assert_allclose(lexical, 1 / c, atol=0.05)  # the n-grams say nothing
     assert [head.paths[i] for i in dense.argmax(axis=1)] == paths
     again = Head.from_bytes(head.to_bytes())
     assert (again.paths, again.kind) == (head.paths, kind)
-    np.testing.assert_array_equal(again.halves(seen)[0], dense)
-    np.testing.assert_array_equal(again.halves(seen)[1], lexical)
+    np.testing.assert_array_equal(again.dense_shares(seen.vectors), dense)
+    np.testing.assert_array_equal(again.lexical_shares(seen.counts), lexical)
 
 
 def test_head_learns_from_ngrams_alone():
     texts, paths = ["usb-c 2m cable", "hdmi 2m cable", "usb-c 3m", "hdmi 3m"] * 5, ["U", "H", "U", "H"] * 5
     head = Head.fit("svm", Features(np.tile(unit(1, 4), (20, 1)), titled(texts)), paths)
     asked = Features(unit(2, 4), titled(["USB-C 9 m", "long hdmi"]))
-    assert [head.paths[i] for i in head.halves(asked)[1].argmax(axis=1)] == ["U", "H"]
+    assert [head.paths[i] for i in head.lexical_shares(asked.counts).argmax(axis=1)] == ["U", "H"]
 
 
 @given(st.lists(st.text(max_size=30), max_size=5))
@@ -138,7 +138,7 @@ def test_lexical_half_equals_scikit_learns_own_margins():
         theirs = LinearSVC(C=LEXICAL_C, tol=TOLERANCE, random_state=SEED).fit(tfidf, paths).decision_function(tfidf)
         margins = np.stack([-theirs, theirs], axis=1) if c == 2 else theirs
         expected = np.exp(margins) / np.exp(margins).sum(axis=1, keepdims=True)
-        np.testing.assert_allclose(Head.fit("svm", given_, paths).halves(given_)[1], expected, atol=1e-4)
+        np.testing.assert_allclose(Head.fit("svm", given_, paths).lexical_shares(given_.counts), expected, atol=1e-4)
 
 
 def test_svm_scores_are_scikit_learns():
@@ -191,7 +191,11 @@ def test_one_category_has_no_head():
 def test_a_category_without_rows_gets_nothing_from_the_head():
     head = Head.fit("svm", features(30, 4), ["A", "B", "C"] * 10)
     labels = Labels.of(["C", "D", "A"], ["C", "D", "A"])
-    shares, halves = head_shares(head, features(5, 4, 1), labels), head.halves(features(5, 4, 1))
+    asked = features(5, 4, 1)
+    shares, halves = (
+        head_shares(head, asked, labels),
+        (head.dense_shares(asked.vectors), head.lexical_shares(asked.counts)),
+    )
     assert labels.paths == ("A", "C", "D")
     for p, own in zip((shares.dense, shares.lexical), halves, strict=True):
         np.testing.assert_allclose(p[:, :2], own[:, [0, 2]] / own[:, [0, 2]].sum(axis=1, keepdims=True))
