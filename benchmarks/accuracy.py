@@ -149,7 +149,7 @@ def run_peers(one: Set, folder: Path, wanted: Sequence[str], minutes: float) -> 
     peers = {
         "linear_svc": lambda: linear_svc(texts, paths, asked),
         "frozen_logistic": lambda: vector_logistic(encoder().encode(texts), paths, encoder().encode(asked)),
-        "fasttext": lambda: peer.fasttext(texts, paths, asked, one.chinese),
+        "fasttext": lambda: peer.fasttext(texts, paths, one.chinese)(asked),
         "lstm": lambda: peer.lstm(texts, paths, asked, one.chinese),
         "bert": lambda: peer.bert(texts, paths, asked, one.encoder, minutes),
     }

@@ -1,13 +1,14 @@
-"""What a team would use instead of Shelfwise, beyond `classifier.baselines`: networks and fastText.
+"""What a team would use instead of Shelfwise, beyond `classifier.baselines`: neighbours, networks and fastText.
 
-Each takes n texts with their paths and m texts, and gives m paths.
+Each takes n texts with their paths, and m texts or gives what takes those; what comes out are m paths.
 """
 
+import copy
 import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from indexer.encoder import SentenceEncoder, load_encoder
 
 SEED = 0
 AUTOTUNE_SECONDS = 120
-VALIDATION = 10  # one row in so many, for fastText's autotune and for the number of the LSTM's epochs
+VALIDATION = 10  # one row in so many, for fastText's autotune, the number of neighbours and that of the LSTM's epochs
+NEIGHBORS = (1, 3, 5, 10, 20, 32)
+Predict = Callable[[Sequence[str]], np.ndarray]
 
 
 def words_of(text: str, chinese: bool) -> list[str]:
@@ -25,7 +28,7 @@ def words_of(text: str, chinese: bool) -> list[str]:
     return re.findall(r"[a-z0-9]+|\S" if chinese else r"\w+|[^\w\s]", text.casefold())
 
 
-def fasttext(texts: Sequence[str], paths: Sequence[str], asked: Sequence[str], chinese: bool) -> np.ndarray:
+def fasttext(texts: Sequence[str], paths: Sequence[str], chinese: bool) -> Predict:
     """fastText supervised, Chinese by characters: its own autotune chooses the settings on a tenth of the rows, and all
     rows are learned with them."""
     import fasttext as library
@@ -53,8 +56,63 @@ def fasttext(texts: Sequence[str], paths: Sequence[str], asked: Sequence[str], c
             name: getattr(found, name) for name in ("lr", "dim", "epoch", "wordNgrams", "minn", "maxn", "bucket")
         }
         model = library.train_supervised(str(everything), thread=2, verbose=0, seed=SEED, **settings)
-    labels, _ = model.predict([" ".join(words_of(text, chinese)) for text in asked])
-    return np.array([names[int(label[0].removeprefix("__label__"))] for label in labels], dtype=object)
+
+    def predict(asked: Sequence[str]) -> np.ndarray:
+        labels, _ = model.predict([" ".join(words_of(text, chinese)) for text in asked])
+        return np.array([names[int(label[0].removeprefix("__label__"))] for label in labels], dtype=object)
+
+    return predict
+
+
+def knn(texts: Sequence[str], paths: Sequence[str], encoder: SentenceEncoder) -> Predict:
+    """sentence-transformers and scikit-learn's nearest neighbours, as many as are best on a tenth of the rows."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    vectors = _usual(encoder, texts)
+    labels, held = np.array(paths, dtype=object), np.arange(len(texts)) % VALIDATION == 0
+
+    def neighbors(k: int) -> KNeighborsClassifier:
+        return KNeighborsClassifier(k, weights="distance", metric="cosine", algorithm="brute", n_jobs=-1)
+
+    scores = {k: neighbors(k).fit(vectors[~held], labels[~held]).score(vectors[held], labels[held]) for k in NEIGHBORS}
+    model = neighbors(max(scores, key=scores.__getitem__)).fit(vectors, labels)
+    return lambda asked: model.predict(_usual(encoder, asked))
+
+
+def setfit(texts: Sequence[str], paths: Sequence[str], encoder: SentenceEncoder) -> Predict:
+    """SetFit's model of the encoder as it comes and the head that it takes by default, fitted to all rows."""
+    from setfit import SetFitModel
+    from sklearn.linear_model import LogisticRegression
+
+    head = LogisticRegression(max_iter=1000).fit(_usual(encoder, texts), paths)
+    model = SetFitModel(model_body=encoder.module, model_head=head)
+    return lambda asked: np.asarray(model.predict(list(asked), show_progress_bar=False), dtype=object)
+
+
+def transformers_loop(paths: Sequence[str], encoder: SentenceEncoder) -> Predict:
+    """A loop over transformers' sequence classification, as its documentation has it: for its rate only, since what it
+    says is not trained; that is what `bert` is."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    names, config = np.array(sorted(set(paths)), dtype=object), copy.deepcopy(encoder.module[0].auto_model.config)
+    config.num_labels = len(names)
+    tokenizer, model = encoder.module.tokenizer, AutoModelForSequenceClassification.from_config(config).eval()
+
+    def predict(asked: Sequence[str]) -> np.ndarray:
+        found = []
+        with torch.no_grad():
+            for i in range(0, len(asked), 32):
+                some = tokenizer(list(asked[i : i + 32]), padding=True, truncation=True, return_tensors="pt")
+                found.append(model(**some).logits.argmax(dim=1).numpy())
+        return names[np.concatenate(found)]
+
+    return predict
+
+
+def _usual(encoder: SentenceEncoder, texts: Sequence[str]) -> np.ndarray:
+    """Vectors as sentence-transformers gives them to anyone who asks."""
+    return encoder.module.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
 
 
 def bert(

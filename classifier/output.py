@@ -69,8 +69,8 @@ class DecisionWriter:
                 row = {_kept(column): value for column, value in listing.source.items()} | said
                 self._out.write(_JSON(row) + "\n")
                 continue
-            own = [self._guarded(_cell(listing.source.get(column))) for column in self._columns]
-            self._table.writerow([*own, *(self._guarded(_cell(said[column])) for column in COLUMNS)])
+            own = map(listing.source.get, self._columns)
+            self._table.writerow([self._guarded(_cell(value)) for value in (*own, *said.values())])
 
     def _guarded(self, text: str) -> str:
         return text if self._raw or not text.startswith(FORMULA_STARTS) or _is_number(text) else "'" + text
@@ -81,9 +81,13 @@ def _kept(column: str) -> str:
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, str):
+        return value
     if value is None:
         return ""
-    return _JSON(value) if isinstance(value, list | dict) else str(value)
+    if isinstance(value, list | dict):
+        return _JSON(value) if value else str(value)
+    return str(value)
 
 
 def _is_number(text: str) -> bool:

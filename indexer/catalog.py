@@ -230,7 +230,7 @@ def _fault(values: Mapping[str, str], labelled: bool) -> tuple[str, str]:
         limit = MAX_TITLE if name == "title" else MAX_FIELD
         if len(value) > limit:
             return name, f"{len(value)} characters: at most {limit} are read"
-        if found := _CONTROL.search(value):
+        if not value.isprintable() and (found := _CONTROL.search(value)):
             return name, f"control character U+{ord(found[0]):04X}"
     if labelled:
         if not clean(values["title"]):

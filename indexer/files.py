@@ -285,7 +285,7 @@ def _table_records(lines: _Lines, delimiter: str, columns: list[str], name: str)
 def _decodable(record: Record, name: str) -> Record | Reject:
     for column, value in record.values.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        if found := _UNDECODED.search(text):
+        if not text.isascii() and (found := _UNDECODED.search(text)):
             code = ord(found[0])
             what = f"invalid byte 0x{code - 0xDC00:02X} in this encoding" if code >= 0xDC80 else "half a character"
             return Reject(name, record.line, column, text, what)

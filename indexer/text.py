@@ -17,7 +17,6 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
-_SPACE = re.compile(r"\s+")
 # Letters of scripts that an English encoder has no words for: everything alphabetic beyond Latin.
 _LATIN_END = 0x0250
 
@@ -27,9 +26,12 @@ def clean(text: str) -> str:
 
     Tags go before entities are resolved, so that a title that shows `&lt;b&gt;` to its reader keeps it.
     """
-    text = html.unescape(_TAG.sub(" ", text))
-    text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
-    return _SPACE.sub(" ", text).strip()
+    if "<" in text:
+        text = _TAG.sub(" ", text)
+    text = html.unescape(text)
+    if not text.isascii():
+        text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+    return " ".join(text.split())
 
 
 class Words(NamedTuple):

@@ -1,0 +1,137 @@
+"""Rate and accuracy of the tiers, beside each other and beside what others run with the same encoder and rows.
+
+    python benchmarks/tiers.py --data DIR [--set instacart] [--peer knn] [--folder FOLDER]
+    python benchmarks/tiers.py --quick        checks itself on the sample catalog, writes nothing
+
+DIR has the labelled sets of benchmarks/accuracy.py; SetFit comes with the extra `peers`. Stores are built from the
+train files with the encoder as it comes, and kept in FOLDER. Listings are those of the test files, from file to file
+once the store is open, in turns; no tier remembers n-grams of the turn before. Results go to
+benchmarks/results/tiers.json.
+"""
+
+import functools
+import io
+import statistics
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import peers
+from accuracy import ROOT, Set, items_of, measured, real_sets, record, recorded, sample_set
+from scale import ratio
+
+from classifier.baselines import timed
+from classifier.decision import FAST, FULL, Decision
+from classifier.output import DecisionWriter
+from classifier.pipeline import AUTO, TIERS, Classifier
+from cli import CLASSIFY_BATCH
+from indexer import lexical
+from indexer.catalog import ReadOptions, read_listings
+from indexer.encoder import load_encoder
+from indexer.files import open_records
+from indexer.rejects import RejectFile
+
+RESULTS = ROOT / "benchmarks" / "results" / "tiers.json"
+ROUNDS = 5
+SETS = ("instacart", "zh_retail30", "myntra_fashion", "mwpd_gpc")
+PEERED = "instacart"  # the set on which the others run, too
+PEERS = ("knn", "setfit", "fasttext", "transformers")
+
+
+def tried(one: Set, folder: Path, wanted: Sequence[str], rounds: int) -> dict[str, Any]:
+    """Rates and accuracy of the tiers and of the others, which take turns."""
+    store = folder / one.name
+    if not store.exists():
+        measured("build", *one.train, "--store", store, "--encoder", one.encoder)
+    classifier = Classifier.open(store, "cpu")
+    rows, listings = items_of(*one.train), items_of(one.test)
+    truth = [item.category_path for item in listings]
+    texts, paths, asked = (
+        [row.text() for row in rows],
+        [row.category_path for row in rows],
+        [i.text() for i in listings],
+    )
+    encoder = functools.cache(lambda: load_encoder(one.encoder, "cpu"))
+    ways: dict[str, Callable[[], peers.Predict]] = {
+        "knn": lambda: peers.knn(texts, paths, encoder()),
+        "setfit": lambda: peers.setfit(texts, paths, encoder()),
+        "fasttext": lambda: peers.fasttext(texts, paths, one.chinese),
+        "transformers": lambda: peers.transformers_loop(paths, encoder()),
+    }
+    others = {name: ways[name]() for name in wanted}
+    rates: dict[str, list[float]] = {name: [] for name in (*TIERS, *others)}
+    said: dict[str, Sequence[str]] = {}
+    by_fast: dict[str, float] = {}
+    classified(classifier, one.test, AUTO)  # loads what it needs
+    for _ in range(rounds):
+        for tier in TIERS:
+            lexical._characters.cache_clear()
+            lexical._place.cache_clear()
+            decisions, seconds = timed(lambda tier=tier: classified(classifier, one.test, tier))
+            rates[tier].append(len(decisions) / seconds)
+            said[tier] = [decision.category_path for decision in decisions]
+            by_fast[tier] = Counter(decision.tier for decision in decisions)[FAST] / len(decisions)
+        for name, predict in others.items():
+            said[name], seconds = timed(lambda predict=predict: predict(asked))
+            rates[name].append(len(asked) / seconds)
+    return {
+        name: {
+            "rates": rates[name],
+            "times_full": ratio(rates[name], rates[FULL]),
+            "accuracy": float(np.mean([one == right for one, right in zip(said[name], truth, strict=True)])),
+            "by_fast": by_fast.get(name),
+        }
+        for name in rates
+    } | {"listings": len(listings), "items": len(rows), "encoder": one.encoder}
+
+
+def classified(classifier: Classifier, file: Path, tier: str) -> list[Decision]:
+    """What `classify` does with a file, the decisions written to memory."""
+    found = []
+    with open_records(file) as records, RejectFile(Path(tempfile.gettempdir()) / "tiers.rejects") as rejects:
+        writer = DecisionWriter(io.StringIO(), "csv", records.columns)
+        for batch, decisions in classifier.stream(
+            read_listings(records, rejects, ReadOptions(), CLASSIFY_BATCH), tier=tier
+        ):
+            writer.write(batch, decisions)
+            found += decisions
+    return found
+
+
+@click.command()
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--set", "names", multiple=True, type=click.Choice(SETS), default=SETS, help="Only this set.")
+@click.option("--peer", "wanted", multiple=True, type=click.Choice(PEERS), default=PEERS, help="Only this other.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Where the stores are kept, and taken if they are there."
+)
+@click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
+def main(data: Path | None, names: tuple[str, ...], wanted: tuple[str, ...], folder: Path | None, quick: bool) -> None:
+    """Measure, print and write the results, set by set."""
+    if (data is None) != quick:
+        raise click.UsageError("Give --data DIR or --quick.")
+    sets = [sample_set()] if data is None else [one for one in real_sets(data) if one.name in names]
+    for one in sets:
+        with tempfile.TemporaryDirectory() as work:
+            kept = folder or Path(work)
+            kept.mkdir(parents=True, exist_ok=True)
+            found = tried(one, kept, wanted if one.name == PEERED else (), 1 if quick else ROUNDS)
+        for name in (*TIERS, *wanted):
+            if figures := found.get(name):
+                rate = statistics.median(figures["rates"])
+                click.echo(
+                    f"{one.name:14} {name:12} {rate:8,.0f}/s  {figures['times_full']:6.2f}  {figures['accuracy']:.4f}"
+                )
+        if quick:
+            assert found[FAST]["by_fast"] == 1
+            assert found[FULL]["accuracy"] > 0.5
+        else:
+            record(RESULTS, one.name, recorded(RESULTS).get(one.name, {}) | found)
+
+
+if __name__ == "__main__":
+    main()
