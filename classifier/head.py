@@ -69,7 +69,9 @@ class Head:
 
     def lexical_shares(self, counts: Counts, temperature: float = 1.0) -> Probabilities:
         """(m, c) the same of the lexical half."""
-        return _softmax(linear_scores(self.lexical, weighted(counts, self.lexical["rarity"])), temperature)
+        grams = weighted(counts, self.lexical["rarity"])
+        # By column, so that the weights of an n-gram, in a table larger than the caches, are read once for all texts.
+        return _softmax(linear_scores(self.lexical, grams.tocsc()), temperature)
 
     def to_bytes(self) -> bytes:
         """A safetensors file with kind and paths in its metadata."""

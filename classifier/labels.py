@@ -40,9 +40,14 @@ class Level:
 
     def sums(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         """(m, nodes) sums of the probabilities (m, c) of each node's categories."""
-        order = np.argsort(self.of, kind="stable")
-        first = np.searchsorted(self.of[order], np.arange(len(self.paths)))
+        order, first = self._by_node
         return np.asarray(np.add.reduceat(probabilities[:, order], first, axis=1))
+
+    @cached_property
+    def _by_node(self) -> tuple[Numbers, Numbers]:
+        """The categories in the order of their nodes, (c,), and where each node begins among them, (nodes,)."""
+        order = np.argsort(self.of, kind="stable")
+        return order, np.searchsorted(self.of[order], np.arange(len(self.paths)))
 
 
 @dataclass(frozen=True)

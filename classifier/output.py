@@ -2,49 +2,33 @@
 
 import csv
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import TextIO
+
+import orjson
 
 from classifier.decision import Alternative, Decision, SimilarItem
 from indexer.catalog import Listing
 
-COLUMNS = (
-    "predicted_category", "predicted_path", "confidence", "decision", "reason", "sure_path", "alternatives", "levels",
-    "prediction_set", "evidence", "tier", "store_version",
-)  # fmt: skip
+FIELDS = {  # of a decision, by output column
+    "predicted_category": "category",
+    "predicted_path": "category_path",
+    "confidence": "confidence",
+    "decision": "decision",
+    "reason": "reason",
+    "sure_path": "sure_path",
+    "alternatives": "alternatives",
+    "levels": "levels",
+    "prediction_set": "prediction_set",
+    "evidence": "evidence",
+    "tier": "tier",
+    "store_version": "store_version",
+}
+COLUMNS = tuple(FIELDS)
+_values = attrgetter(*FIELDS.values())
 # First characters with which a spreadsheet takes a cell for a formula (OWASP, "CSV Injection").
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-
-
-def _as_dict(kind: type) -> Callable[[object], dict[str, object]]:
-    """`dataclasses.asdict` for one kind of small ones: a fraction of its time, of which there are ten in a decision."""
-    names = [field.name for field in fields(kind)]
-    values = attrgetter(*names)
-    return lambda one: dict(zip(names, values(one), strict=True))
-
-
-_ALTERNATIVE, _SIMILAR = map(_as_dict, (Alternative, SimilarItem))
-_JSON = json.JSONEncoder(ensure_ascii=False, default=str).encode
-
-
-def as_columns(decision: Decision) -> dict[str, object]:
-    """A decision by output column; alternatives, levels and evidence are lists of dictionaries."""
-    return {
-        "predicted_category": decision.category,
-        "predicted_path": decision.category_path,
-        "confidence": decision.confidence,
-        "decision": decision.decision,
-        "reason": decision.reason,
-        "sure_path": decision.sure_path,
-        "alternatives": [_ALTERNATIVE(alternative) for alternative in decision.alternatives],
-        "levels": [_ALTERNATIVE(node) for node in decision.levels],
-        "prediction_set": list(decision.prediction_set),
-        "evidence": [_SIMILAR(item) for item in decision.evidence],
-        "tier": decision.tier,
-        "store_version": decision.store_version,
-    }
 
 
 class DecisionWriter:
@@ -64,13 +48,12 @@ class DecisionWriter:
     def write(self, listings: Sequence[Listing], decisions: Sequence[Decision]) -> None:
         """One line for each listing, in order."""
         for listing, decision in zip(listings, decisions, strict=True):
-            said = as_columns(decision)
             if self._table is None:
-                row = {_kept(column): value for column, value in listing.source.items()} | said
-                self._out.write(_JSON(row) + "\n")
+                row = {_kept(column): value for column, value in listing.source.items()}
+                self._out.write(_JSON(row | dict(zip(COLUMNS, _values(decision), strict=True))) + "\n")
                 continue
             own = map(listing.source.get, self._columns)
-            self._table.writerow([self._guarded(_cell(value)) for value in (*own, *said.values())])
+            self._table.writerow([self._guarded(_cell(value)) for value in (*own, *_values(decision))])
 
     def _guarded(self, text: str) -> str:
         return text if self._raw or not text.startswith(FORMULA_STARTS) or _is_number(text) else "'" + text
@@ -85,9 +68,19 @@ def _cell(value: object) -> str:
         return value
     if value is None:
         return ""
-    if isinstance(value, list | dict):
-        return _JSON(value) if value else str(value)
+    if isinstance(value, tuple):  # a decision's
+        return orjson.dumps(value).decode() if value else "[]"
+    return _JSON(value) if isinstance(value, list | dict) else str(value)
+
+
+def _plain(value: object) -> object:
+    """What JSON has no form for: parts of a decision by their fields, dates and the like from the input as text."""
+    if isinstance(value, Alternative | SimilarItem):
+        return {field: getattr(value, field) for field in value.__slots__}
     return str(value)
+
+
+_JSON = json.JSONEncoder(ensure_ascii=False, default=_plain).encode
 
 
 def _is_number(text: str) -> bool:

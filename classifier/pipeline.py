@@ -18,13 +18,13 @@ from classifier.decision import (
     FAST,
     FULL,
     REASONS,
+    Alternative,
     Decision,
     Signals,
     SimilarItem,
-    alternatives,
     nodes,
+    ranked,
     reasons,
-    surest,
 )
 from classifier.fusion import Evidence, Opinions, head_shares, known_to, lexical_shares
 from classifier.head import Features
@@ -205,53 +205,52 @@ class Classifier:
         """What the scores of m texts come to."""
         p, tier, version = scores.probabilities, scores.tier, self.index.snapshot.manifest.version
         calibration = self.model.settings.fast if tier == FAST else self.model.settings.full
-        in_set = np.maximum((p >= max(calibration.set_from, TINY)).sum(axis=1), 1)
-        order = surest(p, max(top, int(in_set.max(initial=1))))  # (n, k)
-        shares = np.take_along_axis(p, order, axis=1)
+        in_set_from = max(calibration.set_from, TINY)
+        in_set = np.maximum((p >= in_set_from).sum(axis=1), 1)
+        best = p.argmax(axis=1)
         levels = [(level.paths, level.sums(p)) for level in self.labels.levels]
         sure_level = np.full(len(p), -1)
         for depth, ((_, sums), sure_from) in enumerate(zip(levels, calibration.sure_from, strict=False)):
             sure_level[sums.max(axis=1) >= sure_from] = depth
         signals = Signals(
-            confidence=shares[:, 0],
+            confidence=p[np.arange(len(p)), best],
             sure_level=sure_level,
             empty=np.array([not any(said) for said in words], bool),
             far=scores.far,
-            new=~self.known[order[:, 0]],
+            new=~self.known[best],
             disagree=scores.opinions.vote.argmax(axis=1) != scores.opinions.head.argmax(axis=1),
         )
         rows = zip(
             reasons(signals, calibration),
-            alternatives(self.labels.paths, order[:, :top], shares[:, :top]),
+            ranked(p, top, in_set_from),
             zip(*(nodes(paths, sums) for paths, sums in levels), strict=True) if levels else repeat(()),
             sure_level.tolist(),
-            order.tolist(),
             in_set.tolist(),
             self.items(scores.neighbors, neighbors),
             strict=False,
         )
-        decisions = []
-        for reason, likely, above, sure, categories, many, shown in rows:
+        paths, decisions = self.labels.paths, []
+        for reason, (categories, shares), above, sure, many, shown in rows:
             if reason == "empty_text":
                 decisions.append(Decision("", "", 0.0, REASONS[reason], reason, "", (), (), (), (), tier, version))
                 continue
-            best = likely[0]
+            named = [paths[category] for category in categories]
             sure_path = ""
             if REASONS[reason] == ACCEPT:
-                sure_path = best.category_path
+                sure_path = named[0]
             elif reason == "sure_above":
                 sure_path = above[sure].category_path
             decisions.append(
                 Decision(
                     category=self.labels.names[categories[0]],
-                    category_path=best.category_path,
-                    confidence=best.probability,
+                    category_path=named[0],
+                    confidence=shares[0],
                     decision=REASONS[reason],
                     reason=reason,
                     sure_path=sure_path,
-                    alternatives=likely,
+                    alternatives=tuple(map(Alternative, named[:top], shares)),
                     levels=above,
-                    prediction_set=tuple(self.labels.paths[category] for category in categories[:many]),
+                    prediction_set=tuple(named[:many]),
                     evidence=shown,
                     tier=tier,
                     store_version=version,

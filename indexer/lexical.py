@@ -19,7 +19,7 @@ Rarity = NDArray[np.float32]  # (FEATURES,) inverse document frequency of every 
 FEATURES = 1 << 16
 CHARACTERS = 4  # at most, between two spaces; a run of Chinese has none, so its single characters are seen
 WORD = re.compile(r"\w+")  # these alone and in pairs
-CACHED = 1 << 16  # runs, and words and pairs, whose places are remembered: catalogs say the same again and again
+CACHED = 1 << 16  # runs that are remembered: a catalog says the same words again and again
 CHUNK = 20_000  # rows counted at a time: the hashing needs several times the memory of what it gives
 REST_SHARE = 0.7  # of brand, attributes and description beside the title; see ARCHITECTURE.md for what others gave
 
@@ -41,19 +41,23 @@ def ngram_counts(rows: Sequence[Words]) -> Counts:
 
 
 def _log_counts(texts: Sequence[str]) -> Counts:
-    """(n, FEATURES) 1 + ln(count) of the character and word n-grams of each text, in lower case."""
+    """(n, FEATURES) 1 + ln(count) of the character and word n-grams of each text, in lower case.
+
+    An n-gram's place is that of scikit-learn's HashingVectorizer.
+    """
     from scipy.sparse import csr_array
 
-    places, ends = array("i"), array("i", [0])
+    hashes, ends = array("i"), array("i", [0])
     for text in map(str.lower, texts):
         for run in text.split():
-            places.extend(_characters(run))
+            hashes.extend(_characters(run))
         words = WORD.findall(text)
-        places.extend(map(_place, words))
-        places.extend(map(_place, map(" ".join, pairwise(words))))
-        ends.append(len(places))
-    cells = np.ones(len(places), np.float32), np.array(places), np.array(ends)
-    counts = csr_array(cells, shape=(len(texts), FEATURES))
+        hashes.extend(map(mmh3.hash, words))
+        hashes.extend(map(mmh3.hash, map(" ".join, pairwise(words))))
+        ends.append(len(hashes))
+    places = np.abs(np.array(hashes, np.int64)) % FEATURES
+    ones = np.ones(len(places), np.float32)
+    counts = csr_array((ones, places.astype(np.int32), np.array(ends)), shape=(len(texts), FEATURES))
     counts.sum_duplicates()
     counts.data = 1 + np.log(counts.data)
     return counts
@@ -61,18 +65,10 @@ def _log_counts(texts: Sequence[str]) -> Counts:
 
 @lru_cache(CACHED)
 def _characters(run: str) -> "array[int]":
-    """The places of the n-grams of 1 to CHARACTERS characters of a run, which has a space before and after it."""
+    """The hashes of the n-grams of 1 to CHARACTERS characters of a run, which has a space before and after it."""
     padded = f" {run} "
     grams = (padded[i : i + n] for n in range(1, CHARACTERS + 1) for i in range(len(padded) - n + 1))
-    return array("i", map(_hashed, grams))
-
-
-def _hashed(gram: str) -> int:
-    """The place of an n-gram, as scikit-learn's HashingVectorizer has it."""
-    return abs(mmh3.hash(gram)) % FEATURES
-
-
-_place = lru_cache(CACHED)(_hashed)
+    return array("i", map(mmh3.hash, grams))
 
 
 def rarity_of(counts: Counts) -> Rarity:
@@ -91,7 +87,9 @@ def weighted(counts: Counts, rarity: Rarity) -> Counts:
 
 def _unit(counts: Counts) -> Counts:
     """`counts` themselves, rows brought to unit length; rows of zeros stay."""
-    row = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-    length = np.sqrt(np.bincount(row, weights=counts.data.astype(np.float64) ** 2, minlength=counts.shape[0]))
-    counts.data = (counts.data / np.maximum(length, 1e-12)[row]).astype(np.float32)
+    many = np.diff(counts.indptr)
+    length = np.ones(counts.shape[0])
+    if len(counts.data):
+        length[many > 0] = np.sqrt(np.add.reduceat(counts.data**2, counts.indptr[:-1][many > 0], dtype=np.float64))
+    counts.data = (counts.data / np.repeat(length, many)).astype(np.float32)
     return counts

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from classifier.decision import surest
+from classifier.decision import ranked
 from classifier.dense import KINDS, fit_svm, linear_scores
 from classifier.fusion import HeadShares, balanced, fuse, head_shares, known_to
 from classifier.head import Features, Head
@@ -221,8 +221,15 @@ def test_levels_sum_up_the_tree():
 @given(
     st.lists(st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.3]), min_size=7, max_size=7), max_size=5),
     st.integers(1, 9),
+    st.sampled_from([0.05, 0.2, 0.5]),
 )
-def test_of_equally_probable_categories_the_first_are_taken(rows, k):
+def test_what_is_named_are_the_most_probable_and_the_probable(rows, k, at_least):
     probabilities = np.array(rows).reshape(-1, 7)
-    expected = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
-    np.testing.assert_array_equal(surest(probabilities, k), expected)
+    found = list(ranked(probabilities, k, at_least))
+    assert len(found) == len(rows)
+    for p, (categories, shares) in zip(probabilities, found, strict=True):
+        order = np.argsort(-p, kind="stable")
+        named = [c for place, c in enumerate(order) if place == 0 or (p[c] > 0 and (place < k or p[c] >= at_least))]
+        assert categories[: len(named)] == named
+        assert shares == p[categories].tolist()
+        assert list(order[: len(categories)]) == categories
