@@ -21,6 +21,15 @@ NAMES = {
     "lstm": "embedding + LSTM + dense",
     "bert": "the encoder with a classification layer, fine-tuned",
 }
+TIERS = {
+    "full": "**Shelfwise**, `--tier full`",
+    "auto": "**Shelfwise**, `--tier auto`",
+    "fast": "**Shelfwise**, `--tier fast`",
+    "knn": "sentence-transformers, nearest neighbours of scikit-learn",
+    "setfit": "SetFit",
+    "fasttext": "fastText, autotuned",
+    "transformers": "a loop over transformers' sequence classification",
+}
 WAYS = {
     "shelfwise": "**Shelfwise**, nothing trained",
     "refitted_head": "head fitted again",
@@ -149,6 +158,23 @@ def speed_table() -> str:
     return "\n".join(lines)
 
 
+def tiers_table() -> str:
+    """Rate and accuracy of the tiers and of others, in Markdown."""
+    content = _results("tiers")
+    lines = ["| catalog | | listings/s | times full | accuracy | by n-grams |", "|---|---|---|---|---|---|"]
+    for name, entry in content["sets"].items():
+        catalog = f"`{name}`, {entry['items']:,} items, {entry['encoder']}"
+        for way, label in TIERS.items():
+            if figures := entry.get(way):
+                by_fast = "-" if figures["by_fast"] is None else f"{figures['by_fast']:.0%}"
+                accuracy = f"{figures['accuracy']:.3f}" if way != "transformers" else "-"
+                lines.append(
+                    f"| {catalog} | {label} | {_median(figures['rates'])} | {figures['times_full']:.2f} | {accuracy} "
+                    f"| {by_fast} |"
+                )
+    return "\n".join([*lines, "", _machine(content)])
+
+
 def scale_table() -> str:
     """What a store costs as it grows, in Markdown."""
     content = _results("scale")
@@ -267,7 +293,12 @@ def _levels(figures: dict[str, Any]) -> str:
 
 
 TABLES = {
-    "README.md": {"accuracy": accuracy_table, "new-categories": new_categories_table, "speed": speed_table},
+    "README.md": {
+        "accuracy": accuracy_table,
+        "new-categories": new_categories_table,
+        "tiers": tiers_table,
+        "speed": speed_table,
+    },
     "ARCHITECTURE.md": {
         "faults": faults_table,
         "readers": readers_table,
