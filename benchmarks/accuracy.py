@@ -37,6 +37,13 @@ from indexer.rejects import RejectFile
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy.json"
 TARGET, STRICT_TARGET = 0.95, 0.98  # precision of what is accepted: what the figures are for, and what else is told
+STARTER = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[2:]).returncode
+with open(sys.argv[1], "w") as peak:
+    peak.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(code)
+"""
 PEERS = ("linear_svc", "frozen_logistic", "fasttext", "lstm", "bert")
 
 
@@ -126,17 +133,19 @@ def accepted_at(target: float, one: Set, store: Path, folder: Path) -> dict[str,
 
 
 def measured(*arguments: object) -> dict[str, Any]:
-    """What a command of the product prints, its seconds, and the peak of its memory."""
+    """What a command of the product prints, its seconds, and the peak of its memory.
+
+    A small process starts it: one that a large one starts is said to have had the large one's memory.
+    """
     command = [sys.executable, "-m", "cli", *map(str, arguments)]
     start = time.perf_counter()
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        stdout = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise click.ClickException(f"{' '.join(command)} ended with {process.returncode}")
-    return {"stdout": stdout, "seconds": time.perf_counter() - start, "peak_mib": usage.ru_maxrss / 1024}
+    with tempfile.NamedTemporaryFile("r") as peak:
+        started = [sys.executable, "-I", "-S", "-c", STARTER, peak.name, *command]
+        ran = subprocess.run(started, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        seconds = time.perf_counter() - start
+        if ran.returncode:
+            raise click.ClickException(f"{' '.join(command)} ended with {ran.returncode}")
+        return {"stdout": ran.stdout, "seconds": seconds, "peak_mib": int(peak.read()) / 1024}
 
 
 def run_peers(one: Set, folder: Path, wanted: Sequence[str], minutes: float) -> dict[str, Any]:

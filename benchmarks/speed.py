@@ -1,15 +1,19 @@
 """How fast Shelfwise encodes, classifies and starts: beside sentence-transformers, and beside what the machine can do.
 
-    python benchmarks/speed.py --data DIR [--part encode --part classify --part start] [--folder FOLDER]
+    python benchmarks/speed.py --data DIR [--part encode --part classify ...] [--folder FOLDER]
     python benchmarks/speed.py --quick        checks itself on the sample catalog, writes nothing
 
 DIR has the labelled sets of benchmarks/accuracy.py, which together are the catalog, and scale_mix, whose titles are the
 listings. What is compared takes turns. The limit is the rate at which the machine multiplies matrices, in the precision
-that the encoder computes in. FOLDER keeps the store. Results go to benchmarks/results/speed.json.
+that the encoder computes in. The part large is classify with a million items: those of the store, and others between
+two that are near each other, with the store's model. FOLDER keeps the stores. Results go to
+benchmarks/results/speed.json, a plot to speed.svg.
 """
 
 import io
+import itertools
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,30 +24,40 @@ from pathlib import Path
 from typing import Any
 
 import click
-from accuracy import ROOT, items_of, measured, record, sample_set
+import pyarrow as pa
+from accuracy import ROOT, items_of, measured, record, recorded, sample_set
 from rebuild import one_catalog, write
 from scale import ratio
-from titles import real_titles, sample_titles
+from titles import grown, real_titles, sample_titles
 
 from classifier.baselines import timed
+from classifier.decision import FAST, FULL
 from classifier.head import Features
+from classifier.maintenance import put_fitted
+from classifier.model import model_of
 from classifier.output import DecisionWriter
 from classifier.pipeline import Classifier
+from classifier.training import Fitted
 from classifier.voting import K
 from cli import CLASSIFY_BATCH
 from indexer.catalog import Item, Listing, ReadOptions, read_listings
 from indexer.encoder import BATCH, SentenceEncoder, load_encoder
 from indexer.files import open_records
 from indexer.lexical import ngram_counts
+from indexer.manifest import Change
 from indexer.rejects import RejectFile
-from indexer.runtime import Runtime, export
+from indexer.replica import space_of
+from indexer.rows import Rows
+from indexer.runtime import RUNTIMES, Runtime, export
+from indexer.store import read_snapshot, writing
 from indexer.threads import usable_threads
 
 RESULTS = ROOT / "benchmarks" / "results" / "speed.json"
-PARTS = ("encode", "classify", "start")
+PARTS = ("encode", "classify", "large", "memory", "start")
 ENCODERS = ("minilm", "e5")
 ROUNDS = 5
-ITEMS = 40_000
+ITEMS, LARGE = 40_000, 1_000_000
+FEW, MANY = 100_000, 1_000_000  # listings of which the peak of memory is told
 ENCODED, LISTINGS, STAGED = 4_096, 20_000, 8_192  # titles for each measurement
 SIZES = (1024, 2048, 4096)  # of square matrices that are multiplied
 TEXT = "wireless earbuds"
@@ -56,7 +70,7 @@ def encoded(name: str, titles: Sequence[str], rounds: int) -> dict[str, Any]:
     assert isinstance(model, SentenceEncoder)
     with tempfile.TemporaryDirectory() as folder:
         export(model, Path(folder), titles[:64])
-        runtime = Runtime(Path(folder))
+        runtime = Runtime(Path(folder)).loaded()
     tokens = int(model.token_counts(titles).sum())
     ours: list[float] = []
     theirs: list[float] = []
@@ -129,6 +143,20 @@ def classified(store: Path, titles: Sequence[str], folder: Path, rounds: int) ->
     }
 
 
+def peaks(store: Path, titles: Sequence[str], folder: Path, sizes: Sequence[int]) -> dict[str, Any]:
+    """MiB of memory that classifying files of different sizes takes at most, by tier."""
+    found: dict[str, dict[str, float]] = {tier: {} for tier in (FAST, FULL)}
+    for tier, size in itertools.product(found, sizes):
+        items = [Item(str(i), f"{titles[i % len(titles)]} {i // len(titles)}") for i in range(size)]
+        listings = write(items, folder / "listings.csv")
+        ran = measured("classify", listings, "--store", store, "-o", folder / "decided.csv", "--tier", tier)
+        found[tier][f"{size:,}"] = ran["peak_mib"]
+    return {
+        "peak_mib": found,
+        "times": {tier: max(peak.values()) / next(iter(peak.values())) for tier, peak in found.items()},
+    }
+
+
 def stages(classifier: Classifier, file: Path) -> dict[str, float]:
     """Microseconds a listing of each stage where one comes after the other."""
     seconds: dict[str, float] = {}
@@ -196,6 +224,55 @@ def store_of(data: Path | None, folder: Path) -> Path:
     return store
 
 
+def grown_store(small: Path, folder: Path, n: int) -> Path:
+    """A store of n items in `folder`, unless it is there: those of a small one, whose model it has, and others under
+    the titles and in the categories of the items near which they lie."""
+    store = folder / "large"
+    if not store.exists():
+        snapshot = read_snapshot(small)
+        vectors, of = grown(snapshot.rows.vectors, n)
+        table = snapshot.rows.table.take(of)
+        ids = pa.array([f"{i:08}" for i in range(n)])
+        rows = Rows(table.set_column(table.schema.get_field_index("id"), table.schema.field("id"), ids), vectors)
+        with writing(store, create=True) as draft:
+            draft.table.upsert(rows)
+            put_fitted(draft, rows, Fitted(space_of(snapshot), model_of(snapshot)))
+            if snapshot.manifest.encoder.runtime:
+                shutil.copytree(small / RUNTIMES, store / RUNTIMES)
+            draft.commit(Change("build", n, 0, 0), snapshot.manifest.encoder)
+    return store
+
+
+def plot(sets: dict[str, Any], file: Path) -> None:
+    """Titles a second of each encoder, and the time of each stage of classifying."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    matplotlib.rcParams["svg.hashsalt"] = "shelfwise"
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    bars = {"sentence-transformers": "sentence_transformers", "Shelfwise": "ours"}
+    for i, name in enumerate(ENCODERS):
+        entry = sets[f"encode, {name}"]
+        for j, (label, who) in enumerate(bars.items()):
+            rate = statistics.median(entry["rates"][who])
+            left.bar(i + 0.3 * j, rate, 0.3, color=f"C{j}", label=label if i == 0 else None)
+        left.bar(i + 0.6, entry["limit"], 0.3, color="none", edgecolor="C7", label="limit" if i == 0 else None)
+    left.set_xticks([i + 0.3 for i in range(len(ENCODERS))], ENCODERS)
+    left.set(ylabel="titles/s")
+    left.legend(fontsize=8)
+    shown = {"40,000 items": "classify", "1,000,000 items": "classify, large"}
+    for i, name in enumerate(shown.values()):
+        start = 0.0
+        for j, (stage, microseconds) in enumerate(sets[name]["stages"].items()):
+            right.barh(i, microseconds, 0.5, left=start, color=f"C{j}", label=stage if i == 0 else None)
+            start += microseconds
+    right.set_yticks(range(len(shown)), list(shown))
+    right.set(xlabel="microseconds a listing, one stage after the other")
+    right.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.35))
+    figure.savefig(file, metadata={"Date": None})
+
+
 @click.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), default=PARTS, help="Only this.")
@@ -217,15 +294,23 @@ def main(data: Path | None, parts: tuple[str, ...], folder: Path | None, quick: 
             figures |= {f"encode, {name}": encoded(name, titles[:ENCODED], rounds) for name in encoders}
         if "classify" in parts:
             figures["classify"] = classified(store_of(data, kept), titles[:LISTINGS], Path(work), rounds)
+        if "large" in parts:
+            large = grown_store(store_of(data, kept), kept, LARGE if data else len(titles) * 2)
+            figures["classify, large"] = classified(large, titles[:LISTINGS], Path(work), min(rounds, 3))
+        if "memory" in parts:
+            sizes = (FEW, MANY) if data else (len(titles), 4 * len(titles))
+            figures["memory"] = peaks(store_of(data, kept), titles, Path(work), sizes)
         if "start" in parts:
             figures["start"] = started(store_of(data, kept), rounds)
     click.echo(json.dumps(figures, indent=1))
     if quick:
         assert figures["encode, minilm"]["worst_cosine"] > 0.999
         assert len(figures["classify"]["stages"]) == 8
+        assert figures["classify, large"]["items"] > figures["classify"]["items"]
         return
     for name, found in figures.items():
         record(RESULTS, name, found | {"threads": usable_threads()})
+    plot(recorded(RESULTS), RESULTS.with_suffix(".svg"))
 
 
 if __name__ == "__main__":
