@@ -60,13 +60,13 @@ class Scores:
 
 @dataclass(frozen=True)
 class Draft:
-    """n listings on their way: their words and n-grams, those that the n-grams have decided by row, and the rows that
-    `wait` for vectors."""
+    """n listings on their way: their words, those that n-grams have decided by row, and the rows that `wait` for
+    vectors with their n-grams, which are None as long as nothing had to know them."""
 
     words: Sequence[Words]
-    counts: Counts
     decided: Mapping[int, Decision]
     wait: Numbers
+    counts: Counts | None = None
 
 
 @dataclass(frozen=True)
@@ -158,22 +158,23 @@ class Classifier:
 
     def _draft(self, items: Sequence[Item], tier: str, top: int) -> Draft:
         words = [item.words() for item in items]  # n
-        counts = ngram_counts(words)  # (n, FEATURES)
         if tier == FULL:
-            return Draft(words, counts, {}, np.arange(len(items)))
+            return Draft(words, {}, np.arange(len(items)))
+        counts = ngram_counts(words)  # (n, FEATURES)
         scores = self.score_ngrams(counts)  # (n, c)
         sure = np.full(len(items), True)
         if tier == AUTO:
             sure = scores.probabilities.max(axis=1, initial=0) >= self.model.settings.fast_from
-        said = self.decide(words, scores, top)
-        return Draft(words, counts, {row: said[row] for row in np.flatnonzero(sure).tolist()}, np.flatnonzero(~sure))
+        said, wait = self.decide(words, scores, top), np.flatnonzero(~sure)
+        return Draft(words, {row: said[row] for row in np.flatnonzero(sure).tolist()}, wait, counts[wait])
 
     def _decided(self, draft: Draft, vectors: Vectors, top: int, neighbors: int) -> list[Decision]:
         decided = dict(draft.decided)
         if len(draft.wait):
-            features = Features(vectors, draft.counts[draft.wait])  # (m, d) and (m, FEATURES)
-            scores = self.score(features, max(K, neighbors))  # (m, c)
-            said = self.decide([draft.words[row] for row in draft.wait], scores, top, neighbors)
+            words = [draft.words[row] for row in draft.wait]  # m
+            counts = ngram_counts(words) if draft.counts is None else draft.counts
+            scores = self.score(Features(vectors, counts), max(K, neighbors))  # (m, c)
+            said = self.decide(words, scores, top, neighbors)
             decided |= dict(zip(draft.wait.tolist(), said, strict=True))
         return [decided[row] for row in range(len(draft.words))]
 

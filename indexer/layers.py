@@ -94,7 +94,7 @@ class Layers:
     def coded(self, name: str) -> tuple[NDArray[np.int64], list[str]]:
         """One text column as numbers (n,) into a list of its values."""
         encoded = self.column(name).dictionary_encode().unify_dictionaries()
-        codes = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
+        codes = np.concatenate([np.from_dlpack(chunk.indices) for chunk in encoded.chunks])  # to_numpy imports pandas
         return codes.astype(np.int64), encoded.chunk(0).dictionary.to_pylist()
 
     def row_of(self, id_: str) -> int | None:
