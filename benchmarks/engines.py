@@ -8,6 +8,7 @@ as it is let; Shelfwise takes what it chose for itself, on rows that it holds. T
 to benchmarks/results/engines.json.
 """
 
+import itertools
 import json
 import statistics
 import time
@@ -49,7 +50,10 @@ def contenders(n: int, d: int) -> dict[str, tuple[str, list[Any]]]:
     faiss, cells = import_faiss(), cells_for(n)
     views = [faiss.SearchParametersHNSW(efSearch=view) for view in VIEWS]
     probes = [faiss.SearchParametersIVF(nprobe=max(1, int(share * cells))) for share in SHARES]
-    refined = [faiss.IndexRefineSearchParameters(k_factor=PROPOSED, base_index_params=probe) for probe in probes]
+    refined = [
+        faiss.IndexRefineSearchParameters(k_factor=proposed, base_index_params=probe)
+        for probe, proposed in itertools.product(probes, PROPOSED)
+    ]
     return {
         "HNSW, 32 links": ("HNSW32", views),
         "HNSW, 32 links, 8 bits": ("HNSW32_SQ8", views),

@@ -28,23 +28,25 @@ EVERY = 7  # of the rows each so-many-th is one of those from which cells and qu
 FEWEST_CELLS = 1 / 32  # of all are gone through for a query: new ones may be farther from the rows than these are
 STEP = 4  # by its fourth part the number of cells grows that is tried next
 MOST_CELLS = 1 / 2  # of all: beyond it the vectors have no cells worth the name
-PROPOSED = 8  # candidates for each neighbour that is asked for
-FEWEST_PROPOSED = 256
+PROPOSED = (4, 8)  # candidates for each neighbour that is asked for, of which there are RECALL_K at least
 SPARE = 8  # of them are put in order beyond those that are asked for, in case of twins
 FEWEST_ALLOWED = 0.2  # share of the rows that a filter lets through: below it all of those are searched
 PART = 1_024  # queries at a time
+LARGE = 1 << 27  # bytes of vectors: fewer stay in memory, since having them mapped again takes time
 CHUNK = 65_536  # rows that are added at a time
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Cells of quantized rows, `index`, of which so many are gone through for a query.
+    """Cells of quantized rows, `index`, of which so many are gone through for a query, for `proposed` candidates for
+    each neighbour that is asked for.
 
     `recall` is the share of the RECALL_K nearest rows that it finds, measured on rows that it holds.
     """
 
     index: Any
     cells: int
+    proposed: int
     recall: float
 
 
@@ -80,16 +82,18 @@ def typical(vectors: Vectors) -> Vectors:
 
 
 def _tuned(index: Any, vectors: Vectors) -> Engine | None:
-    """The engine with as few cells as recall allows."""
+    """The engine with as few cells as recall allows, and as few candidates with these."""
     cells = cells_for(len(vectors))
     probes = spread(len(vectors))
     exact = FaissSearcher(vectors).search(vectors[probes], RECALL_K + 1).without(probes)
     through = max(1, round(FEWEST_CELLS * cells))
     while through <= MOST_CELLS * cells:
-        found = EngineSearcher(vectors, Engine(index, through, 0.0), None).search(vectors[probes], RECALL_K + 1)
-        recalls = recalls_of(found.without(probes).rows, exact.rows)
-        if recalls.mean() - SURE * recalls.std() / len(recalls) ** 0.5 >= RECALL:
-            return Engine(index, through, float(recalls.mean()))
+        for proposed in PROPOSED:
+            searcher = EngineSearcher(vectors, Engine(index, through, proposed, 0.0), None)
+            found = searcher.search(vectors[probes], RECALL_K + 1)
+            recalls = recalls_of(found.without(probes).rows, exact.rows)
+            if recalls.mean() - SURE * recalls.std() / len(recalls) ** 0.5 >= RECALL:
+                return Engine(index, through, proposed, float(recalls.mean()))
         through += -(-through // STEP)
     return None
 
@@ -115,25 +119,26 @@ def write_engine(engine: Engine, file: Path) -> dict[str, float]:
         import_faiss().write_index(engine.index, str(file))
     except RuntimeError as error:  # FAISS's own words, some lines of them
         raise OSError(f"{file.name} cannot be written: is the disk full?") from error
-    return {"cells": engine.cells, "recall": engine.recall}
+    return {"cells": engine.cells, "proposed": engine.proposed, "recall": engine.recall}
 
 
-def read_engine(file: Path, cells: float, recall: float) -> Engine:
+def read_engine(file: Path, cells: float, proposed: float, recall: float) -> Engine:
     """The inverse of `write_engine`."""
-    return Engine(import_faiss().read_index(str(file)), int(cells), recall)
+    return Engine(import_faiss().read_index(str(file)), int(cells), int(proposed), recall)
 
 
 class EngineSearcher:
-    """An engine over unit vectors (n, d); where they lie in `memory`, it is given back after every search."""
+    """An engine over unit vectors (n, d); `memory` in which large ones lie is given back after every search."""
 
     def __init__(self, vectors: Vectors, engine: Engine, memory: mmap | None) -> None:
-        self._vectors, self._engine, self._memory = vectors, engine, memory
+        self._vectors, self._engine = vectors, engine
+        self._memory = memory if vectors.nbytes > LARGE else None
         self._faiss, self._exact = import_faiss(), FaissSearcher(vectors)
 
     def search(self, queries: Vectors, k: int, allowed: Mask | None = None) -> Neighbors:
         """See `Searcher.search`, but for this: a few of the nearest rows are not found, and the next ones are there
         instead."""
-        n, fetch = len(self._vectors), max(FEWEST_PROPOSED, PROPOSED * k)
+        n, fetch = len(self._vectors), self._engine.proposed * max(RECALL_K, k)
         left = n if allowed is None else int(allowed.sum())
         if left < max(FEWEST_ALLOWED * n, fetch):
             return self._released(self._exact.search(queries, k, allowed))

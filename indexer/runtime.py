@@ -53,7 +53,7 @@ class Facts:
     worst_cosine: float = 1.0
 
 
-class Engine(NamedTuple):
+class Loaded(NamedTuple):
     """What computes: the tokenizer, a queue of inferences, and the precision of these, as OpenVINO names it."""
 
     tokenizer: Any
@@ -76,16 +76,16 @@ class Runtime:
 
     def loaded(self) -> Self:
         """The same, loaded now."""
-        _ = self._engine
+        _ = self._loaded
         return self
 
     @property
     def precision(self) -> str:
         """In which it computes."""
-        return self._engine.precision
+        return self._loaded.precision
 
     @cached_property
-    def _engine(self) -> Engine:
+    def _loaded(self) -> Loaded:
         setting = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_NUM_THREADS": usable_threads()}
         with self._loading():
             from tokenizers import Tokenizer
@@ -93,7 +93,7 @@ class Runtime:
             openvino = import_openvino()
             compiled = openvino.Core().compile_model(self.folder / GRAPH, "CPU", setting)
             at_once = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-            return Engine(
+            return Loaded(
                 Tokenizer.from_file(str(self.folder / TOKENIZER)),
                 openvino.AsyncInferQueue(compiled, WAITING * at_once),
                 compiled.get_property("INFERENCE_PRECISION_HINT").to_string(),
@@ -119,7 +119,7 @@ class Runtime:
         if not unique:
             return vectors
         with self._alone:
-            queue = self._engine.queue
+            queue = self._loaded.queue
             queue.set_callback(keep)
             try:
                 for start in range(0, len(unique), CHUNK):
@@ -136,7 +136,7 @@ class Runtime:
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]]:
         """The texts in batches of about TOKENS tokens, longest first: their rows (b,), ids and mask (b, width)."""
         tokens = [
-            one.ids for one in self._engine.tokenizer.encode_batch_fast([self.facts.prompt + text for text in texts])
+            one.ids for one in self._loaded.tokenizer.encode_batch_fast([self.facts.prompt + text for text in texts])
         ]
         lengths = np.array([len(ids) for ids in tokens])
         order = np.argsort(-lengths, kind="stable")

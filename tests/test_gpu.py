@@ -60,7 +60,7 @@ def test_what_does_not_fit_stays_on_the_cpu(vectors, monkeypatch):
 
 
 def test_a_store_with_an_engine_is_searched_exactly_on_the_gpu(vectors):
-    copied = searcher_of(vectors, Engine(None, 1, 1.0), None, "cuda")
+    copied = searcher_of(vectors, Engine(None, 1, 4, 1.0), None, "cuda")
     np.testing.assert_array_equal(
         copied.search(vectors[:9], 5).rows, ExactSearcher(vectors).search(vectors[:9], 5).rows
     )

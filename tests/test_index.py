@@ -103,7 +103,7 @@ class ApproximateStoreMachine(StoreMachine):
         self.patched = pytest.MonkeyPatch()
         for name, value in {
             "APPROXIMATE_FROM": 20, "CELL": 5, "EVERY": 1, "RECALL": 0.1, "PROBES": 9, "FEWEST_CELLS": 0.1,
-            "MOST_CELLS": 1, "PROPOSED": 1, "FEWEST_PROPOSED": 8, "SPARE": 2,
+            "MOST_CELLS": 1, "PROPOSED": (1,), "RECALL_K": 8, "SPARE": 2, "LARGE": 0,
         }.items():  # fmt: skip
             self.patched.setattr(engine, name, value)
         self.folder = Path(tempfile.mkdtemp())
