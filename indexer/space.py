@@ -33,7 +33,8 @@ class Space:
     def project(self, vectors: Vectors) -> Vectors:
         """(n, d) unit vectors of this space."""
         moved = vectors - self.center
-        moved -= (moved @ self.axes.T) @ self.axes
+        for axis in self.axes:  # row by row: a matrix product rounds equal rows differently by where they stand
+            moved -= (moved * axis).sum(axis=1, keepdims=True) * axis
         length = np.linalg.norm(moved, axis=1, keepdims=True)
         return np.asarray(moved / np.maximum(length, 1e-12), np.float32)
 

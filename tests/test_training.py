@@ -237,3 +237,15 @@ def test_space_survives_its_bytes_and_takes_off_what_it_says():
     np.testing.assert_allclose(np.linalg.norm(projected, axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(projected @ space.axes[0], 0, atol=1e-5)
     assert Space.fit(vectors).axes.shape == (0, vectors.shape[1])
+
+
+@pytest.mark.parametrize("axes", [0, 1])
+def test_where_a_row_stands_does_not_change_its_projection(axes):
+    random = np.random.default_rng(2)
+    one, others = random.normal(size=(1, 384)).astype(np.float32), random.normal(size=(37, 384)).astype(np.float32)
+    space = Space.fit(others, axes)
+    projected = space.project(one)
+    for n in range(1, 12):
+        np.testing.assert_array_equal(
+            space.project(np.vstack([others[:n], np.repeat(one, n, axis=0)]))[n:], np.repeat(projected, n, axis=0)
+        )
