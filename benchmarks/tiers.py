@@ -10,6 +10,7 @@ benchmarks/results/tiers.json.
 """
 
 import functools
+import gc
 import io
 import statistics
 import tempfile
@@ -113,6 +114,7 @@ def main(data: Path | None, names: tuple[str, ...], wanted: tuple[str, ...], fol
     """Measure, print and write the results, set by set."""
     if (data is None) != quick:
         raise click.UsageError("Give --data DIR or --quick.")
+    gc.disable()  # as the command does
     sets = [sample_set()] if data is None else [one for one in real_sets(data) if one.name in names]
     for one in sets:
         with tempfile.TemporaryDirectory() as work:

@@ -52,8 +52,8 @@ class DecisionWriter:
                 row = {_kept(column): value for column, value in listing.source.items()}
                 self._out.write(_JSON(row | dict(zip(COLUMNS, _values(decision), strict=True))) + "\n")
                 continue
-            own = map(listing.source.get, self._columns)
-            self._table.writerow([self._guarded(_cell(value)) for value in (*own, *_values(decision))])
+            cells = map(_cell, (*map(listing.source.get, self._columns), *_values(decision)))
+            self._table.writerow([self._guarded(cell) if cell.startswith(FORMULA_STARTS) else cell for cell in cells])
 
     def _guarded(self, text: str) -> str:
         return text if self._raw or not text.startswith(FORMULA_STARTS) or _is_number(text) else "'" + text

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from indexer.errors import InputError, listed
-from indexer.files import Record, RecordFile, open_records
+from indexer.files import RecordFile, open_records
 from indexer.rejects import Reject, RejectFile
 from indexer.text import Words, clean, compose, digest, words_of
 
@@ -195,7 +195,7 @@ def _items(source: RecordFile, options: ReadOptions, labelled: bool) -> Iterator
         if isinstance(record, Reject):
             yield record
             continue
-        values = {name: _joined(record, columns) for name, columns in mapping.items()}
+        values = {name: _joined(record.values, columns) for name, columns in mapping.items()}
         column, reason = _fault(values, labelled)
         if reason:
             named = "+".join(mapping.get(column, (column,)))
@@ -204,10 +204,11 @@ def _items(source: RecordFile, options: ReadOptions, labelled: bool) -> Iterator
             yield Listing(record.line, _item(values), record.values)
 
 
-def _joined(record: Record, columns: tuple[str, ...]) -> str:
+def _joined(found: Mapping[str, object], columns: tuple[str, ...]) -> str:
     if len(columns) == 1:
-        return _as_text(record.values.get(columns[0]))
-    parts = ((column, _as_text(record.values.get(column))) for column in columns)
+        value = found.get(columns[0])
+        return value if isinstance(value, str) else _as_text(value)
+    parts = ((column, _as_text(found.get(column))) for column in columns)
     return "; ".join(f"{column}: {value}" for column, value in parts if value)
 
 

@@ -232,7 +232,8 @@ def _rows(lines: _Lines, delimiter: str, name: str) -> Iterator[tuple[int, list[
         if not line.strip():
             continue
         if delimiter == "\t":
-            yield start, [_unquoted(value) for value in line.rstrip("\r\n").split("\t")]
+            values = line.rstrip("\r\n").split("\t")
+            yield start, [_unquoted(value) for value in values] if '"' in line else values
             continue
         yield _csv_row(line, lines, delimiter, name)
 
