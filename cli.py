@@ -254,8 +254,9 @@ def classify(
     options = source.read(fmt)
     counts: Counter[str] = Counter()
     start = time.monotonic()
-    gc.disable()  # decisions are in no cycles: looking for some in them took a tenth of the time of --tier fast
     with contextlib.ExitStack() as stack:
+        gc.disable()  # decisions are in no cycles: looking for some in them took a tenth of the time of --tier fast
+        stack.callback(gc.enable)
         records = stack.enter_context(open_records(listings, sys.stdin.buffer, options.encoding, options.format))
         rejects = stack.enter_context(RejectFile(source.rejects))
         with_mark = output is not None and records.encoding == "utf-8-sig"
