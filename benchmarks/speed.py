@@ -310,7 +310,8 @@ def main(data: Path | None, parts: tuple[str, ...], folder: Path | None, quick: 
         return
     for name, found in figures.items():
         record(RESULTS, name, found | {"threads": usable_threads()})
-    plot(recorded(RESULTS), RESULTS.with_suffix(".svg"))
+    if {"encode, e5", "classify, large"} <= recorded(RESULTS).keys():
+        plot(recorded(RESULTS), RESULTS.with_suffix(".svg"))
 
 
 if __name__ == "__main__":
