@@ -29,6 +29,7 @@ from indexer.encoder import Encoder, EncoderChoice, Progress, choose_encoder, lo
 from indexer.errors import EncoderError, ReleaseError
 from indexer.index import Index
 from indexer.lexical import ngram_counts
+from indexer.manifest import versions_of
 from indexer.neighbors import NONE, Neighbors
 from indexer.rows import Rows
 from indexer.serving import encoder_for, exported, identity_of
@@ -36,6 +37,7 @@ from indexer.store import Draft, Snapshot, writing
 from indexer.sync import changed, embed_changes, find_changes
 
 PROBES = 500  # stored items that are asked for before and after
+VERSIONS_BEFORE = 5  # that are looked through for vectors: what a bad catalog left out comes back with the next one
 MAX_DRIFT = 0.02  # of the rows may change before the model is fitted again
 FEWEST_PROBES = 20  # a share of fewer says nothing
 SPARE_TWINS = 32  # neighbours beyond K that are fetched, since an item's own twins do not vote for it
@@ -149,8 +151,11 @@ class Release:
     @cached_property
     def _upserts(self) -> Rows:
         """Those that are new or replaced."""
-        encoder = Embedded(self._draft.path, self._encoder)
-        upserts, self._embedded = embed_changes(self._stored, self._changes, encoder, self._progress)
+        path = self._draft.path
+        before = [] if self._draft.base is None else versions_of(path)[-1 - VERSIONS_BEFORE : -1]
+        encoder = Embedded(path, self._encoder, before[::-1])
+        upserts, _ = embed_changes(self._stored, self._changes, encoder, self._progress)
+        self._embedded = encoder.made
         return upserts
 
     @cached_property

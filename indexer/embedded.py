@@ -1,34 +1,41 @@
-"""Vectors that were made for a version that is not there yet: a build that is killed goes on with them."""
+"""Vectors that were made before: for versions that no longer count, and by a build that was killed."""
 
 import shutil
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from indexer.encoder import Encoder, Progress, Vectors
-from indexer.store import EMBEDDED
+from indexer.errors import StoreError
+from indexer.manifest import verify_files
+from indexer.store import EMBEDDED, read_snapshot
 from indexer.text import RECIPE, digest
 
 BATCH = 4_096  # texts in a file
 
 
 class Embedded:
-    """An encoder that keeps what it has made in files of the store at `path`, and takes from there what it can.
+    """An encoder that takes what was made before from `versions` of the store at `path`, the first of them first, and
+    from files in which it keeps what it makes. It is an `Encoder`; `made` is how many texts it had to embed.
 
-    Each file has digests and vectors of some texts, and checksums by which a torn one is known. It is an `Encoder`.
+    Each file has digests and vectors of some texts, and checksums by which a torn one is known.
     """
 
-    def __init__(self, path: Path, encoder: Encoder) -> None:
+    def __init__(self, path: Path, encoder: Encoder, versions: Sequence[int] = ()) -> None:
+        self.made = 0
+        self._path, self._versions = path, versions
         self.name, self.fingerprint, self.dimensions = encoder.name, encoder.fingerprint, encoder.dimensions
         self._encoder = encoder
         self._folder = path / EMBEDDED / digest(f"{encoder.fingerprint} {RECIPE}")[:16]
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """See `Encoder.encode`."""
-        vectors, made = np.empty((len(texts), self.dimensions), np.float32), self._read()
         digests = [digest(text) for text in texts]
+        vectors, made = np.empty((len(texts), self.dimensions), np.float32), self._read()
+        made |= self._stored(set(digests) - made.keys())
         missing = []
         for i, name in enumerate(digests):
             if name in made:
@@ -36,7 +43,7 @@ class Embedded:
             else:
                 missing.append(i)
         missing.sort(key=lambda i: len(texts[i]))  # long ones together, so that little is padded
-        done = len(texts) - len(missing)
+        self.made, done = len(missing), len(texts) - len(missing)
         for start in range(0, len(missing), BATCH):
             part = missing[start : start + BATCH]
             shown = _beginning_at(done + start, len(texts), progress) if progress else None
@@ -55,6 +62,24 @@ class Embedded:
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
                 file.unlink(missing_ok=True)  # torn by a crash: its texts are embedded again
         return made
+
+    def _stored(self, wanted: set[str]) -> dict[str, Vectors]:
+        """What the versions have of the texts with these digests."""
+        found: dict[str, Vectors] = {}
+        verified: dict[str, tuple[int, str]] = {}
+        for version in self._versions:
+            if not wanted - found.keys():
+                break
+            with suppress(StoreError):  # damaged, or cleared away meanwhile: what it had is embedded again
+                snapshot = read_snapshot(self._path, version)
+                if (snapshot.manifest.encoder.fingerprint, snapshot.manifest.recipe) != (self.fingerprint, RECIPE):
+                    continue
+                unread = {name: sums for name, sums in snapshot.data_files.items() if verified.get(name) != sums}
+                verify_files(self._path, unread)
+                verified |= unread
+                rows = snapshot.reader.with_digests(wanted - found.keys())
+                found |= dict(zip(rows.column("text_digest"), rows.vectors, strict=True))
+        return found
 
     def _write(self, digests: list[str], vectors: Vectors) -> None:
         """Keep some vectors, or none at all where there is no room: the version itself needs it more."""

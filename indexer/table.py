@@ -51,6 +51,13 @@ class TableReader:
             parts = [self._query().where(where).to_arrow() for where in _among("id", ids) or ["false"]]
             return _rows(pa.concat_tables(parts))[0]
 
+    def with_digests(self, digests: set[str]) -> Rows:
+        """The rows whose text has one of these digests."""
+        with lance_errors(self._path):
+            content = self._query().select(["text_digest", ROW_ID]).to_arrow()
+            wanted = np.array([name in digests for name in content.column("text_digest").to_pylist()], bool)
+            return self.take(_row_ids(content)[wanted])[0]
+
     def values_among(self, column: str, values: Sequence[str]) -> set[str]:
         """Those of some values of a text column that a row has."""
         found = set[str]()

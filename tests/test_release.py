@@ -143,6 +143,19 @@ def test_a_build_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch, fir
     np.testing.assert_array_equal(rows.vectors, HashingEncoder().encode(rows.texts()))
 
 
+def test_what_an_earlier_version_has_is_not_embedded_again(tmp_path):
+    path, items = tmp_path / "s", small_catalog()
+    whole, part = ({item.id: item for item in some} for some in (items, items[:30]))
+    release.build(path, whole, "hashing")
+    (held,) = (path / "items.lance" / "data").iterdir()
+    assert release.build(path, part).embedded == 0
+    back = release.build(path, whole)
+    assert (back.added, back.embedded) == (20, 0)
+    rows = read_snapshot(path).rows
+    np.testing.assert_array_equal(rows.vectors, HashingEncoder().encode(rows.texts()))
+    assert {path / name for name in read_snapshot(path, 1).data_files} == {held}
+
+
 def test_a_dry_run_and_a_refusal_write_no_rows(rebuilt, store):
     before = sorted(path for path in (store / "items.lance").rglob("*"))
     rebuilt(swapped(small_catalog()), "--dry-run")
