@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from classifier.release import Guard
 
 DEFAULT_NEIGHBORS = 3
-CLASSIFY_BATCH = 1024  # listings that are in memory at a time
 NOT_WRITTEN = (".parquet", ".gz", ".xlsx", ".xls")  # endings of files that decisions are not written to
 
 
@@ -242,7 +241,7 @@ def classify(
       echo '{"title": "wireless earbuds"}' | shelfwise classify - --store my.store
     """
     from classifier.output import DecisionWriter
-    from classifier.pipeline import Classifier
+    from classifier.pipeline import BATCHES, Classifier
     from indexer.catalog import read_listings
     from indexer.files import open_records
     from indexer.rejects import RejectFile
@@ -263,7 +262,7 @@ def classify(
         out = stack.enter_context(output_file(output, "utf-8-sig" if with_mark else "utf-8"))
         progress = stack.enter_context(progress_display())
         show_notices(records.notices)
-        batches = read_listings(records, rejects, options, CLASSIFY_BATCH)
+        batches = read_listings(records, rejects, options, BATCHES[tier])
         first = next(batches)  # what is wrong with the input is said before the models are loaded
         classifier = Classifier.open(store, device)
         shown = DEFAULT_NEIGHBORS if neighbors is None else classifier.index.require_k(neighbors, "--neighbors")
@@ -350,7 +349,7 @@ def evaluate(
     from dataclasses import asdict
 
     from classifier.evaluation import evaluate as measure
-    from classifier.pipeline import Classifier
+    from classifier.pipeline import BATCHES, Classifier
     from indexer.catalog import read_listings
     from indexer.files import open_records
     from indexer.rejects import RejectFile
@@ -362,7 +361,7 @@ def evaluate(
         out = stack.enter_context(output_file(json_file)) if json_file else None
         progress = stack.enter_context(progress_display())
         show_notices(records.notices)
-        batches = read_listings(records, rejects, options, CLASSIFY_BATCH, labelled=True)
+        batches = read_listings(records, rejects, options, BATCHES[tier], labelled=True)
         first = next(batches)
         classifier = Classifier.open(store, device)
         show_unlearned(classifier, tier)

@@ -36,10 +36,9 @@ from classifier.head import Features
 from classifier.maintenance import put_fitted
 from classifier.model import model_of
 from classifier.output import DecisionWriter
-from classifier.pipeline import Classifier
+from classifier.pipeline import BATCHES, Classifier
 from classifier.training import Fitted
 from classifier.voting import K
-from cli import CLASSIFY_BATCH
 from indexer.catalog import Item, Listing, ReadOptions, read_listings
 from indexer.encoder import BATCH, SentenceEncoder, load_encoder
 from indexer.files import open_records
@@ -168,7 +167,7 @@ def stages(classifier: Classifier, file: Path) -> dict[str, float]:
         return result
 
     with open_records(file) as records, RejectFile(file.with_suffix(".rejects")) as rejects:
-        batches = read_listings(records, rejects, ReadOptions(), CLASSIFY_BATCH)
+        batches = read_listings(records, rejects, ReadOptions(), BATCHES[FULL])
         writer = DecisionWriter(io.StringIO(), "csv", records.columns)
         while many < STAGED:
             listings: list[Listing] = stage("read", lambda: next(batches, []))

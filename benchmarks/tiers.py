@@ -28,8 +28,7 @@ from scale import ratio
 from classifier.baselines import timed
 from classifier.decision import FAST, FULL, Decision
 from classifier.output import DecisionWriter
-from classifier.pipeline import AUTO, TIERS, Classifier
-from cli import CLASSIFY_BATCH
+from classifier.pipeline import AUTO, BATCHES, TIERS, Classifier
 from indexer import lexical
 from indexer.catalog import ReadOptions, read_listings
 from indexer.encoder import load_encoder
@@ -95,7 +94,7 @@ def classified(classifier: Classifier, file: Path, tier: str) -> list[Decision]:
     with open_records(file) as records, RejectFile(Path(tempfile.gettempdir()) / "tiers.rejects") as rejects:
         writer = DecisionWriter(io.StringIO(), "csv", records.columns)
         for batch, decisions in classifier.stream(
-            read_listings(records, rejects, ReadOptions(), CLASSIFY_BATCH), tier=tier
+            read_listings(records, rejects, ReadOptions(), BATCHES[tier]), tier=tier
         ):
             writer.write(batch, decisions)
             found += decisions

@@ -41,6 +41,7 @@ from indexer.threads import usable_threads
 
 AUTO = "auto"  # tier: fast where the n-grams are sure, full where not
 TIERS = (FULL, AUTO, FAST)
+BATCHES = {FULL: 1024, AUTO: 4096, FAST: 1024}  # listings at a time, so that enough are left for the encoder
 DEFAULT_SIMILAR = 10
 CORES_FOR_EACH = 4  # of them one searches and decides while the others embed
 TINY = 1e-6  # probability: a category below it is in no prediction set, unless it is the predicted one
