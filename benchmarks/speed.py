@@ -36,7 +36,7 @@ from classifier.head import Features
 from classifier.maintenance import put_fitted
 from classifier.model import model_of
 from classifier.output import DecisionWriter
-from classifier.pipeline import BATCHES, Classifier
+from classifier.pipeline import AUTO, BATCHES, Classifier
 from classifier.training import Fitted
 from classifier.voting import K
 from indexer.catalog import Item, Listing, ReadOptions, read_listings
@@ -143,8 +143,8 @@ def classified(store: Path, titles: Sequence[str], folder: Path, rounds: int) ->
 
 
 def peaks(store: Path, titles: Sequence[str], folder: Path, sizes: Sequence[int]) -> dict[str, Any]:
-    """MiB of memory that classifying files of different sizes takes at most, by tier."""
-    found: dict[str, dict[str, float]] = {tier: {} for tier in (FAST, FULL)}
+    """MiB of memory that classifying files of different sizes takes at most, by tier; auto goes all ways."""
+    found: dict[str, dict[str, float]] = {tier: {} for tier in (FAST, AUTO)}
     for tier, size in itertools.product(found, sizes):
         items = [Item(str(i), f"{titles[i % len(titles)]} {i // len(titles)}") for i in range(size)]
         listings = write(items, folder / "listings.csv")

@@ -153,8 +153,15 @@ def speed_table() -> str:
         f"{start['similar_to_import']:.2f} of what `import sentence_transformers` takes, and `--help` "
         f"{start['help_to_import']:.2f} times `import click`.",
         "",
-        _machine(content),
     ]
+    if "memory" in sets:
+        few, *_, many = sets["memory"]["peak_mib"]["auto"]
+        parts = (
+            f"{peak[few]:,.0f} and {peak[many]:,.0f} MiB in tier {tier} ({sets['memory']['times'][tier]:.2f} times)"
+            for tier, peak in sets["memory"]["peak_mib"].items()
+        )
+        lines += [f"Classifying {few} and {many} listings takes at most " + ", ".join(parts) + " of memory.", ""]
+    lines.append(_machine(content))
     return "\n".join(lines)
 
 
