@@ -1,5 +1,6 @@
 """Probabilities that mean what they say, and the thresholds from which they decide."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,14 +132,11 @@ def threshold_for(confidence: NDArray[np.float64], correct: NDArray[np.bool_], p
 
     thresholds, taken, right = among_surest(confidence, correct)
     doubt = _doubt(len(thresholds))
-    found, low, high = NEVER, 0, len(thresholds)
-    while low < high:
-        middle = (low + high) // 2
-        if right[middle] and beta.ppf(doubt, right[middle], taken[middle] - right[middle] + 1) >= precision:
-            found, low = float(thresholds[middle]), middle + 1
-        else:
-            high = middle
-    return found
+
+    def reached(place: int) -> bool:
+        return bool(right[place] and beta.ppf(doubt, right[place], taken[place] - right[place] + 1) >= precision)
+
+    return _lowest(thresholds, reached)
 
 
 def stand_in_from(
@@ -156,11 +154,20 @@ def stand_in_from(
     thresholds, _, lost = among_surest(confidence, right & ~correct)
     _, _, won = among_surest(confidence, correct & ~right)
     chance = float(norm.isf(_doubt(len(thresholds))))
+
+    def cheap(place: int) -> bool:
+        spread = chance * np.sqrt(lost[place] + won[place] + chance**2)
+        return bool(lost[place] - won[place] + spread <= loss * len(confidence))
+
+    return _lowest(thresholds, cheap)
+
+
+def _lowest(thresholds: NDArray[np.float64], holds: Callable[[int], bool]) -> float:
+    """The last of falling thresholds at whose place something holds, found by halving; NEVER where it never does."""
     found, low, high = NEVER, 0, len(thresholds)
     while low < high:
         middle = (low + high) // 2
-        spread = chance * np.sqrt(lost[middle] + won[middle] + chance**2)
-        if lost[middle] - won[middle] + spread <= loss * len(confidence):
+        if holds(middle):
             found, low = float(thresholds[middle]), middle + 1
         else:
             high = middle
