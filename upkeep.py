@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from options import AS_JSON, STORE
-from terminal import print_json, show_difference
+from terminal import print_json, progress_display, show_difference
 
 
 @click.command()
@@ -179,4 +179,33 @@ def check(store: Path, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-COMMANDS = (info, versions, rollback, tag, diff, compact, check)
+@click.command()
+@STORE
+@AS_JSON
+def tune(store: Path, as_json: bool) -> None:
+    """Find out how this machine runs the store's encoder fastest, and remember it in the store. Takes about a minute.
+
+    Precision, streams of threads and size of batches are tried on texts of the store; all work without it.
+
+    \b
+      shelfwise tune --store my.store
+    """
+    from indexer.tuning import tune as try_out
+
+    with progress_display() as progress:
+        found = try_out(store, progress)
+    if as_json:
+        print_json(asdict(found))
+        return
+    click.echo(found.machine)
+    click.echo("precision  streams  tokens  titles/s  times the best before  worst cosine")
+    for trial in found.trials:
+        said = trial.tuning
+        mark = "  taken" if trial.taken else ""
+        click.echo(
+            f"{said.precision:9} {said.streams:8} {said.tokens:7} {trial.rate:9.0f} {trial.times:22.2f} "
+            f"{trial.worst_cosine:13.5f}{mark}"
+        )
+
+
+COMMANDS = (info, versions, rollback, tag, diff, compact, check, tune)

@@ -83,14 +83,14 @@ def encoded(name: str, titles: Sequence[str], rounds: int) -> dict[str, Any]:
         theirs.append(len(titles) / seconds)
         found, seconds = timed(lambda: runtime.encode(titles))
         ours.append(len(titles) / seconds)
-    limit = product_rate(runtime.precision) / (products_of(model, titles) / len(titles))
+    limit = product_rate(runtime.computes().precision) / (products_of(model, titles) / len(titles))
     return {
         "titles": len(titles),
         "tokens_per_title": tokens / len(titles),
         "rates": {"ours": ours, "sentence_transformers": theirs},
         "times": ratio(ours, theirs),
         "worst_cosine": float((expected * found).sum(axis=1).min()),
-        "precision": runtime.precision,
+        "precision": runtime.computes().precision,
         "limit": limit,
         "share_of_limit": statistics.median(ours) / limit,
     }

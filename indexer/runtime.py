@@ -53,12 +53,35 @@ class Facts:
     worst_cosine: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How a machine computes: in which precision (bf16, f16 or f32), in how many streams of equally many threads, and
+    how many tokens a batch has, padding counted. What is empty or 0 is OpenVINO's own choice."""
+
+    precision: str = ""
+    streams: int = 0
+    tokens: int = TOKENS
+
+    def options(self) -> dict[str, object]:
+        """What OpenVINO is told."""
+        said: dict[str, object] = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_NUM_THREADS": usable_threads()}
+        if self.precision:
+            said["INFERENCE_PRECISION_HINT"] = self.precision
+        if self.streams:
+            said["NUM_STREAMS"] = str(self.streams)
+        return said
+
+
+DEFAULT = Tuning()
+
+
 class Loaded(NamedTuple):
-    """What computes: the tokenizer, a queue of inferences, and the precision of these, as OpenVINO names it."""
+    """What computes: the tokenizer, a queue of inferences, and the precision and number of streams of these."""
 
     tokenizer: Any
     queue: Any
     precision: str
+    streams: int
 
 
 class Runtime:
@@ -67,8 +90,8 @@ class Runtime:
     Raises EncoderError, then or before, where `folder` does not hold one that loads.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, tuning: Tuning = DEFAULT) -> None:
+        self.folder, self.tuning = folder, tuning
         with self._loading():
             self.facts = Facts(**json.loads((folder / FACTS).read_bytes()))
         self._alone = Lock()  # one call has all cores
@@ -79,24 +102,23 @@ class Runtime:
         _ = self._loaded
         return self
 
-    @property
-    def precision(self) -> str:
-        """In which it computes."""
-        return self._loaded.precision
+    def computes(self) -> Tuning:
+        """How it computes, with what OpenVINO chose for itself."""
+        return Tuning(self._loaded.precision, self._loaded.streams, self.tuning.tokens)
 
     @cached_property
     def _loaded(self) -> Loaded:
-        setting = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_NUM_THREADS": usable_threads()}
         with self._loading():
             from tokenizers import Tokenizer
 
             openvino = import_openvino()
-            compiled = openvino.Core().compile_model(self.folder / GRAPH, "CPU", setting)
+            compiled = openvino.Core().compile_model(self.folder / GRAPH, "CPU", self.tuning.options())
             at_once = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
             return Loaded(
                 Tokenizer.from_file(str(self.folder / TOKENIZER)),
                 openvino.AsyncInferQueue(compiled, WAITING * at_once),
                 compiled.get_property("INFERENCE_PRECISION_HINT").to_string(),
+                compiled.get_property("NUM_STREAMS"),
             )
 
     @contextmanager
@@ -124,7 +146,7 @@ class Runtime:
             try:
                 for start in range(0, len(unique), CHUNK):
                     part = unique[start : start + CHUNK]
-                    for rows, inputs in self._batches(part):
+                    for rows, inputs in self.batches(part):
                         queue.start_async(inputs, rows + start)
                     if progress:
                         progress("encode", start + len(part), len(unique))
@@ -133,8 +155,8 @@ class Runtime:
         row = {text: i for i, text in enumerate(unique)}
         return vectors[[row[text] for text in texts]]
 
-    def _batches(self, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]]:
-        """The texts in batches of about TOKENS tokens, longest first: their rows (b,), ids and mask (b, width)."""
+    def batches(self, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]]:
+        """The texts in batches of so many tokens, longest first: their rows (b,), ids and mask (b, width)."""
         tokens = [
             one.ids for one in self._loaded.tokenizer.encode_batch_fast([self.facts.prompt + text for text in texts])
         ]
@@ -142,7 +164,7 @@ class Runtime:
         order = np.argsort(-lengths, kind="stable")
         while len(order):
             width = lengths[order[0]]
-            rows, order = np.split(order, [max(1, TOKENS // width)])
+            rows, order = np.split(order, [max(1, self.tuning.tokens // width)])
             mask = np.arange(width) < lengths[rows, None]
             ids = np.full(mask.shape, self.facts.padding, np.int64)
             ids[mask] = np.concatenate([tokens[row] for row in rows])
@@ -184,8 +206,9 @@ def import_openvino() -> Any:
     return openvino
 
 
-def _graph_of(module: Any) -> Any:
-    """The OpenVINO graph from ids and mask (b, width) to unit vectors (b, d) of a sentence-transformers model."""
+def whole_of(module: Any) -> tuple[Any, dict[str, Any]]:
+    """A sentence-transformers model as a torch module from ids and mask (b, width) to unit vectors (b, d), and an
+    example of these inputs."""
     import torch
 
     class Whole(torch.nn.Module):
@@ -195,14 +218,20 @@ def _graph_of(module: Any) -> Any:
                 inputs["token_type_ids"] = torch.zeros_like(input_ids)
             return torch.nn.functional.normalize(module(inputs)["sentence_embedding"], dim=1)
 
+    whole = Whole()
+    whole.module = module
     example = module.tokenizer(["a mug", "shoes that are good to run in"], padding=True, return_tensors="pt")
+    return whole.eval(), {name: example[name] for name in ("input_ids", "attention_mask")}
+
+
+def _graph_of(module: Any) -> Any:
+    """The OpenVINO graph of a sentence-transformers model."""
+    import torch
+
+    whole, example = whole_of(module)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the tracer: what depends on the input's shape is tried on EDGES
-        whole = Whole()
-        whole.module = module
-        return import_openvino().convert_model(
-            whole.eval(), example_input={name: example[name] for name in ("input_ids", "attention_mask")}
-        )
+        return import_openvino().convert_model(whole, example_input=example)
 
 
 def _write_facts(folder: Path, facts: Facts) -> None:

@@ -10,6 +10,7 @@ from indexer.errors import EncoderError, StoreError
 from indexer.manifest import EncoderIdentity, Manifest
 from indexer.runtime import RUNTIMES, Runtime, export
 from indexer.text import RECIPE
+from indexer.tuning import tuning_for
 
 SAMPLE = 256  # texts of the catalog on which model and exported form are compared
 
@@ -31,7 +32,7 @@ def exported(store: Path, encoder: Encoder, texts: Sequence[str]) -> tuple[Encod
         return encoder, ""
     folder, work = store / place_of(encoder), store / f"{RUNTIMES}.new"
     try:
-        return Runtime(folder).loaded(), ""  # made by a build that was killed
+        return Runtime(folder, tuning_for(store)).loaded(), ""  # made by a build that was killed
     except EncoderError:
         for left in (work, folder):
             shutil.rmtree(left, ignore_errors=True)
@@ -43,7 +44,7 @@ def exported(store: Path, encoder: Encoder, texts: Sequence[str]) -> tuple[Encod
         return encoder, str(error)
     folder.parent.mkdir(exist_ok=True)
     work.rename(folder)
-    return Runtime(folder), ""
+    return Runtime(folder, tuning_for(store)), ""
 
 
 def encoder_for(store: Path, manifest: Manifest, device: str = "auto") -> Encoder:
@@ -53,7 +54,7 @@ def encoder_for(store: Path, manifest: Manifest, device: str = "auto") -> Encode
     """
     _require_recipe(manifest)
     if manifest.encoder.runtime and resolve_device(device) == "cpu":
-        return Runtime(store / manifest.encoder.runtime)
+        return Runtime(store / manifest.encoder.runtime, tuning_for(store))
     return model_for(store, manifest, device)
 
 

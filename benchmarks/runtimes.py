@@ -1,0 +1,213 @@
+"""What can run the encoder on a CPU: OpenVINO and ONNX Runtime, in float32, bfloat16 and int8, in streams of threads.
+
+    python benchmarks/runtimes.py --data DIR
+    python benchmarks/runtimes.py --quick        checks itself on the sample catalog, without NNCF and ONNX Runtime
+
+DIR has the labelled sets of benchmarks/accuracy.py, and scale_mix, on whose titles rates and cosines are measured: all
+in turns, beside sentence-transformers in float32. int8 is static, calibrated on titles of the catalog, by NNCF for
+OpenVINO and by its own quantizer for ONNX Runtime. Of a labelled set, the nearest item of each listing is looked up, and
+its category taken. Results go to benchmarks/results/runtimes.json.
+"""
+
+import json
+import shutil
+import statistics
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from accuracy import ROOT, Set, items_of, real_sets, record, sample_set
+from titles import real_titles, sample_titles
+
+from classifier.baselines import timed
+from indexer.encoder import BATCH, SentenceEncoder, Vectors, load_encoder
+from indexer.runtime import GRAPH, LEAST_COSINE, Runtime, Tuning, export, import_openvino, whole_of
+from indexer.threads import usable_threads
+
+RESULTS = ROOT / "benchmarks" / "results" / "runtimes.json"
+SETS = ("instacart", "zh_retail30")  # one for each encoder
+USUAL = "sentence-transformers, f32"
+ROUNDS, TIMED, CALIBRATION = 5, 2048, 512
+ITEMS, LISTINGS = 6000, 1000  # of a labelled set
+Encode = Callable[[Sequence[str]], Vectors]
+
+
+class OnnxRuntime:
+    """ONNX Runtime over the batches that a runtime makes, in streams of equally many threads."""
+
+    def __init__(self, file: Path, batches: Runtime, streams: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = max(1, usable_threads() // streams)
+        options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        self._batches, self._streams = batches, streams
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """As `Encoder.encode`."""
+        vectors = np.empty((len(texts), self._batches.dimensions), np.float32)
+
+        def work(batch: tuple[np.ndarray, dict[str, np.ndarray]]) -> None:
+            rows, inputs = batch
+            vectors[rows] = self._session.run(None, inputs)[0]
+
+        with ThreadPoolExecutor(self._streams) as pool:
+            list(pool.map(work, self._batches.batches(texts)))
+        return vectors
+
+
+def ways(model: SentenceEncoder, titles: Sequence[str], folder: Path, others: bool) -> dict[str, Encode]:
+    """Everything that encodes, by name, `others` than Shelfwise's too; int8 is calibrated on the titles."""
+    plain, quantized = folder / "plain", folder / "int8"
+    plain.mkdir()
+    export(model, plain, titles[:64])
+    batches, threads = Runtime(plain), usable_threads()
+    if others:
+        shutil.copytree(plain, quantized)
+        _openvino_int8(plain / GRAPH, quantized / GRAPH, batches, titles)
+        _onnx(model, folder / "f32.onnx")
+        _onnx_int8(folder / "f32.onnx", folder / "int8.onnx", batches, titles)
+
+    def usual(texts: Sequence[str]) -> Vectors:
+        found: Vectors = model.module.encode(
+            [(model.prompt or "") + text for text in texts],
+            batch_size=BATCH,
+            normalize_embeddings=True,
+            show_progress_bar=False,
+        )
+        return found
+
+    found = {USUAL: usual}
+    for streams in sorted({1, threads}):
+        told = f"{streams} x {threads // streams}"
+        for precision in ("f32", "bf16"):
+            found[f"OpenVINO, {precision}, {told}"] = Runtime(plain, Tuning(precision, streams)).encode
+        if not others:
+            continue
+        found[f"OpenVINO, int8, {told}"] = Runtime(quantized, Tuning("f32", streams)).encode
+        for precision in ("f32", "int8"):
+            file = folder / f"{precision}.onnx"
+            found[f"ONNX Runtime, {precision}, {told}"] = OnnxRuntime(file, batches, streams).encode
+    return found
+
+
+def _onnx(model: SentenceEncoder, file: Path) -> None:
+    """The encoder, with pooling and normalising, as an ONNX graph."""
+    import torch
+
+    whole, example = whole_of(model.module)
+    names, axes = list(example), {0: "texts", 1: "tokens"}
+    with torch.no_grad():
+        torch.onnx.export(
+            whole,
+            tuple(example.values()),
+            file,
+            input_names=names,
+            output_names=["vectors"],
+            dynamic_axes=dict.fromkeys(names, axes) | {"vectors": {0: "texts"}},
+            dynamo=False,
+        )
+
+
+def _onnx_int8(source: Path, target: Path, batches: Runtime, titles: Sequence[str]) -> None:
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Titles(CalibrationDataReader):
+        def __init__(self) -> None:
+            self._inputs: Iterator[dict[str, Any]] = (inputs for _, inputs in batches.batches(titles))
+
+        def get_next(self) -> dict[str, Any] | None:
+            return next(self._inputs, None)
+
+    prepared = target.with_suffix(".prepared")
+    quant_pre_process(source, prepared, skip_symbolic_shape=True)
+    quantize_static(
+        prepared,
+        target,
+        Titles(),
+        op_types_to_quantize=["MatMul"],
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )
+
+
+def _openvino_int8(source: Path, target: Path, batches: Runtime, titles: Sequence[str]) -> None:
+    openvino = import_openvino()
+    import nncf
+
+    inputs = [inputs for _, inputs in batches.batches(titles)]
+    made = nncf.quantize(
+        openvino.Core().read_model(source),
+        nncf.Dataset(inputs),
+        model_type=nncf.ModelType.TRANSFORMER,
+        subset_size=len(inputs),
+    )
+    openvino.save_model(made, target)
+
+
+def measure(one: Set, titles: Sequence[str], rounds: int, others: bool = True) -> dict[str, Any]:
+    """Rates in turns, cosines with float32's vectors, and what becomes of the nearest items of listings."""
+    model = load_encoder(one.encoder, "cpu")
+    assert isinstance(model, SentenceEncoder)
+    items, listings = (_some(items_of(*files), n) for files, n in ((one.train, ITEMS), ((one.test,), LISTINGS)))
+    texts, asked = ([item.text() for item in some] for some in (items, listings))
+    paths, truth = (np.array([item.category_path for item in some]) for some in (items, listings))
+    with tempfile.TemporaryDirectory() as folder:
+        encoders = ways(model, texts[:CALIBRATION], Path(folder), others)
+        rates: dict[str, list[float]] = {name: [] for name in encoders}
+        vectors = {name: encode(titles) for name, encode in encoders.items()}
+        for _ in range(rounds):
+            for name, encode in encoders.items():
+                rates[name].append(len(titles) / timed(lambda encode=encode: encode(titles))[1])
+        nearest = {name: (encode(asked) @ encode(texts).T).argmax(axis=1) for name, encode in encoders.items()}
+    found = {}
+    for name in encoders:
+        cosines = (vectors[name] * vectors[USUAL]).sum(axis=1)
+        found[name] = {
+            "rates": rates[name],
+            "times": statistics.median(a / b for a, b in zip(rates[name], rates[USUAL], strict=True)),
+            "worst_cosine": float(cosines.min()),
+            "mean_cosine": float(cosines.mean()),
+            "nearest_changed": float((nearest[name] != nearest[USUAL]).mean()),
+            "accuracy": float((paths[nearest[name]] == truth).mean()),
+        }
+    return {"set": one.name, "titles": len(titles), "items": len(items), "listings": len(listings), "ways": found}
+
+
+def _some(items: list[Any], n: int) -> list[Any]:
+    """n of the items, whichever."""
+    return sorted(items, key=lambda item: zlib.crc32(item.title.encode()))[:n]
+
+
+@click.command()
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
+def main(data: Path | None, quick: bool) -> None:
+    """Measure, print and write the results."""
+    if (data is None) != quick:
+        raise click.UsageError("Give --data DIR or --quick.")
+    if data is None:
+        figures = measure(replace(sample_set(), encoder="minilm"), sample_titles()[:200], rounds=1, others=False)[
+            "ways"
+        ]
+        click.echo(json.dumps(figures, indent=1))
+        assert all(way["worst_cosine"] > LEAST_COSINE for way in figures.values())
+        return
+    titles = sorted(real_titles(data), key=lambda title: zlib.crc32(title.encode()))[:TIMED]
+    for one in (one for one in real_sets(data) if one.name in SETS):
+        found = measure(one, titles, ROUNDS)
+        click.echo(json.dumps(found, indent=1))
+        record(RESULTS, one.encoder, found)
+
+
+if __name__ == "__main__":
+    main()
