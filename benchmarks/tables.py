@@ -165,6 +165,26 @@ def speed_table() -> str:
     return "\n".join(lines)
 
 
+def runtimes_table() -> str:
+    """What runs the encoders, in Markdown: rate and exactness of each way with each encoder."""
+    content = _results("runtimes")
+    sets = content["sets"]
+    lines = [
+        "| | " + " | ".join(f"{name}: titles/s, times" for name in sets) + " | "
+        + " | ".join(f"{name}: worst cosine, nearest item changed, accuracy" for name in sets) + " |",
+        "|---" * (1 + 2 * len(sets)) + "|",
+    ]
+    for way in next(iter(sets.values()))["ways"]:
+        ways = [entry["ways"][way] for entry in sets.values()]
+        rates = [f"{_median(figures['rates'])}, {figures['times']:.2f}" for figures in ways]
+        exact = [
+            f"{figures['worst_cosine']:.5f}, {figures['nearest_changed']:.1%}, {figures['accuracy']:.3f}"
+            for figures in ways
+        ]
+        lines.append(f"| {way} | " + " | ".join([*rates, *exact]) + " |")
+    return "\n".join([*lines, "", _machine(content)])
+
+
 def tiers_table() -> str:
     """Rate and accuracy of the tiers and of others, in Markdown."""
     content = _results("tiers")
@@ -312,6 +332,7 @@ TABLES = {
         "rebuild": rebuild_table,
         "scale": scale_table,
         "engines": engines_table,
+        "runtimes": runtimes_table,
         "ablation": ablation_table,
     },
 }

@@ -1,0 +1,99 @@
+"""How a machine computes: tried, remembered by its name, and taken when the store is opened."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from conftest import small_catalog
+from conftest import write_catalog as written
+
+from indexer import tuning
+from indexer.manifest import read_manifest
+from indexer.runtime import DEFAULT, LEAST_COSINE, Runtime, Tuning
+from indexer.serving import encoder_for
+from indexer.tuning import FILE, machine, tune, tuning_for
+
+
+@pytest.fixture(scope="module")
+def exported_store(tmp_path_factory):
+    from click.testing import CliRunner
+
+    from cli import main
+
+    folder = tmp_path_factory.mktemp("tuning")
+    catalog = written(folder / "catalog.csv", small_catalog())
+    arguments = ["build", str(catalog), "--store", str(folder / "store"), "--encoder", "minilm"]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    return folder / "store"
+
+
+@pytest.fixture
+def tunable(exported_store, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "TEXTS", 20)
+    monkeypatch.setattr(tuning, "ROUNDS", 1)
+    return shutil.copytree(exported_store, tmp_path / "store")
+
+
+def test_what_is_found_is_taken_when_the_store_is_opened(tunable, run):
+    told = []
+    found = tune(tunable, lambda *said: told.append(said[:3]))
+    assert tuning_for(tunable) == found.chosen != DEFAULT
+    assert found.chosen in [trial.tuning for trial in found.trials if trial.taken]
+    assert len({trial.tuning for trial in found.trials}) == len(found.trials) > 2
+    assert told
+    encoder = encoder_for(tunable, read_manifest(tunable))
+    assert isinstance(encoder, Runtime)
+    assert encoder.computes() == found.chosen
+    assert run("check", "--store", tunable).exit_code == 0
+    assert run("compact", "--store", tunable).exit_code == 0
+    assert tuning_for(tunable) == found.chosen
+
+
+def test_only_what_keeps_the_vectors_is_taken(tunable, monkeypatch):
+    monkeypatch.setattr(tuning, "LEAST_GAIN", 0.0)
+    monkeypatch.setattr(tuning, "LEAST_COSINE", 1.1)
+    found = tune(tunable)
+    assert found.chosen == found.trials[0].tuning
+    assert [trial.taken for trial in found.trials] == [True] + [False] * (len(found.trials) - 1)
+
+
+def test_another_machine_is_not_told(tunable, monkeypatch):
+    first, here = tune(tunable).chosen, machine()
+    monkeypatch.setattr(tuning, "machine", lambda: "another")
+    assert tuning_for(tunable) == DEFAULT
+    tune(tunable)
+    assert set(json.loads((tunable / FILE).read_text())) == {here, "another", "seal"}
+    monkeypatch.setattr(tuning, "machine", lambda: here)
+    assert tuning_for(tunable) == first
+
+
+@pytest.mark.parametrize("tuned", [Tuning("f32", 1, 64), Tuning("", 2, 4096)])
+def test_vectors_stay_the_same_however_they_are_computed(exported_store, tuned):
+    folder = exported_store / read_manifest(exported_store).encoder.runtime
+    texts = [item.text() for item in small_catalog()]
+    expected, vectors = Runtime(folder).encode(texts), Runtime(folder, tuned).encode(texts)
+    assert np.einsum("nd,nd->n", vectors, expected).min() >= LEAST_COSINE
+
+
+def test_the_command_says_what_it_tried(tunable, run):
+    result = run("tune", "--store", tunable)
+    assert result.exit_code == 0
+    assert result.stdout.startswith(machine())
+    assert "taken" in result.stdout
+    found = json.loads(run("tune", "--store", tunable, "--json").stdout)
+    assert found["chosen"] in [trial["tuning"] for trial in found["trials"]]
+
+
+def test_an_encoder_that_runs_as_it_is_cannot_be_tuned(store, run):
+    result = run("tune", "--store", store)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == ["Error: encoder hashing runs as it is: there is nothing to tune"]
+    assert not (store / FILE).exists()
+
+
+def test_a_damaged_file_is_said_to_be_damaged(tunable, run):
+    (tunable / FILE).write_text("{")
+    result = run("similar", "mug", "--store", tunable)
+    assert result.exit_code == 1
+    assert "is damaged: delete it, and run shelfwise tune" in result.stderr
