@@ -5,7 +5,7 @@
 
 DIR has the labelled sets of benchmarks/accuracy.py, and scale_mix, on whose titles rates and cosines are measured: all
 in turns, beside sentence-transformers in float32. int8 is static, calibrated on titles of the catalog, by NNCF for
-OpenVINO and by its own quantizer for ONNX Runtime. Of a labelled set, the nearest item of each listing is looked up, and
+OpenVINO and by its own quantizer for ONNX Runtime. Of a labelled set the nearest item of each listing is looked up, and
 its category taken. Results go to benchmarks/results/runtimes.json.
 """
 
@@ -33,8 +33,8 @@ from indexer.threads import usable_threads
 RESULTS = ROOT / "benchmarks" / "results" / "runtimes.json"
 SETS = ("instacart", "zh_retail30")  # one for each encoder
 USUAL = "sentence-transformers, f32"
-ROUNDS, TIMED, CALIBRATION = 5, 2048, 512
-ITEMS, LISTINGS = 6000, 1000  # of a labelled set
+ROUNDS, TIMED, CALIBRATION = 5, 1024, 512
+ITEMS, LISTINGS = 3000, 1000  # of a labelled set
 Encode = Callable[[Sequence[str]], Vectors]
 
 

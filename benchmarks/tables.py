@@ -170,8 +170,11 @@ def runtimes_table() -> str:
     content = _results("runtimes")
     sets = content["sets"]
     lines = [
-        "| | " + " | ".join(f"{name}: titles/s, times" for name in sets) + " | "
-        + " | ".join(f"{name}: worst cosine, nearest item changed, accuracy" for name in sets) + " |",
+        "| | "
+        + " | ".join(f"{name}: titles/s, times" for name in sets)
+        + " | "
+        + " | ".join(f"{name}: worst cosine, nearest item changed, accuracy" for name in sets)
+        + " |",
         "|---" * (1 + 2 * len(sets)) + "|",
     ]
     for way in next(iter(sets.values()))["ways"]:

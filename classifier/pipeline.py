@@ -41,7 +41,8 @@ from indexer.threads import usable_threads
 
 AUTO = "auto"  # tier: fast where the n-grams are sure, full where not
 TIERS = (FULL, AUTO, FAST)
-BATCHES = {FULL: 1024, AUTO: 4096, FAST: 1024}  # listings at a time, so that enough are left for the encoder
+BATCHES = {FULL: 4096, AUTO: 4096, FAST: 1024}  # listings at a time: many are encoded with less padding
+PART = 256  # of them are decided at a time: each has a number for every category
 DEFAULT_SIMILAR = 10
 CORES_FOR_EACH = 4  # of them one searches and decides while the others embed
 TINY = 1e-6  # probability: a category below it is in no prediction set, unless it is the predicted one
@@ -171,12 +172,13 @@ class Classifier:
 
     def _decided(self, draft: Draft, vectors: Vectors, top: int, neighbors: int) -> list[Decision]:
         decided = dict(draft.decided)
-        if len(draft.wait):
-            words = [draft.words[row] for row in draft.wait]  # m
-            counts = ngram_counts(words) if draft.counts is None else draft.counts
-            scores = self.score(Features(vectors, counts), max(K, neighbors))  # (m, c)
-            said = self.decide(words, scores, top, neighbors)
-            decided |= dict(zip(draft.wait.tolist(), said, strict=True))
+        for start in range(0, len(draft.wait), PART):
+            part = slice(start, start + PART)
+            rows = draft.wait[part].tolist()  # m
+            words = [draft.words[row] for row in rows]
+            counts = ngram_counts(words) if draft.counts is None else draft.counts[part]
+            scores = self.score(Features(vectors[part], counts), max(K, neighbors))  # (m, c)
+            decided |= dict(zip(rows, self.decide(words, scores, top, neighbors), strict=True))
         return [decided[row] for row in range(len(draft.words))]
 
     def score_ngrams(self, counts: Counts) -> Scores:
