@@ -54,10 +54,10 @@ from indexer.threads import usable_threads
 RESULTS = ROOT / "benchmarks" / "results" / "speed.json"
 PARTS = ("encode", "classify", "large", "memory", "start")
 ENCODERS = ("minilm", "e5")
-ROUNDS = 5
+ROUNDS, FEW_ROUNDS = 5, 3  # the latter of what takes minutes
 ITEMS, LARGE = 40_000, 1_000_000
 FEW, MANY = 100_000, 1_000_000  # listings of which the peak of memory is told
-ENCODED, LISTINGS, STAGED = 4_096, 20_000, 8_192  # titles for each measurement
+ENCODED, LISTINGS, STAGED = 4_096, 50_000, 8_192  # titles for each measurement
 SIZES = (1024, 2048, 4096)  # of square matrices that are multiplied
 TEXT = "wireless earbuds"
 
@@ -292,10 +292,12 @@ def main(data: Path | None, parts: tuple[str, ...], folder: Path | None, quick: 
         if "encode" in parts:
             figures |= {f"encode, {name}": encoded(name, titles[:ENCODED], rounds) for name in encoders}
         if "classify" in parts:
-            figures["classify"] = classified(store_of(data, kept), titles[:LISTINGS], Path(work), rounds)
+            figures["classify"] = classified(
+                store_of(data, kept), titles[:LISTINGS], Path(work), min(rounds, FEW_ROUNDS)
+            )
         if "large" in parts:
             large = grown_store(store_of(data, kept), kept, LARGE if data else len(titles) * 2)
-            figures["classify, large"] = classified(large, titles[:LISTINGS], Path(work), min(rounds, 3))
+            figures["classify, large"] = classified(large, titles[:LISTINGS], Path(work), min(rounds, FEW_ROUNDS))
         if "memory" in parts:
             sizes = (FEW, MANY) if data else (len(titles), 4 * len(titles))
             figures["memory"] = peaks(store_of(data, kept), titles, Path(work), sizes)
