@@ -183,7 +183,7 @@ def check(store: Path, as_json: bool) -> None:
 @STORE
 @AS_JSON
 def tune(store: Path, as_json: bool) -> None:
-    """Find out how this machine runs the store's encoder fastest, and remember it in the store. Takes about a minute.
+    """Find out how this machine runs the store's encoder fastest, and remember it in the store. Takes some minutes.
 
     Precision, streams of threads and size of batches are tried on texts of the store; all work without it.
 

@@ -77,10 +77,7 @@ def ways(model: SentenceEncoder, titles: Sequence[str], folder: Path, others: bo
 
     def usual(texts: Sequence[str]) -> Vectors:
         found: Vectors = model.module.encode(
-            [(model.prompt or "") + text for text in texts],
-            batch_size=BATCH,
-            normalize_embeddings=True,
-            show_progress_bar=False,
+            list(texts), batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False
         )
         return found
 

@@ -110,7 +110,7 @@ def product_rate(precision: str) -> float:
     import torch
 
     torch.set_num_threads(usable_threads())
-    kind = {"bf16": torch.bfloat16, "f32": torch.float32}[precision]
+    kind = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}[precision]
     best = 0.0
     for size in SIZES:
         left, right = (torch.randn(size, size).to(kind) for _ in range(2))

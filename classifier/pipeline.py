@@ -172,13 +172,16 @@ class Classifier:
 
     def _decided(self, draft: Draft, vectors: Vectors, top: int, neighbors: int) -> list[Decision]:
         decided = dict(draft.decided)
-        for start in range(0, len(draft.wait), PART):
-            part = slice(start, start + PART)
-            rows = draft.wait[part].tolist()  # m
-            words = [draft.words[row] for row in rows]
-            counts = ngram_counts(words) if draft.counts is None else draft.counts[part]
-            scores = self.score(Features(vectors[part], counts), max(K, neighbors))  # (m, c)
-            decided |= dict(zip(rows, self.decide(words, scores, top, neighbors), strict=True))
+        if len(draft.wait):
+            found = self.index.search(vectors, max(K, neighbors))  # of all at once: large vectors are mapped for it
+            for start in range(0, len(draft.wait), PART):
+                part = slice(start, start + PART)
+                rows = draft.wait[part].tolist()  # m
+                words = [draft.words[row] for row in rows]
+                counts = ngram_counts(words) if draft.counts is None else draft.counts[part]
+                near = Neighbors(found.rows[part], found.similarities[part])
+                scores = self.judge(Features(vectors[part], counts), near)  # (m, c)
+                decided |= dict(zip(rows, self.decide(words, scores, top, neighbors), strict=True))
         return [decided[row] for row in range(len(draft.words))]
 
     def score_ngrams(self, counts: Counts) -> Scores:

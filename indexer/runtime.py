@@ -189,7 +189,11 @@ def export(encoder: SentenceEncoder, folder: Path, sample: Sequence[str]) -> Non
     facts = Facts(encoder.name, encoder.fingerprint, encoder.dimensions, encoder.prompt or "", padding)
     _write_facts(folder, facts)
     texts = [*sample, *EDGES]
-    cosines = (encoder.encode(texts) * Runtime(folder).encode(texts)).sum(axis=1)
+    try:
+        made = Runtime(folder).encode(texts)
+    except (RuntimeError, TypeError, ValueError) as error:  # a shape that the tracer took for fixed, say
+        raise EncoderError(f"encoder {encoder.name}, exported, does not compute: {first_line(error)}") from None
+    cosines = (encoder.encode(texts) * made).sum(axis=1)
     if not cosines.min() >= LEAST_COSINE:
         raise EncoderError(
             f"encoder {encoder.name}, exported, gives other vectors: cosine {cosines.min():.4f}, at least "

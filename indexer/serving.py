@@ -32,7 +32,8 @@ def exported(store: Path, encoder: Encoder, texts: Sequence[str]) -> tuple[Encod
         return encoder, ""
     folder, work = store / place_of(encoder), store / f"{RUNTIMES}.new"
     try:
-        return Runtime(folder, tuning_for(store)).loaded(), ""  # made by a build that was killed
+        Runtime(folder).loaded()  # made by a build that was killed
+        return Runtime(folder, tuning_for(store)), ""
     except EncoderError:
         for left in (work, folder):
             shutil.rmtree(left, ignore_errors=True)

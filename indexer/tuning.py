@@ -23,8 +23,8 @@ from indexer.store import read_snapshot
 from indexer.threads import usable_threads
 
 FILE = "tuning.json"
-TEXTS = 1024  # of the store, on which it is measured
-ROUNDS = 5
+TEXTS = 4096  # of the store, on which it is measured: as many as are classified at a time
+ROUNDS = 3
 LEAST_GAIN = 1.03  # times the rate of what was the best before: less can be chance
 TOKENS = (512, 1024, 2048)  # in a batch
 PRECISIONS = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}  # of what OpenVINO says that a CPU can
@@ -62,21 +62,28 @@ def machine() -> str:
 
 def tuning_for(store: Path) -> Tuning:
     """What was found for this machine, the default where nothing was. Raises StoreError for a damaged file."""
-    found = _found(store).get(machine())
-    return Tuning(**found) if found else DEFAULT
+    try:
+        return Tuning(**_found(store).get(machine(), {}))
+    except TypeError:  # of a version that tunes something else
+        return DEFAULT
 
 
 def tune(store: Path, progress: Progress | None = None) -> Tuned:
-    """Try on texts of the store what precision, streams and batches can be, and remember the fastest that is exact.
+    """Try on texts of the store what precision, streams and batches can be, and remember the fastest whose vectors have
+    a cosine of at least LEAST_COSINE with float32's.
 
-    Raises EncoderError where the store's encoder has no exported form.
+    Raises EncoderError where the store's encoder has no exported form, StoreError where it cannot be written.
     """
     snapshot = read_snapshot(store)
     identity = snapshot.manifest.encoder
     if not identity.runtime:
         raise EncoderError(f"encoder {identity.name} runs as it is: there is nothing to tune")
+    with locked(store):  # before minutes are spent
+        _found(store)
     folder, numbers = store / identity.runtime, snapshot.reader.row_ids()
-    texts = snapshot.reader.take(numbers[:: max(1, len(numbers) // TEXTS)][:TEXTS])[0].texts()
+    spread = np.unique(np.linspace(0, len(numbers) - 1, TEXTS).astype(np.int64))
+    texts = list(dict.fromkeys(snapshot.reader.take(numbers[spread])[0].texts()))
+    texts = [f"{text} {i}" if i else text for i in range(-(-TEXTS // len(texts))) for text in texts][:TEXTS]
     exact = Runtime(folder, Tuning("f32")).encode(texts)
     best = Runtime(folder).loaded()
     trials = [_trial(best, best, texts, exact)]

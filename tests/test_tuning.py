@@ -8,8 +8,8 @@ import pytest
 from conftest import small_catalog
 from conftest import write_catalog as written
 
-from indexer import tuning
-from indexer.manifest import read_manifest
+from indexer import lock, tuning
+from indexer.manifest import read_manifest, write_sealed
 from indexer.runtime import DEFAULT, LEAST_COSINE, Runtime, Tuning
 from indexer.serving import encoder_for
 from indexer.tuning import FILE, machine, tune, tuning_for
@@ -35,16 +35,17 @@ def tunable(exported_store, tmp_path, monkeypatch):
     return shutil.copytree(exported_store, tmp_path / "store")
 
 
-def test_what_is_found_is_taken_when_the_store_is_opened(tunable, run):
+def test_what_is_found_is_taken_when_the_store_is_opened(tunable, run, monkeypatch):
+    monkeypatch.setattr(tuning, "LEAST_GAIN", 0.0)  # then the last that is tried is chosen, whatever is faster
     told = []
     found = tune(tunable, lambda *said: told.append(said[:3]))
-    assert tuning_for(tunable) == found.chosen != DEFAULT
+    assert tuning_for(tunable) == found.chosen != found.trials[0].tuning
     assert found.chosen in [trial.tuning for trial in found.trials if trial.taken]
     assert len({trial.tuning for trial in found.trials}) == len(found.trials) > 2
     assert told
     encoder = encoder_for(tunable, read_manifest(tunable))
     assert isinstance(encoder, Runtime)
-    assert encoder.computes() == found.chosen
+    assert encoder.tuning == encoder.computes() == found.chosen
     assert run("check", "--store", tunable).exit_code == 0
     assert run("compact", "--store", tunable).exit_code == 0
     assert tuning_for(tunable) == found.chosen
@@ -90,6 +91,20 @@ def test_an_encoder_that_runs_as_it_is_cannot_be_tuned(store, run):
     assert result.exit_code == 1
     assert result.stderr.splitlines() == ["Error: encoder hashing runs as it is: there is nothing to tune"]
     assert not (store / FILE).exists()
+
+
+def test_a_tuning_of_another_version_is_left_alone(tunable):
+    write_sealed(tunable / FILE, {machine(): {"warp": 9}})
+    assert tuning_for(tunable) == DEFAULT
+
+
+def test_a_store_that_cannot_be_written_is_not_measured(tunable, run, monkeypatch):
+    monkeypatch.setattr(lock, "WAIT", 0.1)
+    with lock.locked(tunable):
+        result = run("tune", "--store", tunable)
+    assert result.exit_code == 1
+    assert "is being written by" in result.stderr
+    assert not (tunable / FILE).exists()
 
 
 def test_a_damaged_file_is_said_to_be_damaged(tunable, run):
