@@ -268,7 +268,7 @@ def plot(sets: dict[str, Any], file: Path) -> None:
             start += microseconds
     right.set_yticks(range(len(shown)), list(shown))
     right.set(xlabel="microseconds a listing, one stage after the other")
-    right.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.35))
+    figure.legend(*right.get_legend_handles_labels(), fontsize=8, ncols=8, loc="outside upper right")
     figure.savefig(file, metadata={"Date": None})
 
 
