@@ -69,7 +69,7 @@ def tried(one: Set, folder: Path, wanted: Sequence[str], rounds: int) -> dict[st
     classified(classifier, one.test, AUTO)  # loads what it needs
     for _ in range(rounds):
         for tier in TIERS:
-            lexical._characters.cache_clear()
+            lexical._remembered.cache_clear()
             decisions, seconds = timed(lambda tier=tier: classified(classifier, one.test, tier))
             rates[tier].append(len(decisions) / seconds)
             said[tier] = [decision.category_path for decision in decisions]

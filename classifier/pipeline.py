@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from classifier.calibration import NEVER
 from classifier.decision import (
     ACCEPT,
     DECIMALS,
@@ -159,14 +160,14 @@ class Classifier:
                 yield before[0], self._decided(before[1], before[2].result(), top, neighbors)
 
     def _draft(self, items: Sequence[Item], tier: str, top: int) -> Draft:
-        words = [item.words() for item in items]  # n
-        if tier == FULL:
+        words, fast_from = [item.words() for item in items], self.model.settings.fast_from  # n
+        if tier == FULL or (tier == AUTO and fast_from >= NEVER):
             return Draft(words, {}, np.arange(len(items)))
         counts = ngram_counts(words)  # (n, FEATURES)
         scores = self.score_ngrams(counts)  # (n, c)
         sure = np.full(len(items), True)
         if tier == AUTO:
-            sure = scores.probabilities.max(axis=1, initial=0) >= self.model.settings.fast_from
+            sure = scores.probabilities.max(axis=1, initial=0) >= fast_from
         said, wait = self.decide(words, scores, top), np.flatnonzero(~sure)
         return Draft(words, {row: said[row] for row in np.flatnonzero(sure).tolist()}, wait, counts[wait])
 

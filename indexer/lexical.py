@@ -20,6 +20,7 @@ FEATURES = 1 << 16
 CHARACTERS = 4  # at most, between two spaces; a run of Chinese has none, so its single characters are seen
 WORD = re.compile(r"\w+")  # these alone and in pairs
 CACHED = 1 << 16  # runs that are remembered: a catalog says the same words again and again
+LONGEST = 32  # characters: longer runs, such as whole Chinese sentences, hardly come twice, and are large to keep
 CHUNK = 20_000  # rows counted at a time: the hashing needs several times the memory of what it gives
 REST_SHARE = 0.7  # of brand, attributes and description beside the title; see ARCHITECTURE.md for what others gave
 
@@ -50,7 +51,7 @@ def _log_counts(texts: Sequence[str]) -> Counts:
     hashes, ends = array("i"), array("i", [0])
     for text in map(str.lower, texts):
         for run in text.split():
-            hashes.extend(_characters(run))
+            hashes.extend(_remembered(run) if len(run) <= LONGEST else _characters(run))
         words = WORD.findall(text)
         hashes.extend(map(mmh3.hash, words))
         hashes.extend(map(mmh3.hash, map(" ".join, pairwise(words))))
@@ -63,12 +64,14 @@ def _log_counts(texts: Sequence[str]) -> Counts:
     return counts
 
 
-@lru_cache(CACHED)
 def _characters(run: str) -> "array[int]":
     """The hashes of the n-grams of 1 to CHARACTERS characters of a run, which has a space before and after it."""
     padded = f" {run} "
     grams = (padded[i : i + n] for n in range(1, CHARACTERS + 1) for i in range(len(padded) - n + 1))
     return array("i", map(mmh3.hash, grams))
+
+
+_remembered = lru_cache(CACHED)(_characters)
 
 
 def rarity_of(counts: Counts) -> Rarity:
