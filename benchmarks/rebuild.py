@@ -12,7 +12,6 @@ import csv
 import json
 import statistics
 import tempfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 import click
 from accuracy import ROOT, items_of, measured, real_sets, record, sample_set
+from titles import mixed
 
 from indexer.catalog import PATH_SEPARATOR, Item
 
@@ -112,7 +112,7 @@ def main(data: Path | None, rows: int, listings: int, quick: bool) -> None:
     if (data is None) != quick:
         raise click.UsageError("Give --data DIR or --quick.")
     items, encoder = (items_of(*sample_set().train), "hashing") if data is None else (one_catalog(data), "minilm")
-    items.sort(key=lambda item: zlib.crc32(item.id.encode()))  # mixed
+    items = mixed(items, lambda item: item.id)
     if quick:
         rows, listings = 1000, 100
     asked, new, before = items[:listings], items[listings:-rows], items[-rows:]

@@ -11,9 +11,7 @@ its category taken. Results go to benchmarks/results/runtimes.json.
 
 import json
 import shutil
-import statistics
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -23,7 +21,8 @@ from typing import Any
 import click
 import numpy as np
 from accuracy import ROOT, Set, items_of, real_sets, record, sample_set
-from titles import real_titles, sample_titles
+from scale import ratio
+from titles import mixed, real_titles, sample_titles
 
 from classifier.baselines import timed
 from indexer.encoder import BATCH, SentenceEncoder, Vectors, load_encoder
@@ -171,7 +170,7 @@ def measure(one: Set, titles: Sequence[str], rounds: int, others: bool = True) -
         cosines = (vectors[name] * vectors[USUAL]).sum(axis=1)
         found[name] = {
             "rates": rates[name],
-            "times": statistics.median(a / b for a, b in zip(rates[name], rates[USUAL], strict=True)),
+            "times": ratio(rates[name], rates[USUAL]),
             "worst_cosine": float(cosines.min()),
             "mean_cosine": float(cosines.mean()),
             "nearest_changed": float((nearest[name] != nearest[USUAL]).mean()),
@@ -182,7 +181,7 @@ def measure(one: Set, titles: Sequence[str], rounds: int, others: bool = True) -
 
 def _some(items: list[Any], n: int) -> list[Any]:
     """n of the items, whichever."""
-    return sorted(items, key=lambda item: zlib.crc32(item.title.encode()))[:n]
+    return mixed(items, lambda item: item.title)[:n]
 
 
 @click.command()
@@ -199,7 +198,7 @@ def main(data: Path | None, quick: bool) -> None:
         click.echo(json.dumps(figures, indent=1))
         assert all(way["worst_cosine"] > LEAST_COSINE for way in figures.values())
         return
-    titles = sorted(real_titles(data), key=lambda title: zlib.crc32(title.encode()))[:TIMED]
+    titles = mixed(real_titles(data), str)[:TIMED]
     for one in (one for one in real_sets(data) if one.name in SETS):
         found = measure(one, titles, ROUNDS)
         click.echo(json.dumps(found, indent=1))

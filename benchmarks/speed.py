@@ -18,7 +18,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ import pyarrow as pa
 from accuracy import ROOT, items_of, measured, record, recorded, sample_set
 from rebuild import one_catalog, write
 from scale import ratio
-from titles import grown, real_titles, sample_titles
+from titles import grown, mixed, real_titles, sample_titles
 
 from classifier.baselines import timed
 from classifier.decision import FAST, FULL
@@ -217,7 +216,7 @@ def store_of(data: Path | None, folder: Path) -> Path:
     store = folder / "store"
     if not store.exists():
         items = items_of(*sample_set().train) if data is None else one_catalog(data)
-        items.sort(key=lambda item: zlib.crc32(item.id.encode()))
+        items = mixed(items, lambda item: item.id)
         encoder = "hashing" if data is None else "minilm"
         measured("build", write(items[:ITEMS], folder / "catalog.csv"), "--store", store, "--encoder", encoder)
     return store
@@ -284,7 +283,7 @@ def main(data: Path | None, parts: tuple[str, ...], folder: Path | None, quick: 
     titles, rounds, encoders = (
         (sample_titles(), 1, ENCODERS[:1]) if data is None else (real_titles(data), ROUNDS, ENCODERS)
     )
-    titles.sort(key=lambda title: zlib.crc32(title.encode()))
+    titles = mixed(titles, str)
     with tempfile.TemporaryDirectory() as work:
         kept = folder or Path(work)
         kept.mkdir(parents=True, exist_ok=True)

@@ -148,6 +148,7 @@ def speed_table() -> str:
         f"categories: {_median(one['rates']['classify'])} listings/s from start to end of the process, "
         f"{one['share_of_encode']:.2f} of the {_median(one['rates']['encode'])} titles/s of encoding alone. Time by "
         f"stage, one after the other: {shares}.",
+        *_large_classified(sets),
         "",
         f"From process start to answer `similar` takes {statistics.median(start['seconds']['similar']):.1f} s, "
         f"{start['similar_to_import']:.2f} of what `import sentence_transformers` takes, and `--help` "
@@ -163,6 +164,17 @@ def speed_table() -> str:
         lines += [f"Classifying {few} and {many} listings takes at most " + ", ".join(parts) + " of memory.", ""]
     lines.append(_machine(content))
     return "\n".join(lines)
+
+
+def _large_classified(sets: dict[str, Any]) -> list[str]:
+    large = sets.get("classify, large")
+    if large is None:
+        return []
+    rates = large["rates"]
+    return [
+        f"With {large['items']:,} items: {_median(rates['classify'])} listings/s, {large['share_of_encode']:.2f} of "
+        f"{_median(rates['encode'])} titles/s."
+    ]
 
 
 def runtimes_table() -> str:

@@ -2,9 +2,11 @@
 
 import csv
 import gzip
+import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import numpy as np
@@ -13,6 +15,7 @@ from indexer.encoder import Encoder, Vectors, load_encoder
 from indexer.engine import EngineSearcher, build_engine
 from indexer.search import FaissSearcher
 
+T = TypeVar("T")
 ROOT = Path(__file__).parent.parent
 QUERIES = 1000  # titles that are searched for, and are no rows
 NOISE = 0.15  # length of what is added to a row between others
@@ -62,6 +65,11 @@ def grown(vectors: Vectors, n: int) -> tuple[Vectors, np.ndarray[Any, Any]]:
         moved += NOISE / np.sqrt(vectors.shape[1]).astype(np.float32) * noise
         made[start : start + len(own)] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
     return made, of
+
+
+def mixed(values: Iterable[T], text: Callable[[T], str]) -> list[T]:
+    """The values in an order that has nothing to do with what they say, and is always the same."""
+    return sorted(values, key=lambda value: zlib.crc32(text(value).encode()))
 
 
 def real_titles(data: Path) -> list[str]:
