@@ -84,7 +84,7 @@ def build(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Make the store equal to the catalog: add, update and remove items, then fit the head.
+    """Make the store equal to the catalog: add, update and remove items, then fit the head. What was added stays.
 
     What changes is said first, with how many of 500 known items would get another category. A catalog that looks broken
     is refused.
@@ -132,6 +132,8 @@ def add(
 ) -> None:
     """Insert labelled examples, or update those with the same id; a new category works at once.
 
+    They stay when the store is built again, until a catalog names their ids or they are removed.
+
     \b
       shelfwise add examples.csv --store my.store
     """
@@ -148,9 +150,10 @@ def add(
 @STORE
 @click.option("--id", "ids", multiple=True, help="Id of an item; can be given more than once.")
 @click.option("--category", default=None, metavar="PATH", help="A category path: all its items, and those below it.")
+@click.option("--added", is_flag=True, help="All that were added and that no catalog has named since.")
 @AS_JSON
-def remove(store: Path, ids: tuple[str, ...], category: str | None, as_json: bool) -> None:
-    """Take items out of the store, by id or by category.
+def remove(store: Path, ids: tuple[str, ...], category: str | None, added: bool, as_json: bool) -> None:
+    """Take items out of the store: by id, by category, or all that were added beside the catalog.
 
     \b
       shelfwise remove --store my.store --id A-17 --id A-18
@@ -158,10 +161,10 @@ def remove(store: Path, ids: tuple[str, ...], category: str | None, as_json: boo
     """
     from classifier import maintenance
 
-    if bool(ids) == (category is not None):
-        raise click.UsageError("Name items with --id, or a category with --category.")
+    if bool(ids) + (category is not None) + added != 1:
+        raise click.UsageError("Name items with --id, or a category with --category, or say --added.")
     start = time.monotonic()
-    report = maintenance.remove(store, ids, category)
+    report = maintenance.remove(store, ids, category, added)
     show_report(report, None, time.monotonic() - start, as_json)
 
 

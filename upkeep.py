@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from options import AS_JSON, STORE
+from options import AS_JSON, DEVICE, STORE
 from terminal import print_json, progress_display, show_difference
 
 
@@ -208,4 +208,26 @@ def tune(store: Path, as_json: bool) -> None:
         )
 
 
-COMMANDS = (info, versions, rollback, tag, diff, compact, check, tune)
+@click.command()
+@STORE
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to be reached at.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Lines of NAME read|write TOKEN: only who has one is let in.",
+)
+@DEVICE
+def serve(store: Path, host: str, port: int, token_file: Path | None, device: str) -> None:
+    """Serve a store over HTTP: pages for people, an API for shops (/v1/openapi.json).
+
+    \b
+      shelfwise serve --store my.store
+      shelfwise serve --store my.store --host 0.0.0.0 --token-file tokens.txt
+    """
+    from service.server import serve as run
+
+    run(store, host, port, token_file, device)
+
+
+COMMANDS = (serve, info, versions, rollback, tag, diff, compact, check, tune)

@@ -20,7 +20,7 @@ from indexer.engine import EngineSearcher, recalled, spread
 from indexer.errors import QueryError, listed
 from indexer.manifest import Manifest, ReplicaIdentity, verify_files
 from indexer.replica import SPACE_BLOB, Replica, make_replica, new_replica_name, open_replica
-from indexer.rows import Rows
+from indexer.rows import ADDED, Rows
 from indexer.search import FaissSearcher
 from indexer.serving import encoder_for
 from indexer.store import Draft, Snapshot, base_of, read_snapshot, writing
@@ -65,11 +65,13 @@ def add(
     device: str = "auto",
     progress: Progress | None = None,
     encoder: Encoder | None = None,
+    removed: Sequence[str] = (),
 ) -> Report:
-    """Insert examples, or update those with the same id, without fitting anything again.
+    """Insert examples, or update those with the same id, without fitting anything again; those of the ids `removed`
+    that are there go in the same step.
 
     A category that the head does not know works from here on by the vote alone. `encoder` is the store's, where it is
-    loaded already.
+    loaded already. Raises QueryError where nothing would be left.
     """
     with writing(path) as draft:
         base = base_of(draft)
@@ -77,17 +79,20 @@ def add(
         # A few are looked up without reading, and so verifying, the whole table: then no vector is taken from it.
         few = len(items) <= FEW
         stored = base.reader.with_ids(list(items)) if few else base.rows
-        changes = find_changes(stored, items, remove_missing=False)
+        gone = base.reader.values_among("id", list(removed)) - items.keys()
+        changes = replace(find_changes(stored, items), removed=sorted(gone))
         if not changes:
             return report_of(changes, base.manifest, base, choice)
+        _require_left(path, base.manifest.rows + changes.added, len(gone))
         encoder = encoder or encoder_for(path, base.manifest, device)
         upserts, embedded = embed_changes(None if few else stored, changes, encoder, progress)
         draft.table.upsert(upserts)
+        draft.table.delete(changes.removed)
         return report_of(changes, draft.commit(changes.as_change("add")), base, choice, embedded)
 
 
-def remove(path: Path, ids: Sequence[str] = (), category: str | None = None) -> Report:
-    """Take out items by id, or all items of a category and of those below it.
+def remove(path: Path, ids: Sequence[str] = (), category: str | None = None, added: bool = False) -> Report:
+    """Take out items by id, all items of a category and of those below it, or all that were `added` beside the catalog.
 
     Raises QueryError where an id or category is not there, or nothing would be left; then nothing is taken
     out.
@@ -100,9 +105,10 @@ def remove(path: Path, ids: Sequence[str] = (), category: str | None = None) -> 
             raise QueryError(f"the store has no item with id {listed(absent)}: nothing was removed")
         if category is not None:
             chosen = list(dict.fromkeys(chosen + _ids_below(base.rows, category)))
+        if added:
+            chosen = list(dict.fromkeys(chosen + _ids_added(base.rows)))
         rows = base.manifest.rows
-        if len(chosen) == rows:
-            raise QueryError(f"that would remove all {rows} items: delete the folder {path} instead")
+        _require_left(path, rows, len(chosen))
         draft.table.delete(chosen)
         changes = Changes([], [], chosen, 0, 0, rows - len(chosen))
         return report_of(changes, draft.commit(changes.as_change("remove")), base, stored_choice(base))
@@ -183,6 +189,19 @@ def vote_agreement(replica: Replica, paths: Sequence[str], model: Model) -> floa
         found = searcher.search(replica.vectors[probes], K + 1).without(probes)
         said.append(vote(found, numbers, weights, settings.temperature).argmax(axis=1))
     return float((said[0] == said[1]).mean())
+
+
+def _require_left(path: Path, rows: int, gone: int) -> None:
+    if gone == rows:
+        raise QueryError(f"that would remove all {rows} items: delete the folder {path} instead")
+
+
+def _ids_added(rows: Rows) -> list[str]:
+    origins = zip(rows.column("id"), rows.column("origin"), strict=True)
+    found = [id_ for id_, origin in origins if origin == ADDED]
+    if not found:
+        raise QueryError("the store has nothing that was added beside its catalog: nothing was removed")
+    return found
 
 
 def _ids_below(rows: Rows, category: str) -> list[str]:

@@ -43,7 +43,7 @@ class DecisionWriter:
         self._out, self._raw, self._columns = out, raw, columns
         self._table = None if fmt == "jsonl" else csv.writer(out, delimiter=delimiter, lineterminator="\n")
         if self._table:
-            self._table.writerow([*(self._guarded(_kept(column)) for column in columns), *COLUMNS])
+            self._table.writerow([*(self._cell(_kept(column)) for column in columns), *COLUMNS])
 
     def write(self, listings: Sequence[Listing], decisions: Sequence[Decision]) -> None:
         """One line for each listing, in order."""
@@ -52,18 +52,23 @@ class DecisionWriter:
                 row = {_kept(column): value for column, value in listing.source.items()}
                 self._out.write(_JSON(row | dict(zip(COLUMNS, _values(decision), strict=True))) + "\n")
                 continue
-            cells = map(_cell, (*map(listing.source.get, self._columns), *_values(decision)))
-            self._table.writerow([self._guarded(cell) if cell.startswith(FORMULA_STARTS) else cell for cell in cells])
+            self._table.writerow(map(self._cell, (*map(listing.source.get, self._columns), *_values(decision))))
 
-    def _guarded(self, text: str) -> str:
-        return text if self._raw or not text.startswith(FORMULA_STARTS) or _is_number(text) else "'" + text
+    def _cell(self, value: object) -> str:
+        text = _as_text(value)
+        return text if self._raw else guarded(text)
+
+
+def guarded(text: str) -> str:
+    """A text with an apostrophe before it where a spreadsheet would run it as a formula."""
+    return f"'{text}" if text.startswith(FORMULA_STARTS) and not _is_number(text) else text
 
 
 def _kept(column: str) -> str:
     return f"input_{column}" if column in COLUMNS else column
 
 
-def _cell(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, str):
         return value
     if value is None:

@@ -35,6 +35,7 @@ from classifier.voting import K, Probabilities
 from indexer.catalog import Item, Listing
 from indexer.encoder import Progress, Vectors
 from indexer.index import Index
+from indexer.layers import Filter
 from indexer.lexical import Counts, ngram_counts
 from indexer.neighbors import NONE, Neighbors
 from indexer.text import Words, compose
@@ -44,8 +45,10 @@ AUTO = "auto"  # tier: fast where the n-grams are sure, full where not
 TIERS = (FULL, AUTO, FAST)
 BATCHES = {FULL: 4096, AUTO: 4096, FAST: 1024}  # listings at a time: many are encoded with less padding
 PART = 256  # of them are decided at a time: each has a number for every category
+SHORT_END = 4  # a part of the last batch is decided when there is nothing to embed any more
 DEFAULT_SIMILAR = 10
 CORES_FOR_EACH = 4  # of them one searches and decides while the others embed
+SPARE_TWINS = 32  # neighbours beyond K that are fetched where an item's own twins are not to vote for it
 TINY = 1e-6  # probability: a category below it is in no prediction set, unless it is the predicted one
 
 
@@ -70,6 +73,17 @@ class Draft:
     decided: Mapping[int, Decision]
     wait: Numbers
     counts: Counts | None = None
+
+
+def _with_short_end(batches: Iterable[Sequence[Listing]]) -> Iterator[Sequence[Listing]]:
+    """The batches, the last one in two parts: while a batch is decided the next is embedded, but for the last."""
+    before: Sequence[Listing] = ()
+    for listings in batches:
+        if before:
+            yield before
+        before = listings
+    end = len(before) - max(len(before) // SHORT_END, min(len(before), PART))
+    yield from filter(None, (before[:end], before[end:]))
 
 
 @dataclass(frozen=True)
@@ -113,7 +127,12 @@ class Classifier:
         return self.index.layers.coded("category_path")
 
     @cached_property
-    def _category_of_row(self) -> Numbers:
+    def _twin_keys(self) -> NDArray[np.object_]:
+        return np.array(self.index.layers.column("twin_key").to_pylist(), dtype=object)
+
+    @cached_property
+    def category_of_row(self) -> Numbers:
+        """(n,) category of every row of the index, UNKNOWN for those that are not alive and had one of their own."""
         path, paths = self._coded_paths
         return self.labels.numbers(paths)[path]
 
@@ -123,8 +142,9 @@ class Classifier:
         return known_to(self.model.head, self.labels)
 
     @cached_property
-    def _counts(self) -> Numbers:
-        return np.bincount(self._category_of_row[self.index.layers.alive], minlength=len(self.labels))
+    def counts(self) -> Numbers:
+        """(c,) items of each category."""
+        return np.bincount(self.category_of_row[self.index.layers.alive], minlength=len(self.labels))
 
     def classify(
         self,
@@ -149,7 +169,7 @@ class Classifier:
         few = max(1, usable_threads() // CORES_FOR_EACH)
         with ThreadPoolExecutor(1) as thread, threadpool_limits(few):
             before = None
-            for listings in batches:
+            for listings in _with_short_end(batches):
                 items = [listing.item for listing in listings]
                 draft = self._draft(items, tier, top)
                 vectors = thread.submit(self.index.embed, [items[row].text() for row in draft.wait])
@@ -198,13 +218,18 @@ class Classifier:
         """Vote, head and their fusion for the features of m texts."""
         return self.judge(features, self.index.search(features.vectors, k))
 
+    def judge_without_twins(self, features: Features, own: NDArray[np.object_]) -> Scores:
+        """The same of m stored items by their twin keys, `own` (m,): neither they nor their twins vote for them."""
+        found = self.index.search(features.vectors, K + SPARE_TWINS)
+        return self.judge(features, found.without_twins(self._twin_keys, own, K))
+
     def judge(self, features: Features, found: Neighbors) -> Scores:
         """The same where the neighbours (m, k) are found already."""
         settings = self.model.settings
         voters = Neighbors(found.rows[:, :K], found.similarities[:, :K])
         temperatures = settings.dense_temperature, settings.lexical_temperature
         halves = head_shares(self.model.head, features, self.labels, temperatures)  # 2 x (m, c)
-        evidence = Evidence(voters, self._category_of_row, self._counts, halves, self.known)
+        evidence = Evidence(voters, self.category_of_row, self.counts, halves, self.known)
         opinions = evidence.mixed(settings.mix)  # 3 x (m, c)
         calibrated = settings.full.probabilities(opinions.fused)  # (m, c)
         return Scores(FULL, found, found.best() < settings.far_below, opinions, calibrated)
@@ -267,15 +292,27 @@ class Classifier:
         return decisions
 
     def similar(
-        self, text: str | None = None, id_: str | None = None, k: int | None = None, where: str | None = None
+        self,
+        text: str | None = None,
+        id_: str | None = None,
+        k: int | None = None,
+        where: str | Filter | None = None,
     ) -> tuple[SimilarItem, ...]:
         """The `k` stored items (10 by default) most like a text, or like the stored item `id_` (itself left out).
 
-        `where` is an SQL condition on the items' columns. Raises QueryError for an id or a condition that is
-        not valid, and for a `k` beyond the size of the store.
+        `where` is an SQL condition on the items' columns, or a filter. Raises QueryError for an id or a condition that
+        is not valid, and for a `k` beyond the size of the store.
         """
         k = min(DEFAULT_SIMILAR, len(self.index)) if k is None else self.index.require_k(k, "-k")
-        vector = self.index.embed([compose(text or "")]) if id_ is None else self.index.vector_of(id_)
+        vector = self.index.embed([compose(text or "")]) if id_ is None else None
+        return self.similar_to(vector, id_, k, where)
+
+    def similar_to(
+        self, vector: Vectors | None, id_: str | None, k: int, where: str | Filter | None = None
+    ) -> tuple[SimilarItem, ...]:
+        """The same for a text's vector (1, d), or for the item `id_` where there is none."""
+        if vector is None:
+            vector = self.index.vector_of(id_ or "")
         return self.items(self.index.search(vector, k, where, without=id_), k)[0]
 
     def items(self, found: Neighbors, limit: int) -> list[tuple[SimilarItem, ...]]:

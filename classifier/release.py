@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from classifier.head import Features
 from classifier.maintenance import (
@@ -21,7 +20,6 @@ from classifier.maintenance import (
 from classifier.model import Goals, settings_of
 from classifier.pipeline import Classifier
 from classifier.training import Fitted, train
-from classifier.voting import K
 from indexer.catalog import Item
 from indexer.difference import SHOWN, difference, state_of
 from indexer.embedded import Embedded, forget_embedded
@@ -30,17 +28,15 @@ from indexer.errors import EncoderError, ReleaseError
 from indexer.index import Index
 from indexer.lexical import ngram_counts
 from indexer.manifest import versions_of
-from indexer.neighbors import NONE, Neighbors
 from indexer.rows import Rows
 from indexer.serving import encoder_for, exported, identity_of
 from indexer.store import Draft, Snapshot, writing
-from indexer.sync import changed, embed_changes, find_changes
+from indexer.sync import changed, embed_changes, find_catalog_changes
 
 PROBES = 500  # stored items that are asked for before and after
 VERSIONS_BEFORE = 5  # that are looked through for vectors: what a bad catalog left out comes back with the next one
 MAX_DRIFT = 0.02  # of the rows may change before the model is fitted again
 FEWEST_PROBES = 20  # a share of fewer says nothing
-SPARE_TWINS = 32  # neighbours beyond K that are fetched, since an item's own twins do not vote for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +69,13 @@ class Release:
         progress: Progress | None,
     ) -> None:
         self._stored = draft.base.rows if draft.base else None
-        self.difference = difference(state_of(self._stored), state_of(items))
         self.first = draft.base is None
         self._draft, self._goals, self._progress = draft, goals, progress
         self._choice, self._device = choice, device
-        self._changes = find_changes(self._stored, items, remove_missing=True)
+        self._changes = find_catalog_changes(self._stored, items)
+        before, gone = state_of(self._stored), set(self._changes.removed)
+        kept = {id_: content for id_, content in before.items() if id_ not in gone}
+        self.difference = difference(before, {**kept, **state_of(items)})
         self._embedded = 0  # texts for which there was no vector yet
 
     def refuse_beyond(self, guard: Guard, found: Flips | None = None) -> None:
@@ -179,7 +177,8 @@ def releasing(
     wishes: Wishes | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Release]:
-    """The release that makes the store at `path` hold exactly `items`; nobody sees it unless it is published.
+    """The release that makes `items` the catalog of the store at `path`, beside what was added to it; nobody sees it
+    unless it is published.
 
     Only texts that the store does not hold yet are embedded. `encoder` decides at the first build; later it must name
     the same. `wishes` change what the model is fitted for. Raises ShelfwiseError.
@@ -197,7 +196,7 @@ def build(
     wishes: Wishes | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Make the store at `path` hold exactly `items`, whatever that changes. See `releasing`."""
+    """Make `items` the catalog of the store at `path`, whatever that changes. See `releasing`."""
     with releasing(path, items, encoder, device, wishes, progress) as release:
         return release.publish()
 
@@ -212,25 +211,13 @@ def flips(before: Classifier, after: Classifier, stored: Rows) -> Flips | None:
     counts = ngram_counts(Rows(stored.table.take(probes), stored.vectors[probes]).words())
     said = []
     for classifier in (before, after):
-        index = classifier.index
-        vectors = index.space.project(stored.vectors[probes])
-        among = np.array(index.layers.column("twin_key").to_pylist(), dtype=object)
-        found = _without_twins(index.search(vectors, K + SPARE_TWINS), among, keys[probes])
-        scores = classifier.judge(Features(vectors, counts), found)
+        features = Features(classifier.index.space.project(stored.vectors[probes]), counts)
+        scores = classifier.judge_without_twins(features, keys[probes])
         said.append([classifier.labels.paths[i] for i in scores.probabilities.argmax(axis=1)])
     titles = stored.column("title")
     flipped = [i for i, (one, other) in enumerate(zip(*said, strict=True)) if one != other]
     examples = tuple(f"{titles[probes[i]]}: {said[0][i]} -> {said[1][i]}" for i in flipped[:SHOWN])
     return Flips(len(probes), len(flipped), examples)
-
-
-def _without_twins(found: Neighbors, keys: NDArray[np.object_], own: NDArray[np.object_]) -> Neighbors:
-    """The K nearest that are not twins of the query itself."""
-    twins = (keys[found.rows] == own[:, None]) & found.found
-    order = np.argsort(twins, axis=1, kind="stable")[:, :K]
-    gone = np.take_along_axis(twins, order, axis=1)
-    rows, similarities = (np.take_along_axis(part, order, axis=1) for part in (found.rows, found.similarities))
-    return Neighbors(np.where(gone, NONE, rows), np.where(gone, -np.inf, similarities))
 
 
 def _choose(base: Snapshot | None, items: Mapping[str, Item], encoder: str) -> EncoderChoice:

@@ -263,6 +263,14 @@ def _item(values: Mapping[str, str]) -> Item:
     return item if item.id else replace(item, id=derived_id(item))
 
 
+def item_of(values: Mapping[str, str], labelled: bool) -> Item:
+    """The item that says `values` by field, held to what rows of a file are held to. Raises InputError."""
+    name, reason = _fault(values, labelled)
+    if reason:
+        raise InputError(f"{name}: {reason}")
+    return _item(values)
+
+
 def derived_id(item: Item) -> str:
     """An id made from what the item says, not from its category: a corrected label keeps the id."""
     return "auto-" + digest("\x1f".join((item.title, item.brand, item.attributes, item.description)))[:16]

@@ -23,6 +23,10 @@ class StoreError(ShelfwiseError):
     """A store that is missing, half written, damaged, of a newer format or held by another writer."""
 
 
+class BusyError(StoreError):
+    """A store that another writer holds: the same change can be made later."""
+
+
 class ReleaseError(ShelfwiseError):
     """A catalog that would change a store more than is allowed without a word."""
 

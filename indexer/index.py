@@ -1,15 +1,16 @@
 """A store opened for reading: its rows, the encoder that made them, and a search over their vectors."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self, TypeVar
 
 import numpy as np
 
+from indexer.catalog import Item
 from indexer.encoder import Encoder, Progress, Vectors
 from indexer.errors import QueryError, StoreError
-from indexer.layers import Layer, Layers, layers_of
+from indexer.layers import Filter, Layer, Layers, layers_of
 from indexer.manifest import read_manifest
 from indexer.neighbors import Neighbors
 from indexer.replica import Replica, replica_of, space_of
@@ -87,17 +88,38 @@ class Index:
         """(1, d) unit vector of a stored item, in the store's space. Raises QueryError."""
         return self.layers.vector(self._row_of(id_))
 
-    def search(self, vectors: Vectors, k: int, where: str | None = None, without: str | None = None) -> Neighbors:
+    def search(
+        self, vectors: Vectors, k: int, where: str | Filter | None = None, without: str | None = None
+    ) -> Neighbors:
         """The k nearest items of each vector (m, d), by their rows in `layers`.
 
-        `where` is an SQL condition on the items' columns, `without` the id of an item to leave out. Fewer
+        `where` is an SQL condition on the items' columns or a filter, `without` the id of an item to leave out. Fewer
         than k places are filled where fewer items are left. Raises QueryError.
         """
-        allowed = None if where is None else self.layers.numbered(self.snapshot.reader.matching(where))
+        allowed = None
+        if isinstance(where, Filter):
+            allowed = self.layers.matching(where)
+        elif where is not None:
+            allowed = self.layers.numbered(self.snapshot.reader.matching(where))
         if without is not None:
             allowed = self.layers.alive.copy() if allowed is None else allowed
             allowed[self._row_of(without)] = False
         return self.layers.search(vectors, k, allowed)
+
+    def items(self, ids: Sequence[str]) -> dict[str, Item]:
+        """Those of some items that are there, by id, whole."""
+        rows = [row for row in map(self.layers.row_of, ids) if row is not None]
+        names = [field.name for field in fields(Item)]
+        return {texts[0]: Item(*texts) for texts in self.layers.texts(names, np.array(rows, np.int64))}
+
+    def has(self, id_: str) -> bool:
+        """Whether an item is there."""
+        return self.layers.row_of(id_) is not None
+
+    def item(self, id_: str) -> Item:
+        """One item, whole. Raises QueryError."""
+        self._row_of(id_)
+        return self.items([id_])[id_]
 
     def require_k(self, k: int, option: str) -> int:
         """`k`, checked. Raises QueryError where the store holds fewer items."""

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from indexer.catalog import PATH_SEPARATOR
 from indexer.encoder import Vectors
 from indexer.engine import searcher_of
 from indexer.manifest import verify_files
@@ -45,6 +46,16 @@ class Layer:
         return int(self.items.num_rows)
 
 
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which items may be found: those in `category`, a node of the category tree, or below it, of the `brand` (in small
+    or capital letters), and with `attributes` somewhere in theirs. What is empty lets all through."""
+
+    category: str = ""
+    brand: str = ""
+    attributes: str = ""
+
+
 @dataclass(frozen=True)
 class Layers:
     """The rows of `base`, and behind them those of `fresh`, None for none. Row numbers count through both.
@@ -65,6 +76,35 @@ class Layers:
         """(n,) which rows have one of some numbers of LanceDB's."""
         assert self.row_ids is not None  # rows in memory are not filtered by SQL
         return _is_among(self.row_ids, np.sort(row_ids))
+
+    def with_rows(self, rows: Rows, space: Space) -> "Layers":
+        """The same with rows inserted, or put in place of those with their ids. They are in no table."""
+        added = Layer.of(Rows.in_order(rows.table, rows.vectors), space)
+        alive = self.alive.copy()
+        for id_ in rows.row_of:
+            if (row := self.row_of(id_)) is not None:
+                alive[row] = False
+        size = len(self.base)
+        if self.fresh is not None:
+            kept = np.flatnonzero(alive[size:])
+            table = pa.concat_tables([self.fresh.items.take(pa.array(kept)), added.items])
+            merged = Rows.in_order(table, np.concatenate((self.fresh.vectors[kept], added.vectors)))
+            added = Layer(merged.table, merged.vectors, FaissSearcher(merged.vectors))
+        return Layers(self.base, added, np.concatenate((alive[:size], np.ones(len(added), bool))))
+
+    def matching(self, wanted: Filter) -> Mask:
+        """(n,) which rows a filter lets through."""
+        import pyarrow.compute as pc
+
+        allowed = self.alive.copy()
+        if wanted.category:
+            paths, below = self.column("category_path"), wanted.category + PATH_SEPARATOR
+            allowed &= _mask(pc.or_(pc.equal(paths, wanted.category), pc.starts_with(paths, below)))
+        if wanted.brand:
+            allowed &= _mask(pc.equal(pc.utf8_lower(self.column("brand")), wanted.brand.lower()))
+        if wanted.attributes:
+            allowed &= _mask(pc.match_substring(self.column("attributes"), wanted.attributes, ignore_case=True))
+        return allowed
 
     def search(self, queries: Vectors, k: int, allowed: Mask | None = None) -> Neighbors:
         """The k nearest rows of each of m unit `queries` (m, d), among those where `allowed` (n,) is true.
@@ -118,6 +158,10 @@ class Layers:
         assert self.fresh is not None  # else the order is that of the rows
         between = [bisect_of(self.base, id_) - 0.5 for id_ in self.fresh.items["id"].to_pylist()]
         return np.concatenate((np.arange(len(self.base), dtype=np.float64), between, [np.inf]))
+
+
+def _mask(found: pa.ChunkedArray) -> Mask:
+    return np.concatenate([chunk.to_numpy(zero_copy_only=False) for chunk in found.chunks])
 
 
 def bisect_of(layer: Layer, id_: str) -> int:

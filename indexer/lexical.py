@@ -2,7 +2,7 @@
 
 import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -19,6 +19,7 @@ Rarity = NDArray[np.float32]  # (FEATURES,) inverse document frequency of every 
 FEATURES = 1 << 16
 CHARACTERS = 4  # at most, between two spaces; a run of Chinese has none, so its single characters are seen
 WORD = re.compile(r"\w+")  # these alone and in pairs
+RUN = re.compile(r"\S+")
 CACHED = 1 << 16  # runs that are remembered: a catalog says the same words again and again
 LONGEST = 32  # characters: longer runs, such as whole Chinese sentences, hardly come twice, and are large to keep
 CHUNK = 20_000  # rows counted at a time: the hashing needs several times the memory of what it gives
@@ -69,6 +70,20 @@ def _characters(run: str) -> "array[int]":
     padded = f" {run} "
     grams = (padded[i : i + n] for n in range(1, CHARACTERS + 1) for i in range(len(padded) - n + 1))
     return array("i", map(mmh3.hash, grams))
+
+
+def placed_ngrams(text: str) -> Iterator[tuple[int, int, int]]:
+    """The place among FEATURES of each n-gram of a text in lower case, and where it begins and ends there."""
+    words = list(WORD.finditer(text))
+    spans = [(word.group(), word.start(), word.end()) for word in words]
+    spans += [(f"{one.group()} {other.group()}", one.start(), other.end()) for one, other in pairwise(words)]
+    for run in RUN.finditer(text):
+        padded, start, end = f" {run.group()} ", run.start(), run.end()
+        for n in range(1, CHARACTERS + 1):
+            for i in range(len(padded) - n + 1):
+                spans.append((padded[i : i + n], max(start, start + i - 1), min(end, start + i - 1 + n)))
+    for gram, start, end in spans:
+        yield abs(mmh3.hash(gram)) % FEATURES, start, end
 
 
 _remembered = lru_cache(CACHED)(_characters)

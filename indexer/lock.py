@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from indexer.errors import StoreError
+from indexer.errors import BusyError, StoreError
 from indexer.manifest import LOCK
 
 WRITER = ".writer.json"  # who holds the lock
@@ -28,7 +28,7 @@ def now() -> str:
 def locked(path: Path) -> Iterator[None]:
     """Nobody else writes to the store at `path` until the block ends.
 
-    Raises StoreError where somebody does for WAIT seconds, or where the disk refuses.
+    Raises BusyError where somebody does for WAIT seconds, and StoreError where the disk refuses.
     """
     lock, until = FileLock(path / LOCK), time.monotonic() + WAIT
     try:
@@ -43,7 +43,7 @@ def locked(path: Path) -> Iterator[None]:
             finally:
                 (path / WRITER).unlink(missing_ok=True)
     except Timeout:
-        raise StoreError(f"store {path} is being written by {_writer(path)}: try again when it is done") from None
+        raise BusyError(f"store {path} is being written by {_writer(path)}: try again when it is done") from None
     except BrokenPipeError:  # nobody reads what is said meanwhile: that is not the store's
         raise
     except OSError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 from indexer.errors import StoreError, listed
 
-FORMAT = 7  # of the folder and of the model in it; a reader refuses any other
+FORMAT = 8  # of the folder and of the model in it; a reader refuses any other
 FILE, LOCK, VERSIONS = "manifest.json", ".lock", "versions"
 
 

@@ -40,6 +40,14 @@ class Neighbors:
             np.take_along_axis(self.rows, order, axis=1), np.take_along_axis(self.similarities, order, axis=1)
         )
 
+    def without_twins(self, keys: NDArray[np.object_], own: NDArray[np.object_], k: int) -> "Neighbors":
+        """The (m, k) nearest whose key, one of `keys` (n,) by row, is not each query's `own` (m,)."""
+        twins = (keys[self.rows] == own[:, None]) & self.found
+        order = np.argsort(twins, axis=1, kind="stable")[:, :k]
+        gone = np.take_along_axis(twins, order, axis=1)
+        rows, similarities = (np.take_along_axis(part, order, axis=1) for part in (self.rows, self.similarities))
+        return Neighbors(np.where(gone, NONE, rows), np.where(gone, -np.inf, similarities))
+
 
 def nearest(
     similarities: NDArray[np.float64],

@@ -14,8 +14,10 @@ from indexer.encoder import Vectors
 from indexer.text import Words, compose, words_of
 
 TEXT_COLUMNS = (
-    "id", "title", "description", "brand", "attributes", "category", "category_path", "text_digest", "twin_key",
+    "id", "title", "description", "brand", "attributes", "category", "category_path", "origin",
+    "text_digest", "twin_key",
 )  # fmt: skip
+CATALOG, ADDED = "catalog", "added"  # origin of a row: the catalog of a build, or added beside it
 SAID = ("title", "brand", "attributes", "description")  # what `compose` and `words_of` take
 
 

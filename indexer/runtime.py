@@ -99,7 +99,8 @@ class Runtime:
 
     def loaded(self) -> Self:
         """The same, loaded now."""
-        _ = self._loaded
+        with self._alone:
+            _ = self._loaded
         return self
 
     def computes(self) -> Tuning:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from indexer.catalog import Item
 from indexer.encoder import Encoder, Progress
 from indexer.manifest import Change
-from indexer.rows import Rows
+from indexer.rows import ADDED, CATALOG, Rows
 from indexer.text import digest, twin_key
 
 _CONTENT = ("title", "description", "brand", "attributes", "category", "category_path")
@@ -19,8 +19,9 @@ _CONTENT = ("title", "description", "brand", "attributes", "category", "category
 class Changes:
     """The difference between a store and the items that it should hold.
 
-    `upserts` are the items that are new or differ, with the text that is embedded for each in `texts`;
-    `removed` are ids. An updated item counts in `updated` whether its text or only its category changed.
+    `upserts` are the items that are new or differ, with the text that is embedded for each in `texts`, and the
+    `origin` that they will have; `removed` are ids. An updated item counts in `updated` whether its text or only its
+    category changed.
     """
 
     upserts: list[Item]
@@ -29,6 +30,7 @@ class Changes:
     added: int
     updated: int
     unchanged: int
+    origin: str = CATALOG
 
     def __bool__(self) -> bool:
         return bool(self.upserts or self.removed)
@@ -38,23 +40,51 @@ class Changes:
         return Change(command, self.added, self.updated, len(self.removed))
 
 
-def find_changes(rows: Rows | None, items: Mapping[str, Item], remove_missing: bool) -> Changes:
-    """What turns `rows` into `items`; items that are not named are kept unless `remove_missing`."""
-    stored: dict[str, tuple[str, ...]] = {}
-    if rows is not None:
-        contents = zip(*(rows.column(name) for name in _CONTENT), strict=True)
-        stored = dict(zip(rows.column("id"), contents, strict=True))
-    upserts = [
-        item for id_, item in items.items() if stored.get(id_) != tuple(getattr(item, name) for name in _CONTENT)
-    ]
+def find_changes(rows: Rows | None, items: Mapping[str, Item]) -> Changes:
+    """What adds `items` to `rows`: those that are not named stay."""
+    stored = _contents(rows)
+    upserts = [item for id_, item in items.items() if stored.get(id_) != _content(item)]
+    return _changes(stored, items, upserts, (), ADDED)
+
+
+def find_catalog_changes(rows: Rows | None, items: Mapping[str, Item]) -> Changes:
+    """What makes `items` the catalog of `rows`: those of the catalog before that are not named go, those that were
+    added beside it stay. What the catalog names is the catalog's from then on."""
+    stored = _contents(rows)
+    origin = {} if rows is None else dict(zip(rows.column("id"), rows.column("origin"), strict=True))
+    upserts = [item for id_, item in items.items() if stored.get(id_) != _content(item) or origin[id_] != CATALOG]
+    gone = [id_ for id_, made in origin.items() if made == CATALOG and id_ not in items]
+    return _changes(stored, items, upserts, gone, CATALOG)
+
+
+def _contents(rows: Rows | None) -> dict[str, tuple[str, ...]]:
+    """What the items say, by id."""
+    if rows is None:
+        return {}
+    return dict(zip(rows.column("id"), zip(*(rows.column(name) for name in _CONTENT), strict=True), strict=True))
+
+
+def _content(item: Item) -> tuple[str, ...]:
+    return tuple(getattr(item, name) for name in _CONTENT)
+
+
+def _changes(
+    stored: Mapping[str, tuple[str, ...]],
+    items: Mapping[str, Item],
+    upserts: list[Item],
+    removed: Sequence[str],
+    origin: str,
+) -> Changes:
     added = sum(item.id not in stored for item in upserts)
+    updated = sum(item.id in stored and stored[item.id] != _content(item) for item in upserts)
     return Changes(
         upserts=upserts,
         texts=[item.text() for item in upserts],
-        removed=[id_ for id_ in stored if id_ not in items] if remove_missing else [],
+        removed=list(removed),
         added=added,
-        updated=len(upserts) - added,
-        unchanged=len(items) - len(upserts),
+        updated=updated,
+        unchanged=len(items) - added - updated,
+        origin=origin,
     )
 
 
@@ -73,6 +103,7 @@ def embed_changes(
     for i, (text, name) in enumerate(zip(changes.texts, digests, strict=True)):
         vectors[i] = vectors_of[text] if rows is None or text in vectors_of else rows.vectors[known[name]]
     columns = {name: [getattr(item, name) for item in changes.upserts] for name in ("id", *_CONTENT)}
+    columns["origin"] = [changes.origin] * len(digests)
     columns["text_digest"] = digests
     columns["twin_key"] = [twin_key(item.title) for item in changes.upserts]
     return Rows.of(columns, vectors), len(fresh)

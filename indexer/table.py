@@ -81,7 +81,7 @@ class TableReader:
             reason = str(error).splitlines()[0].partition("Invalid input, ")[2] or str(error).splitlines()[0]
             raise QueryError(
                 f"the filter {where!r} is not valid: {reason[:200]}; expected SQL such as \"brand = 'X'\" on "
-                f"{', '.join(TEXT_COLUMNS[:7])}"
+                f"{', '.join(TEXT_COLUMNS[:8])}"
             ) from None
 
     def _query(self) -> Any:

@@ -1,0 +1,69 @@
+"""Which words of a listing speak for its category: to the head's n-grams, and because neighbours have them, too."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.head import Head
+from indexer.lexical import placed_ngrams
+from indexer.text import clean
+
+PIECE = re.compile(r"[㐀-䶿一-鿿豈-﫿]|[^\W㐀-䶿一-鿿豈-﫿]+|[\W]+")  # a Chinese character, a word, or what is between
+STRONG = 0.25  # of the strongest piece's weight, from which on a piece is said to speak for the category
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a title, whether it speaks for the category to the head, and whether another text has it, too."""
+
+    text: str
+    strong: bool
+    shared: bool
+
+
+def explain(title: str, head: Head | None, category_path: str, others: Sequence[str] = ()) -> list[Piece]:
+    """The pieces of a title, in order; `others` are the titles of the neighbours."""
+    title = clean(title)
+    if len(title.lower()) != len(title):  # some letters have no lower form of one character
+        title = title.lower()
+    found = list(PIECE.finditer(title))
+    weights = _weights(title.lower(), head, category_path)
+    sums = np.array([weights[piece.start() : piece.end()].sum() for piece in found])
+    strong = sums >= STRONG * max(sums.max(initial=0.0), 1e-9)
+    theirs = set[str]().union(*(_kept(clean(other).lower()) for other in others))
+    shared = _shared(title.lower(), [piece.span() for piece in found], theirs)
+    return [
+        Piece(piece.group(), bool(strong[i]) and piece.group().strip() != "", shared[i])
+        for i, piece in enumerate(found)
+    ]
+
+
+def _weights(text: str, head: Head | None, category_path: str) -> NDArray[np.float64]:
+    """(characters,) what each character of a text adds to the score of a category: a share of each of its n-grams."""
+    weights = np.zeros(len(text))
+    if head is None or category_path not in head.paths:
+        return weights
+    column = head.paths.index(category_path)
+    for place, start, end in placed_ngrams(text):
+        weight = head.lexical["weights"][place, column] * head.lexical["rarity"][place]
+        weights[start:end] += weight / max(end - start, 1)
+    return weights
+
+
+def _kept(text: str) -> set[str]:
+    """What of a text another may share: words, and Chinese characters two by two."""
+    pieces = [piece.group() for piece in PIECE.finditer(text)]
+    pairs = {one + other for one, other in pairwise(pieces) if len(one) == len(other) == 1}
+    return pairs | {piece for piece in pieces if len(piece) > 1}
+
+
+def _shared(text: str, spans: Sequence[tuple[int, int]], theirs: set[str]) -> list[bool]:
+    shared = [end - start > 1 and text[start:end].strip() != "" and text[start:end] in theirs for start, end in spans]
+    for i, ((start, middle), (next_start, end)) in enumerate(pairwise(spans)):
+        if end - start == 2 and middle == next_start and text[start:end] in theirs and text[start:end].isalnum():
+            shared[i] = shared[i + 1] = True
+    return shared

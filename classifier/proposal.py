@@ -1,0 +1,121 @@
+"""What a new category would do, before anybody sees it: what it takes, what it is near to, whether it is found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.head import Features
+from classifier.labels import Numbers
+from classifier.pipeline import Classifier
+from classifier.voting import K
+from indexer.catalog import Item
+from indexer.encoder import Vectors
+from indexer.lexical import ngram_counts
+from indexer.sync import embed_changes, find_changes
+from indexer.text import twin_key, words_of
+
+AROUND = 50  # stored items near each example that are looked at
+SHOWN = 20  # of what it would take
+NEAR = 5  # categories
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An item or a listing, and the category that it would leave."""
+
+    id: str
+    title: str
+    category_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What examples of a category would do.
+
+    `found` is how many of the `examples` would get the category by the others, `near` the categories of their
+    neighbours with their mean shares of the vote, the largest first. Of `looked` stored items near the examples
+    `taken_items` would get the category, none of them voting for itself, and of so many `pending` listings
+    `taken_listings`; some of each are shown.
+    """
+
+    category_path: str
+    is_new: bool
+    examples: int
+    found: int
+    near: tuple[tuple[str, float], ...]
+    looked: int
+    taken_items: int
+    items: tuple[Taken, ...]
+    pending: int
+    taken_listings: int
+    listings: tuple[Taken, ...]
+
+
+def propose(classifier: Classifier, examples: Sequence[Item], pending: Sequence[Item] = ()) -> Proposal:
+    """What `examples`, all of one category, would do to a store, and to listings that wait for a decision."""
+    path = examples[0].category_path
+    changes = find_changes(None, {item.id: item for item in examples})
+    rows, _ = embed_changes(None, changes, classifier.index.encoder)
+    index = classifier.index
+    after = replace(classifier, index=replace(index, layers=index.layers.with_rows(rows, index.space)))
+    vectors = index.space.project(rows.vectors)
+    features = Features(vectors, ngram_counts(rows.words()))
+    found = after.judge_without_twins(features, rows.column("twin_key"))
+    before = classifier.score(features)
+    shares = before.opinions.vote.mean(axis=0)
+    near = np.argsort(-shares, kind="stable")[:NEAR]
+    items, looked = _taken_items(classifier, after, vectors, path)
+    listings = _taken_listings(classifier, after, pending, path)
+    return Proposal(
+        category_path=path,
+        is_new=path not in classifier.labels.number_of,
+        examples=len(rows),
+        found=sum(said == path for said in _said(after, found.probabilities)),
+        near=tuple((classifier.labels.paths[i], float(shares[i])) for i in near if shares[i] > 0),
+        looked=looked,
+        taken_items=len(items),
+        items=tuple(items[:SHOWN]),
+        pending=len(pending),
+        taken_listings=len(listings),
+        listings=tuple(listings[:SHOWN]),
+    )
+
+
+def _taken_items(before: Classifier, after: Classifier, vectors: Vectors, path: str) -> tuple[list[Taken], int]:
+    """The stored items near to the examples that would change to their category, and how many were looked at."""
+    layers = before.index.layers
+    nearest = before.index.search(vectors, min(AROUND, len(before.index)))
+    rows: Numbers = np.unique(nearest.rows[nearest.found])
+    names = ("id", "title", "brand", "attributes", "description", "category_path")
+    texts = layers.texts(names, rows)
+    features = Features(
+        np.concatenate([layers.vector(row) for row in rows.tolist()]),
+        ngram_counts([words_of(said[1], said[2], said[3], said[4]) for said in texts]),
+    )
+    keys = np.array([twin_key(said[1]) for said in texts], dtype=object)
+    now, then = (_said(one, one.judge_without_twins(features, keys).probabilities) for one in (before, after))
+    taken = [
+        Taken(said[0], said[1], said[-1])
+        for said, was, will in zip(texts, now, then, strict=True)
+        if was != path and will == path
+    ]
+    return taken, len(rows)
+
+
+def _taken_listings(before: Classifier, after: Classifier, pending: Sequence[Item], path: str) -> list[Taken]:
+    if not pending:
+        return []
+    vectors = before.index.embed([item.text() for item in pending])
+    features = Features(vectors, ngram_counts([item.words() for item in pending]))
+    now, then = (_said(one, one.score(features, K).probabilities) for one in (before, after))
+    return [
+        Taken(item.id, item.title, was)
+        for item, was, will in zip(pending, now, then, strict=True)
+        if was != path and will == path
+    ]
+
+
+def _said(classifier: Classifier, probabilities: NDArray[np.float64]) -> list[str]:
+    return [classifier.labels.paths[best] for best in probabilities.argmax(axis=1)]

@@ -1,0 +1,1 @@
+"""Shelfwise over HTTP: an API for shops and pages for merchandisers."""

@@ -1,0 +1,180 @@
+"""The API, version 1."""
+
+from asyncio import to_thread
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Depends, Path, Query
+from starlette.responses import Response
+
+from classifier.decision import Decision
+from classifier.output import FIELDS
+from indexer.errors import ShelfwiseError, listed
+from indexer.text import compose
+from service.answers import Look, Way
+from service.desk import OPEN, REFUSED, SKIPPED, WAITING, Write
+from service.schemas import (
+    AnsweredOut,
+    CategoriesOut,
+    ClassifyIn,
+    DecisionsOut,
+    FoundOut,
+    ItemOut,
+    ItemsIn,
+    Refusal,
+    ReviewIn,
+    ReviewsOut,
+    SimilarIn,
+    WriteOut,
+    WritesOut,
+    items_of,
+)
+from service.state import State, reader, writer
+from service.tokens import Visitor
+
+Reads = Annotated[Visitor, Depends(reader)]
+Writes = Annotated[Visitor, Depends(writer)]
+Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
+OneState = Annotated[State, Depends(State.of)]
+
+SHOWN = 3  # ids that are told of a write
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Refusal, "description": said}
+    for status, said in {
+        400: "The body is not JSON.",
+        401: "A token is needed.",
+        403: "The token may not do this, or the request comes from another site.",
+        404: "There is no such item, review or write.",
+        408: "The request took too long to come in.",
+        409: "It cannot be done as things are.",
+        413: "The request is too long.",
+        422: "Something in the request cannot be used.",
+        503: "Too much is being asked: come again after the seconds in Retry-After.",
+    }.items()
+}
+router = APIRouter(prefix="/v1", responses=REFUSALS)
+
+
+def json(value: object, status: int = 200) -> Response:
+    """A value as the body of an answer."""
+    return Response(orjson.dumps(value), status, media_type="application/json")
+
+
+@router.post("/classify", response_model=DecisionsOut)
+async def classify(asked: ClassifyIn, state: OneState, _: Reads) -> Response:
+    """Give every listing a category, a probability and the evidence."""
+    listings = items_of(asked.listings, "listings")
+    decisions = await state.classify(Way(asked.top, asked.neighbors, asked.tier), listings, asked.review)
+    ids = [listing.id for listing in listings]
+    return json({"decisions": list(map(decided, ids, decisions))})
+
+
+@router.post("/similar", response_model=FoundOut)
+async def similar(asked: SimilarIn, state: OneState, _: Reads) -> Response:
+    """The stored items most like a text, or like a stored item."""
+    text = None if asked.text is None else compose(asked.text)
+    (found,) = await state.batcher.submit([Look(text, asked.id, asked.k, asked.where.filter())])
+    if isinstance(found, ShelfwiseError):
+        raise found
+    return json({"items": found})
+
+
+@router.post("/items", response_model=WriteOut)
+async def add_items(asked: ItemsIn, state: OneState, who: Writes) -> Response:
+    """Add labelled items, or put them in place of those with the same id; a new category works at once.
+
+    They stay when the store is built again, until a catalog names their ids.
+    """
+    items = {item.id: item for item in items_of(asked.items, "items")}
+    number = await to_thread(state.desk.write, who.name, f"put {listed(items, SHOWN)}", list(items.values()))
+    return _acknowledged(await state.indexed(number))
+
+
+@router.get("/items/{id:path}", response_model=ItemOut)
+def item(id: str, state: OneState, _: Reads) -> Response:
+    """A stored item."""
+    return json(asdict(state.served.classifier.index.item(id)))
+
+
+@router.delete("/items/{id:path}", response_model=WriteOut)
+async def remove_item(id: str, state: OneState, who: Writes) -> Response:
+    """Take a stored item out."""
+    _ = state.served.classifier.index.item(id)
+    return _acknowledged(await state.indexed(await to_thread(state.desk.write, who.name, f"remove {id}", (), [id])))
+
+
+@router.get("/categories", response_model=CategoriesOut)
+def categories(state: OneState, _: Reads) -> Response:
+    """All categories and their items."""
+    classifier = state.served.classifier
+    rows = zip(classifier.labels.paths, classifier.counts.tolist(), classifier.known.tolist(), strict=True)
+    listed = [{"category_path": path, "items": many, "trained": known} for path, many, known in rows]
+    return json({"store_version": classifier.index.snapshot.manifest.version, "categories": listed})
+
+
+@router.get("/reviews", response_model=ReviewsOut)
+async def reviews(
+    state: OneState,
+    _: Reads,
+    which: Annotated[Literal["open", "accepted", "corrected", "skipped"], Query(alias="state")] = OPEN,  # type: ignore[assignment]
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+) -> Response:
+    """Doubtful decisions: those to which an answer is worth most come first."""
+    await state.intake.flush()
+    counts, found = await to_thread(state.desk.count_reviews), await to_thread(state.desk.reviews, which, limit, offset)
+    shown = [asdict(review) | {"decision": decided(review.listing.id, review.decision)} for review in found]
+    return json({"counts": counts, "reviews": shown})
+
+
+@router.post("/reviews/{id:path}", response_model=AnsweredOut)
+async def answer(id: str, asked: ReviewIn, state: OneState, who: Writes) -> Response:
+    """Accept, correct or skip a doubtful decision. What is accepted or corrected goes into the index at once."""
+    await state.intake.flush()
+    if asked.action == "skip":
+        await to_thread(state.desk.skip, id, who.name)
+        return json({"state": SKIPPED, "write": None})
+    path = (await to_thread(state.desk.find_review, id)).decision.category_path
+    if asked.action == "correct":
+        path = state.known_path(asked.category_path, asked.new_category)
+    written = await state.indexed(await to_thread(state.desk.answer, id, path, who.name))
+    answered = await to_thread(state.desk.find_review, id)
+    return json({"state": answered.state, "write": _shown(written)}, _status(written))
+
+
+@router.get("/writes", response_model=WritesOut)
+def writes(state: OneState, _: Reads, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> Response:
+    """What was written last, by whom, and whether the index has it."""
+    return json({"writes": [_shown(write) for write in state.desk.writes(limit)]})
+
+
+@router.get("/writes/{number}", response_model=WriteOut)
+def one_write(number: Number, state: OneState, _: Reads) -> Response:
+    """One write."""
+    return json(_shown(state.desk.find_write(number)))
+
+
+@router.post("/writes/{number}/undo", response_model=WriteOut)
+async def undo(number: Number, state: OneState, who: Writes) -> Response:
+    """Give all items that a write touched back what they were before it. It is a write, too."""
+    return _acknowledged(await state.indexed(await to_thread(state.desk.undo, number, who.name)))
+
+
+def decided(id_: str, decision: Decision) -> dict[str, object]:
+    """A decision with the id of its listing."""
+    return {"id": id_, **{name: getattr(decision, name) for name in FIELDS.values()}}
+
+
+def _acknowledged(written: Write) -> Response:
+    return json(_shown(written), _status(written))
+
+
+def _shown(written: Write) -> dict[str, object]:
+    return {name: getattr(written, name) for name in WriteOut.model_fields}
+
+
+def _status(written: Write) -> int:
+    """200 for what the index has, 202 for what it will have, 409 for what it refused."""
+    return {WAITING: 202, REFUSED: 409}.get(written.state, 200)

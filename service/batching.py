@@ -1,0 +1,118 @@
+"""What requests ask for while others are being answered, answered together."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Generic, Self, TypeVar
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+AT_ONCE = 64  # asks that are answered together: with more everybody waits longer, and little is gained
+WAIT = 0.002  # seconds that the first ask waits for others where nothing is being answered
+SMALL = 32  # asks of a request that goes before the larger ones
+WAITING = 64  # asks of small requests that wait at most; what comes beyond them is refused
+LARGE_WAITING = 4  # larger requests that wait at most
+RETRY_AFTER = 1  # seconds after which those that are refused should come again
+
+
+class OverloadError(Exception):
+    """More waits than may: come again in RETRY_AFTER seconds."""
+
+
+@dataclass
+class _Request(Generic[In, Out]):
+    """The asks of one request, and the answers so far."""
+
+    asks: Sequence[In]
+    answer: asyncio.Future[list[Out]]
+    taken: int = 0
+    answers: list[Out] = field(default_factory=list)
+
+    def take(self, most: int) -> list[In]:
+        part = list(islice(self.asks, self.taken, self.taken + most))
+        self.taken += len(part)
+        return part
+
+
+class Batcher(Generic[In, Out]):
+    """Calls `work` in a thread of its own with what all requests ask that wait, up to AT_ONCE asks at a time.
+
+    Small requests go first and whole; of the large ones each gets a part in its turn, so that none holds up the others.
+    """
+
+    def __init__(self, work: Callable[[list[In]], list[Out]], at_once: int = AT_ONCE) -> None:
+        self._work, self._at_once = work, at_once
+        self._small, self._large = deque[_Request[In, Out]](), deque[_Request[In, Out]]()
+        self._arrived, self._thread = asyncio.Event(), ThreadPoolExecutor(1, "batch")
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        assert self._task
+        self._task.cancel()
+        self._thread.shutdown(cancel_futures=True)
+
+    @property
+    def waiting(self) -> int:
+        """Asks that nothing was done for yet."""
+        return sum(len(request.asks) - request.taken for request in (*self._small, *self._large))
+
+    async def submit(self, asks: Sequence[In]) -> list[Out]:
+        """One answer for each ask, in order. Raises OverloadError where too many wait, and what `work` raises."""
+        if not asks:
+            return []
+        request = _Request[In, Out](asks, asyncio.get_running_loop().create_future())
+        if len(asks) <= SMALL:
+            if self._small and sum(len(other.asks) for other in self._small) + len(asks) > WAITING:
+                raise OverloadError
+            self._small.append(request)
+        else:
+            if len(self._large) >= LARGE_WAITING:
+                raise OverloadError
+            self._large.append(request)
+        self._arrived.set()
+        return await request.answer
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            if not self._small and not self._large:
+                self._arrived.clear()
+                await self._arrived.wait()
+                await asyncio.sleep(WAIT)
+            batch = self._taken()
+            asks = [ask for _, part in batch for ask in part]
+            try:
+                answers = iter(await loop.run_in_executor(self._thread, self._work, asks) if asks else [])
+            except Exception as error:  # the requests have it; the next ones may go well
+                for request, _ in batch:
+                    if not request.answer.done():
+                        request.answer.set_exception(error)
+                continue
+            for request, part in batch:
+                request.answers += islice(answers, len(part))
+                if len(request.answers) == len(request.asks) and not request.answer.done():
+                    request.answer.set_result(request.answers)
+
+    def _taken(self) -> list[tuple[_Request[In, Out], list[In]]]:
+        """The next batch: some requests, and what of their asks is in it. Those that nobody waits for are dropped."""
+        batch, room = list[tuple[_Request[In, Out], list[In]]](), self._at_once
+        while self._small and (room >= len(self._small[0].asks) or not batch):
+            request = self._small.popleft()
+            if not request.answer.done():
+                batch.append((request, request.take(len(request.asks))))
+                room -= len(request.asks)
+        if self._large and room > 0:
+            request = self._large.popleft()
+            if not request.answer.done():
+                batch.append((request, request.take(room)))
+                if request.taken < len(request.asks):
+                    self._large.append(request)
+        return batch

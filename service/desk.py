@@ -1,0 +1,353 @@
+"""What people and shops did through the service, kept in the store: their writes, and the decisions to look through.
+
+A write is acknowledged when it is here, on the disk; `service.writer` brings it into the index. SQLite holds it, in the
+file DESK beside the store's versions.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from math import log2
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from classifier.decision import ACCEPT, Alternative, Decision, SimilarItem
+from indexer.catalog import Item
+from indexer.errors import QueryError, StoreError
+from indexer.lock import now
+
+DESK = "desk.sqlite"  # in a store
+LAYOUT = 1  # of the tables; another one is refused
+AT_ONCE = 1_000  # writes that go into the index together
+OPEN_MOST = 100_000  # reviews that wait; beyond them the least valuable go
+WAITING, DONE, REFUSED, UNDONE = "waiting", "done", "refused", "undone"  # states of a write
+OPEN, ACCEPTED, CORRECTED, SKIPPED = "open", "accepted", "corrected", "skipped"  # states of a review
+
+TABLES = """
+CREATE TABLE writes (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL,
+    items TEXT NOT NULL, removed TEXT NOT NULL, undoes INTEGER,
+    state TEXT NOT NULL, before TEXT NOT NULL DEFAULT '[]', version INTEGER, note TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX writes_by_state ON writes (state, number);
+CREATE TABLE touched (id TEXT NOT NULL, write INTEGER NOT NULL, PRIMARY KEY (id, write)) WITHOUT ROWID;
+CREATE TABLE reviews (
+    id TEXT PRIMARY KEY, listing TEXT NOT NULL, decision TEXT NOT NULL, doubt REAL NOT NULL, times INTEGER NOT NULL,
+    value REAL NOT NULL, at TEXT NOT NULL, state TEXT NOT NULL, category_path TEXT NOT NULL DEFAULT '',
+    who TEXT NOT NULL DEFAULT '', write INTEGER
+);
+CREATE INDEX reviews_by_value ON reviews (state, value DESC, id);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Something written: when, by whom, and `what` in words; the items put in and the ids taken out.
+
+    `state` is waiting (to be indexed), done, refused (`note` says why) or undone; `before` are the items that it
+    replaced or took out, `version` the store's version that has it, `undoes` the write that it takes back.
+    """
+
+    number: int
+    at: str
+    who: str
+    what: str
+    items: tuple[Item, ...]
+    removed: tuple[str, ...]
+    undoes: int | None
+    state: str
+    before: tuple[Item, ...]
+    version: int | None
+    note: str
+
+    @property
+    def ids(self) -> list[str]:
+        """All items that it touched."""
+        return list(dict.fromkeys([*(item.id for item in self.items), *self.removed]))
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A decision that a person should look at, with its listing.
+
+    `times` is how often the listing came, `value` what an answer is worth (see `value_of`), `state` open, accepted,
+    corrected or skipped; `category_path` what a person said.
+    """
+
+    listing: Item
+    decision: Decision
+    times: int
+    value: float
+    at: str
+    state: str
+    category_path: str
+    who: str
+
+
+class Desk:
+    """Reviews and writes of one store. Safe to use from several threads."""
+
+    def __init__(self, store: Path) -> None:
+        """Raises StoreError where the file cannot be opened or is of another layout."""
+        self._alone = threading.Lock()
+        try:
+            self._database = sqlite3.connect(store / DESK, check_same_thread=False, isolation_level=None)
+            self._database.row_factory = sqlite3.Row
+            for setting in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 10000"):
+                self._database.execute(f"PRAGMA {setting}")
+            (layout,) = self._database.execute("PRAGMA user_version").fetchone()
+            if layout == 0:
+                self._database.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;")
+            elif layout != LAYOUT:
+                raise StoreError(f"{store / DESK} has layout {layout}, this shelfwise has {LAYOUT}: move it away")
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot open {store / DESK} ({error}): what was written and reviewed is in it") from None
+
+    def close(self) -> None:
+        """Write out what is in memory, and let go of the file."""
+        with self._alone:
+            self._database.close()
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: on the disk when the block has ended. Raises StoreError where the disk refuses."""
+        with self._alone:
+            try:
+                self._database.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._database
+                except BaseException:
+                    self._database.execute("ROLLBACK")
+                    raise
+                self._database.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise StoreError(f"cannot write to {DESK} of the store ({error}): nothing was changed") from None
+
+    def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        with self._alone:
+            return self._database.execute(query, values).fetchall()
+
+    # Writes
+
+    def write(self, who: str, what: str, items: Sequence[Item] = (), removed: Sequence[str] = ()) -> int:
+        """Take in a write; its number. From here on it is not lost."""
+        with self._changing() as database:
+            return _append(database, who, what, items, removed)
+
+    def waiting(self) -> list[Write]:
+        """The first AT_ONCE writes that the index does not have yet, in order."""
+        return _writes(self._rows(f"SELECT * FROM writes WHERE state = ? ORDER BY number LIMIT {AT_ONCE}", WAITING))
+
+    def waiting_numbers(self) -> set[int]:
+        """All writes that the index does not have yet."""
+        return {number for (number,) in self._rows("SELECT number FROM writes WHERE state = ?", WAITING)}
+
+    def remember(self, before: Mapping[int, Sequence[Item]]) -> None:
+        """What some writes replace or take out, before they do."""
+        with self._changing() as database:
+            database.executemany(
+                "UPDATE writes SET before = ? WHERE number = ?",
+                [(_json(items), number) for number, items in before.items()],
+            )
+
+    def settle(self, numbers: Sequence[int], version: int) -> None:
+        """Some writes are in the index. What they undo is undone, and what that one had undone is done again; reviews
+        that were answered by it are open."""
+        with self._changing() as database:
+            for number in numbers:
+                database.execute("UPDATE writes SET state = ?, version = ? WHERE number = ?", (DONE, version, number))
+                (undone,) = database.execute("SELECT undoes FROM writes WHERE number = ?", (number,)).fetchone()
+                if undone is None:
+                    continue
+                database.execute("UPDATE writes SET state = ? WHERE number = ?", (UNDONE, undone))
+                database.execute(
+                    "UPDATE writes SET state = ? WHERE number = (SELECT undoes FROM writes WHERE number = ?)",
+                    (DONE, undone),
+                )
+                database.execute(
+                    "UPDATE reviews SET state = ?, category_path = '', who = '', write = NULL WHERE write = ?",
+                    (OPEN, undone),
+                )
+
+    def refuse(self, number: int, note: str) -> None:
+        """A write cannot be in the index: `note` says why."""
+        with self._changing() as database:
+            database.execute("UPDATE writes SET state = ?, note = ? WHERE number = ?", (REFUSED, note, number))
+
+    def writes(self, most: int = 50) -> list[Write]:
+        """The last writes, the newest first."""
+        return _writes(self._rows("SELECT * FROM writes ORDER BY number DESC LIMIT ?", most))
+
+    def find_write(self, number: int) -> Write:
+        """Raises QueryError where there is no such write."""
+        found = _writes(self._rows("SELECT * FROM writes WHERE number = ?", number))
+        if not found:
+            raise QueryError(f"there is no write {number}")
+        return found[0]
+
+    def undo(self, number: int, who: str) -> int:
+        """Take in a write that gives all items of another one back what they were before it; its number.
+
+        Raises QueryError where that one is not done, or where a later write touched one of its items.
+        """
+        with self._changing() as database:
+            found = _writes(database.execute("SELECT * FROM writes WHERE number = ?", (number,)).fetchall())
+            if not found:
+                raise QueryError(f"there is no write {number}")
+            (undone,) = found
+            if undone.state != DONE:
+                raise QueryError(f"write {number} is {undone.state}: only what is done can be undone")
+            later = database.execute(
+                "SELECT id, write FROM touched JOIN writes ON number = write WHERE write > ? AND state IN (?, ?) "
+                "AND COALESCE(undoes, 0) <= ? AND id IN (SELECT id FROM touched WHERE write = ?) LIMIT 1",
+                (number, DONE, WAITING, number, number),
+            ).fetchone()
+            if later:
+                raise QueryError(
+                    f"write {later[1]} changed item {later[0]!r} after write {number}: undo that one first"
+                )
+            there = {item.id for item in undone.before}
+            gone = [id_ for id_ in undone.ids if id_ not in there]
+            return _append(database, who, f"undo {number}: {undone.what}", undone.before, gone, number)
+
+    # Reviews
+
+    def put_reviews(self, listings: Sequence[Item], decisions: Sequence[Decision]) -> int:
+        """Take in those decisions that a person should look at; how many. A listing that came before counts again, and
+        one whose review is over stays so."""
+        doubtful = [
+            (listing, decision)
+            for listing, decision in zip(listings, decisions, strict=True)
+            if decision.decision != ACCEPT and decision.reason != "empty_text"
+        ]
+        if not doubtful:
+            return 0
+        at = now()
+        rows = [
+            (listing.id, _json(listing), _json(decision), _doubt(decision), value_of(_doubt(decision), 1), at, OPEN)
+            for listing, decision in doubtful
+        ]
+        with self._changing() as database:
+            database.create_function("value_of", 2, value_of, deterministic=True)
+            database.executemany(
+                "INSERT INTO reviews (id, listing, decision, doubt, times, value, at, state) "
+                "VALUES (?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET listing = excluded.listing, "
+                "decision = excluded.decision, doubt = excluded.doubt, times = times + 1, at = excluded.at, "
+                "value = value_of(excluded.doubt, times + 1) WHERE state = 'open'",
+                rows,
+            )
+            database.execute(
+                "DELETE FROM reviews WHERE id IN (SELECT id FROM reviews WHERE state = 'open' "
+                f"ORDER BY value DESC, id LIMIT -1 OFFSET {OPEN_MOST})"
+            )
+        return len(rows)
+
+    def reviews(self, state: str = OPEN, most: int = 50, offset: int = 0) -> list[Review]:
+        """Reviews in one state, the most valuable first."""
+        query = "SELECT * FROM reviews WHERE state = ? ORDER BY value DESC, id LIMIT ? OFFSET ?"
+        return [_review(row) for row in self._rows(query, state, most, offset)]
+
+    def count_reviews(self) -> dict[str, int]:
+        """How many reviews are in each state."""
+        counts = dict.fromkeys((OPEN, ACCEPTED, CORRECTED, SKIPPED), 0)
+        found = self._rows("SELECT state, COUNT(*) FROM reviews GROUP BY state")
+        return counts | {row[0]: row[1] for row in found}
+
+    def find_review(self, id_: str) -> Review:
+        """The review of a listing. Raises QueryError where there is none."""
+        found = self._rows("SELECT * FROM reviews WHERE id = ?", id_)
+        if not found:
+            raise QueryError(f"there is no review of a listing with id {id_!r}")
+        return _review(found[0])
+
+    def skip(self, id_: str, who: str) -> None:
+        """Close a review without an answer. Raises QueryError where it is not open."""
+        with self._changing() as database:
+            _close(database, id_, SKIPPED, "", who, None)
+
+    def answer(self, id_: str, category_path: str, who: str) -> int:
+        """Close a review with the category of its listing, and take in the write that puts it into the index; the
+        number of the write. Raises QueryError where it is not open."""
+        review = self.find_review(id_)
+        same = category_path == review.decision.category_path
+        item = asdict(review.listing) | {"category": category_path.rpartition(" > ")[2], "category_path": category_path}
+        what = f"{'accept' if same else 'correct'} {id_}: {category_path}"
+        with self._changing() as database:
+            number = _append(database, who, what, [Item(**item)], ())
+            _close(database, id_, ACCEPTED if same else CORRECTED, category_path, who, number)
+            return number
+
+
+def value_of(doubt: float, times: int) -> float:
+    """What an answer is worth: the margin by which the first category leads the second, taken from 1 (Scheffer et al.,
+    "Active Hidden Markov Models for Information Extraction", IDA 2001), times 1 + log2 of how often it came."""
+    return doubt * (1 + log2(times))
+
+
+def _doubt(decision: Decision) -> float:
+    first, second = (*(said.probability for said in decision.alternatives[:2]), 0.0, 0.0)[:2]
+    return 1 - (first - second)
+
+
+def _append(
+    database: sqlite3.Connection,
+    who: str,
+    what: str,
+    items: Sequence[Item],
+    removed: Sequence[str],
+    undoes: int | None = None,
+) -> int:
+    number = database.execute(
+        "INSERT INTO writes (at, who, what, items, removed, undoes, state) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (now(), who, what, _json(items), _json(removed), undoes, WAITING),
+    ).lastrowid
+    assert number is not None
+    ids = {*(item.id for item in items), *removed}
+    database.executemany("INSERT INTO touched (id, write) VALUES (?, ?)", [(id_, number) for id_ in ids])
+    return number
+
+
+def _close(
+    database: sqlite3.Connection, id_: str, state: str, category_path: str, who: str, number: int | None
+) -> None:
+    done = database.execute(
+        "UPDATE reviews SET state = ?, category_path = ?, who = ?, write = ?, at = ? WHERE id = ? AND state = ?",
+        (state, category_path, who, number, now(), id_, OPEN),
+    )
+    if not done.rowcount:
+        raise QueryError(f"there is no open review of a listing with id {id_!r}: somebody may have closed it")
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _items(text: str) -> tuple[Item, ...]:
+    return tuple(Item(**content) for content in orjson.loads(text))
+
+
+def _writes(rows: Sequence[sqlite3.Row]) -> list[Write]:
+    return [
+        Write(
+            **{
+                **dict(row),
+                "items": _items(row["items"]),
+                "removed": tuple(orjson.loads(row["removed"])),
+                "before": _items(row["before"]),
+            }
+        )
+        for row in rows
+    ]
+
+
+def _review(row: sqlite3.Row) -> Review:
+    decision = orjson.loads(row["decision"])
+    for name, kind in (("alternatives", Alternative), ("levels", Alternative), ("evidence", SimilarItem)):
+        decision[name] = tuple(kind(**content) for content in decision[name])
+    decision["prediction_set"] = tuple(decision["prediction_set"])
+    names = ("times", "value", "at", "state", "category_path", "who")
+    return Review(Item(**orjson.loads(row["listing"])), Decision(**decision), **{name: row[name] for name in names})

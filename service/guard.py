@@ -1,0 +1,144 @@
+"""Who comes in, how much they may send, and what their browser may do with the answer.
+
+Everything here is decided from headers, before a route is looked for.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from ipaddress import ip_address
+from time import monotonic
+from urllib.parse import urlsplit
+
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.tokens import LOCAL, Tokens, Visitor
+
+BODY_BYTES = 4 << 20  # of a request; room for 1,000 listings with long descriptions
+UPLOAD_BYTES = 64 << 20  # of a file
+BODY_SECONDS = 30.0  # until a request has come in whole
+UPLOAD_SECONDS = 300.0
+UPLOADS = frozenset({"/classify/file"})
+OPEN = frozenset({"/healthz", "/readyz", "/login"})  # to everybody; /static/, too
+SESSION = "shelfwise"  # the cookie that a browser is known by
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`."""
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """An ASGI application with a guard before it. Without `tokens` everybody who comes is local, and only a request
+    that names this machine as its host is let in: a page elsewhere could have its own name lead here."""
+
+    app: ASGIApp
+    tokens: Tokens | None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or answer why not."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+        async def sealed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message["headers"],
+                    *((name.encode(), value.encode()) for name, value in HEADERS.items()),
+                ]
+            await send(message)
+
+        refusal = self._refusal(scope, headers)
+        if refusal is not None:
+            await refusal(scope, receive, sealed)
+            return
+        await self.app(scope, _limited(receive, scope["path"] in UPLOADS), sealed)
+
+    def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> Response | None:
+        path, host = scope["path"], headers.get("host", "")
+        if self.tokens is None and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+            return _said(403, f"host {host!r} is not this machine: use localhost, or start with --token-file")
+        if scope["method"] not in SAFE_METHODS and not _is_same_site(headers, host):
+            return _said(403, "the request comes from another site: it was not done")
+        length = headers.get("content-length", "0")
+        limit = UPLOAD_BYTES if path in UPLOADS else BODY_BYTES
+        if not length.isdecimal() or int(length) > limit:
+            return _said(413, f"the request has {length} bytes, at most {limit} are read: send it in parts")
+        visitor = LOCAL if self.tokens is None else _visitor(self.tokens, headers)
+        scope.setdefault("state", {})["visitor"] = visitor
+        if visitor is not None or path in OPEN or path.startswith("/static/"):
+            return None
+        if path.startswith("/v1/") or path == "/metrics":
+            refusal = _said(401, "a token is needed: send the header Authorization: Bearer TOKEN")
+            refusal.headers["www-authenticate"] = "Bearer"
+            return refusal
+        return RedirectResponse("/login", 303)
+
+
+def _visitor(tokens: Tokens, headers: Mapping[str, str]) -> Visitor | None:
+    """Whose token or session a request has. A token that is given counts alone."""
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    if kind:
+        return tokens.visitor(token.strip()) if kind.lower() == "bearer" else None
+    try:
+        cookie = SimpleCookie(headers.get("cookie", "")).get(SESSION)
+    except CookieError:
+        return None
+    return tokens.session(cookie.value) if cookie else None
+
+
+def _is_same_site(headers: Mapping[str, str], host: str) -> bool:
+    """Whether a browser, if it was one, sent a request for a page of this service.
+
+    By what browsers say themselves and pages cannot change: Fetch Metadata, W3C, and the Origin header, RFC 6454.
+    """
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == host
+
+
+def _limited(receive: Receive, upload: bool) -> Receive:
+    """`receive` that ends where a body is too long or too slow."""
+    room = UPLOAD_BYTES if upload else BODY_BYTES
+    until = monotonic() + (UPLOAD_SECONDS if upload else BODY_SECONDS)
+    more = True
+
+    async def limited() -> Message:
+        nonlocal room, more
+        if not more:
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), until - monotonic())
+        except TimeoutError:
+            raise HTTPException(408, "the request took too long to come in") from None
+        more = bool(message.get("more_body"))
+        room -= len(message.get("body", b""))
+        if room < 0:
+            raise HTTPException(413, "the request is too long: send it in parts")
+        return message
+
+    return limited
+
+
+def _said(status: int, line: str) -> Response:
+    return JSONResponse({"detail": line}, status)

@@ -1,0 +1,146 @@
+"""Files that are being classified for people, and what came of them."""
+
+import asyncio
+import logging
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import IO
+
+from classifier.decision import Decision
+from classifier.output import DecisionWriter
+from indexer.catalog import Item, Listing, ReadOptions, read_listings
+from indexer.errors import InputError, ShelfwiseError
+from indexer.files import open_records
+from indexer.rejects import RejectFile
+from service.batching import RETRY_AFTER, OverloadError
+
+KEPT = 20  # files at a time; the oldest that is done goes first
+PART = 256  # listings that are asked for at a time
+MOST_ROWS = 200_000  # of a file; the command line takes any number
+DECIDED, REJECTS = "decided", "rejects.jsonl"
+log = logging.getLogger("shelfwise")
+
+
+@dataclass
+class Job:
+    """A file on its way. `problem` is why it could not be finished, `rows` about how many it has."""
+
+    name: str
+    folder: Path
+    review: bool
+    id: str = field(default_factory=token_urlsafe)
+    rows: int = 0
+    done: int = 0
+    rejected: int = 0
+    format: str = "csv"
+    ended: bool = False
+    problem: str = ""
+    notices: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def decided(self) -> Path:
+        """Where the listings are with their decisions."""
+        return self.folder / DECIDED
+
+    @property
+    def rejects(self) -> Path:
+        """Where the rows are that could not be used."""
+        return self.folder / REJECTS
+
+
+Classify = Callable[[Sequence[Item], bool], Awaitable[Sequence[Decision]]]  # listings, and whether to review them
+
+
+class Jobs:
+    """All files of one service, known by secrets: what is in them is for who sent them."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="shelfwise-"))
+        self._jobs, self._tasks = dict[str, Job](), set[asyncio.Task[None]]()
+
+    def close(self) -> None:
+        """End what is being done, and delete all files."""
+        for task in self._tasks:
+            task.cancel()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def find(self, id_: str) -> Job | None:
+        """A file by its secret."""
+        return self._jobs.get(id_)
+
+    async def begin(self, classify: Classify, name: str, content: IO[bytes], review: bool) -> Job:
+        """Take in a file and begin to classify it. Raises InputError where too many are being classified."""
+        while len(self._jobs) >= KEPT:
+            over = next((job for job in self._jobs.values() if job.ended), None)
+            if over is None:
+                raise InputError(f"{KEPT} files are being classified: come again when one is done")
+            shutil.rmtree(self._jobs.pop(over.id).folder, ignore_errors=True)
+        job = Job(name, Path(tempfile.mkdtemp(dir=self._folder)), review)
+        endings = [ending for ending in Path(name).suffixes[-2:] if ending.lower() in ENDINGS]
+        file = job.folder / ("listings" + "".join(endings).lower())
+        job.rows = await asyncio.to_thread(_copied, content, file)
+        self._jobs[job.id] = job
+        task = asyncio.create_task(self._run(classify, job, file))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return job
+
+    async def _run(self, classify: Classify, job: Job, file: Path) -> None:
+        try:
+            await _classify(classify, job, file)
+        except ShelfwiseError as error:
+            job.problem = str(error).replace(str(file), job.name).replace(str(job.rejects), "the rejected rows")
+        except Exception:
+            log.exception("a file could not be classified")
+            job.problem = "an error of the service itself: see its log"
+        finally:
+            job.ended = True
+            file.unlink(missing_ok=True)
+
+
+ENDINGS = frozenset({".csv", ".tsv", ".jsonl", ".parquet", ".gz", ".txt"})
+
+
+async def _classify(classify: Classify, job: Job, file: Path) -> None:
+    with (
+        open_records(file) as records,
+        RejectFile(job.rejects) as rejects,
+        job.decided.open("w", encoding="utf-8-sig", newline="") as out,
+    ):
+        job.format, job.notices = records.format, records.notices
+        writer = DecisionWriter(out, records.format, records.columns, records.delimiter)
+        batches = read_listings(records, rejects, ReadOptions(), PART)
+        while listings := await asyncio.to_thread(next, batches, None):
+            decisions = await _decided(classify, listings, job.review)
+            await asyncio.to_thread(writer.write, listings, decisions)
+            job.done += len(listings)
+            job.rejected = rejects.count
+            job.counts.update(said.decision for said in decisions)
+            if job.done > MOST_ROWS:
+                raise InputError(f"{job.name} has more than {MOST_ROWS} rows: classify it on the command line")
+        job.rejected = rejects.count
+
+
+async def _decided(classify: Classify, listings: Sequence[Listing], review: bool) -> Sequence[Decision]:
+    items = [listing.item for listing in listings]
+    while True:
+        try:
+            return await classify(items, review)
+        except OverloadError:
+            await asyncio.sleep(RETRY_AFTER)
+
+
+def _copied(content: IO[bytes], file: Path) -> int:
+    """About how many rows a file has that is copied to another."""
+    with file.open("wb") as out:
+        shutil.copyfileobj(content, out)
+    if file.stat().st_size == 0:
+        raise InputError("the file is empty: choose one with a header and rows")
+    with file.open("rb") as stream:
+        return sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))

@@ -1,0 +1,74 @@
+"""Templates, in the language that a reader wants."""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+LANGUAGES = {"en": "English", "zh": "中文"}
+COOKIE, COOKIE_SECONDS = "lang", 365 * 24 * 3600
+PAGES = (
+    ("/", "Look up"),
+    ("/classify", "Classify"),
+    ("/review", "Review"),
+    ("/categories", "Categories"),
+    ("/changes", "Changes"),
+    ("/health", "Health"),
+)
+FOLDER = Path(__file__).parent
+
+environment = Environment(
+    loader=FileSystemLoader(FOLDER / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@cache
+def words(language: str) -> Mapping[str, str]:
+    """What the words of the templates, which are English, are in a language."""
+    file = FOLDER / "locale" / f"{language}.json"
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+
+
+def language_of(request: Request) -> str:
+    """What the reader chose, or else their browser's first language that is one of LANGUAGES."""
+    for chosen in (request.query_params.get("lang"), request.cookies.get(COOKIE)):
+        if chosen in LANGUAGES:
+            return chosen
+    wanted = [
+        part.partition(";")[0].strip()[:2].lower() for part in request.headers.get("accept-language", "").split(",")
+    ]
+    return next((code for code in wanted if code in LANGUAGES), "en")
+
+
+def translated(language: str) -> Callable[[str], str]:
+    """From English to a language; what has no word there stays."""
+    known = words(language)
+    return lambda text: known.get(text, text)
+
+
+def render(request: Request, template: str, title: str, status: int = 200, **values: object) -> Response:
+    """A page, or a part of one."""
+    language = language_of(request)
+    content = environment.get_template(template).render(
+        request=request,
+        lang=language,
+        languages=LANGUAGES,
+        _=translated(language),
+        pages=PAGES,
+        here=request.url.path,
+        title=title,
+        visitor=getattr(request.state, "visitor", None),
+        **values,
+    )
+    response = HTMLResponse(content, status, {"cache-control": "no-store", "vary": "accept-language, cookie"})
+    if request.query_params.get("lang") in LANGUAGES:
+        response.set_cookie(COOKIE, language, COOKIE_SECONDS, httponly=True, samesite="strict")
+    return response

@@ -1,0 +1,94 @@
+"""What one running service has."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import cast
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from classifier.decision import Decision
+from indexer.catalog import Item, normal_path
+from indexer.errors import QueryError, listed
+from service.answers import Answer, Ask, Classify, Way
+from service.batching import Batcher
+from service.desk import Desk, Write
+from service.intake import Intake
+from service.jobs import Jobs
+from service.metrics import Metrics
+from service.overview import Overview
+from service.recent import Recent
+from service.served import Served
+from service.tokens import Tokens, Visitor
+from service.writer import Writer
+
+ACKNOWLEDGE = 5.0  # seconds that a request waits for the index to have what it wrote
+
+
+@dataclass(frozen=True)
+class State:
+    """The parts that answer requests; `tokens` is None where everybody is local."""
+
+    served: Served
+    desk: Desk
+    intake: Intake
+    writer: Writer
+    batcher: Batcher[Ask, Answer]
+    metrics: Metrics
+    recent: Recent
+    jobs: Jobs
+    overview: Overview
+    tokens: Tokens | None
+
+    @classmethod
+    def of(cls, request: Request) -> "State":
+        """That of the service that a request came to."""
+        return cast(State, request.app.state.shelfwise)
+
+    async def classify(self, way: Way, listings: Sequence[Item], review: bool) -> list[Decision]:
+        """Decisions on listings, counted; with `review`, doubtful ones are put into the queue. Raises OverloadError."""
+        answers = await self.batcher.submit([Classify(listing, way) for listing in listings])
+        decisions = cast(list[Decision], answers)
+        for decision in decisions:
+            self.metrics.decisions.labels(decision.decision, decision.reason).inc()
+        self.recent.add(decisions)
+        if review:
+            self.intake.put(listings, decisions)
+        return decisions
+
+    def known_path(self, path: str, new: bool = False) -> str:
+        """A category path as it is written in the store, which has it unless it is `new`. Raises QueryError."""
+        wanted, there = normal_path(path), self.served.classifier.labels.paths
+        if not wanted:
+            raise QueryError(f"{path!r} names no category")
+        if not new and wanted not in self.served.classifier.labels.number_of:
+            near = get_close_matches(wanted, there, n=3, cutoff=0.4)
+            hint = f"did you mean {listed(near)}?" if near else "say that it is a new one, if it is"
+            raise QueryError(f"the store has no category {wanted!r}: {hint}")
+        return wanted
+
+    async def indexed(self, number: int) -> Write:
+        """A write, when the index has it or after ACKNOWLEDGE seconds."""
+        return await self.writer.indexed(number, ACKNOWLEDGE)
+
+    @property
+    def problems(self) -> list[str]:
+        """What keeps newer versions or writes from being served."""
+        return [problem for problem in (self.served.problem, self.writer.problem) if problem]
+
+
+def reader(request: Request) -> Visitor:
+    """Who asks."""
+    visitor: Visitor | None = request.state.visitor
+    if visitor is None:
+        raise HTTPException(401, "a token is needed")
+    return visitor
+
+
+def writer(request: Request) -> Visitor:
+    """Who asks, and may write."""
+    visitor = reader(request)
+    if not visitor.writes:
+        raise HTTPException(403, f"{visitor.name} may read and not write: a token of role write is needed")
+    return visitor

@@ -1,0 +1,125 @@
+"""Brings what was written at the desk into the index, in order, many writes in one version."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+
+from classifier import maintenance
+from indexer.catalog import Item
+from indexer.errors import QueryError, ShelfwiseError
+from service.desk import Desk, Write
+from service.served import Served
+
+Asked = tuple[int, asyncio.AbstractEventLoop, asyncio.Future[None]]  # who waits for a write, and where
+
+AGAIN = 1.0  # seconds until the next try where the store cannot be written, since another writer holds it, say
+log = logging.getLogger("shelfwise")
+
+
+class Writer:
+    """One thread that writes. `problem` says in one line why it cannot at the moment."""
+
+    def __init__(self, desk: Desk, served: Served) -> None:
+        self.problem = ""
+        self._desk, self._served = desk, served
+        self._arrived, self._ended = threading.Event(), threading.Event()
+        self._alone, self._asked = threading.Lock(), list[Asked]()
+        self._thread = threading.Thread(target=self._run, name="writer")
+
+    def start(self) -> None:
+        """Write from now on, first what is left from before."""
+        self.wake()
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look what waits at the desk."""
+        self._arrived.set()
+
+    def stop(self) -> None:
+        """End after the change that is being made. What waits stays at the desk."""
+        self._ended.set()
+        self.wake()
+        self._thread.join()
+
+    async def indexed(self, number: int, seconds: float) -> Write:
+        """The write `number`, as it is when it is settled or refused, or after so many seconds."""
+        loop = asyncio.get_running_loop()
+        settled: asyncio.Future[None] = loop.create_future()
+        with self._alone:
+            self._asked.append((number, loop, settled))
+        self.wake()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(settled, seconds)
+        return await asyncio.to_thread(self._desk.find_write, number)
+
+    def _run(self) -> None:
+        while True:
+            self._arrived.wait()
+            self._arrived.clear()
+            while not self._ended.is_set() and (writes := self._desk.waiting()):
+                if not self._write(writes):
+                    self._ended.wait(AGAIN)
+                self._tell()
+            self._tell()
+            if self._ended.is_set():
+                return
+
+    def _write(self, writes: Sequence[Write]) -> bool:
+        """Whether some writes are settled now. Of several that cannot be made together each is tried alone."""
+        try:
+            version = self._put(writes)
+            self._desk.settle([write.number for write in writes], version)
+            self.problem = ""
+        except QueryError as error:
+            if len(writes) > 1:
+                settled = [self._write([write]) for write in writes]
+                return all(settled)
+            self._desk.refuse(writes[0].number, str(error))
+        except ShelfwiseError as error:
+            if self.problem != str(error):
+                log.warning("writes wait: %s", error)
+            self.problem = str(error)
+            return False
+        except Exception:
+            log.exception("writes wait")
+            self.problem = "an error of shelfwise itself: see the log"
+            return False
+        return True
+
+    def _put(self, writes: Sequence[Write]) -> int:
+        """The version of the store that has some writes, open to be asked."""
+        ids = list(dict.fromkeys(id_ for write in writes for id_ in write.ids))
+        there = self._served.refresh().index.items(ids)
+        final, before = dict(there), dict[int, Sequence[Item]]()
+        for write in writes:
+            before[write.number] = [final[id_] for id_ in write.ids if id_ in final]
+            for id_ in write.removed:
+                final.pop(id_, None)
+            final |= {item.id: item for item in write.items}
+        self._desk.remember(before)
+        upserts = {id_: final[id_] for id_ in ids if id_ in final}
+        encoder = self._served.classifier.index.encoder
+        report = maintenance.add(
+            self._served.path, upserts, encoder=encoder, removed=[id_ for id_ in ids if id_ not in final]
+        )
+        self._served.refresh()
+        for write in writes:
+            log.info("write %d by %s: %s", write.number, write.who, write.what)
+        return report.version
+
+    def _tell(self) -> None:
+        """Those who wait for a write that is waiting no more."""
+        waiting = self._desk.waiting_numbers()
+        with self._alone:
+            told = [asked for asked in self._asked if asked[0] not in waiting]
+            self._asked = [asked for asked in self._asked if asked[0] in waiting]
+        for _, loop, settled in told:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_set, settled)
+
+
+def _set(settled: "asyncio.Future[None]") -> None:
+    if not settled.done():
+        settled.set_result(None)
