@@ -31,12 +31,13 @@ ITEMS = st.builds(lambda id_, title, brand, path: Item(id_, title, "", brand, ""
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Every state of the store is compared with `self.items`, searched by the oracle."""
+    """Every state of the store is compared with `self.items`, searched by the oracle; of these `self.added` were added
+    beside the catalog."""
 
     @initialize()
     def start(self):
         self.folder = Path(tempfile.mkdtemp())
-        self.path = self.folder / "store"
+        self.path, self.added = self.folder / "store", set()
         self.items = {item.id: item for item in small_catalog(2)}
         release.build(self.path, self.items, "hashing")
 
@@ -47,6 +48,7 @@ class StoreMachine(RuleBasedStateMachine):
     def add_or_upsert(self, items):
         given = {item.id: item for item in items}
         maintenance.add(self.path, given)
+        self.added |= {id_ for id_, item in given.items() if self.items.get(id_) != item}
         self.items |= given
 
     @rule(data=st.data())
@@ -54,6 +56,7 @@ class StoreMachine(RuleBasedStateMachine):
         ids = data.draw(st.lists(st.sampled_from(sorted(self.items)), min_size=1, max_size=3, unique=True))
         if len(ids) < len(self.items):
             maintenance.remove(self.path, ids)
+            self.added -= set(ids)
             for id_ in ids:
                 del self.items[id_]
 
@@ -65,8 +68,10 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(items=st.lists(ITEMS, min_size=1, max_size=6))
     def rebuild(self, items):
-        self.items = {item.id: item for item in items}
-        release.build(self.path, self.items)
+        catalog = {item.id: item for item in items}
+        release.build(self.path, catalog)
+        self.items = {id_: item for id_, item in self.items.items() if id_ in self.added} | catalog
+        self.added -= catalog.keys()
 
     @invariant()
     def same_as_the_oracle(self):
@@ -107,7 +112,7 @@ class ApproximateStoreMachine(StoreMachine):
         }.items():  # fmt: skip
             self.patched.setattr(engine, name, value)
         self.folder = Path(tempfile.mkdtemp())
-        self.path = self.folder / "store"
+        self.path, self.added = self.folder / "store", set()
         self.items = {item.id: item for item in small_catalog(8)}
         release.build(self.path, self.items, "hashing")
         assert read_snapshot(self.path).manifest.replica.engine == engine.APPROXIMATE

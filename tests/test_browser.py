@@ -1,0 +1,232 @@
+"""The pages in a real browser: by mouse, by keyboard, wide and on a phone. Skipped where there is none."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+
+ROOT = Path(__file__).parent.parent
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+SEEN = os.environ.get("SHELFWISE_PICTURES")  # a folder that pictures of the pages are put into
+
+
+@pytest.fixture(scope="module")
+def service(built, tmp_path_factory) -> Iterator[str]:
+    """A server of its own process, as a user starts it."""
+    store = shutil.copytree(built, tmp_path_factory.mktemp("served") / "store")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "cli", "serve", "--store", str(store), "--port", str(port)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(200):
+            try:
+                urllib.request.urlopen(f"{url}/healthz").close()
+                break
+            except OSError:
+                assert process.poll() is None, process.stderr and process.stderr.read()
+                time.sleep(0.1)
+        yield url
+        process.terminate()
+        assert process.wait(30) in (0, -15)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["sync_api.Browser"]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, service) -> Iterator["sync_api.Page"]:
+    """A page on which nothing may go wrong: no error in a script, nothing that the security policy stops."""
+    context = browser.new_context(base_url=service, viewport=WIDE, locale="en-GB")
+    page, wrong = context.new_page(), []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "console", lambda message: wrong.append(message.text) if "Content Security Policy" in message.text else None
+    )
+    yield page
+    context.close()
+    assert not wrong
+
+
+def picture(page, name: str) -> None:
+    if SEEN:
+        page.screenshot(path=Path(SEEN) / f"{name}.png", full_page=True)
+
+
+def test_look_up_in_two_languages_as_one_types(page):
+    page.goto("/")
+    page.keyboard.type("rain boot")  # the field has the focus
+    page.get_by_text("rain boot 1").first.wait_for()
+    assert page.locator(".items li").count() == 10
+    assert "Fashion > Shoes > Boots" in page.locator(".items li").first.inner_text()
+    page.get_by_label("Title, or the id of an item").fill("蓝牙耳机")
+    page.get_by_text("蓝牙耳机 10").first.wait_for()
+    assert "Electronics > Audio > Headphones" in page.locator(".items li").first.inner_text()
+    picture(page, "look")
+    page.get_by_label("Category", exact=True).fill("Home > Kitchen")
+    page.get_by_label("Category", exact=True).press("Enter")
+    page.wait_for_function("!document.querySelector('#found').innerText.includes('Electronics')")
+    assert all("Home > Kitchen" in text for text in page.locator(".items li .path").all_inner_texts())
+    page.get_by_role("link", name="Link to this search").click()
+    assert "category=Home" in page.url
+    assert page.locator(".items li").count() == 10
+
+
+def test_compare_and_export(page):
+    page.goto("/?q=mug")
+    for box in page.locator(".items input").all()[:2]:
+        box.check()
+    page.get_by_role("button", name="Compare two").click()
+    assert page.locator("td").count() == 12
+    page.go_back()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export CSV").click()
+    assert Path(download.value.path()).read_text(encoding="utf-8-sig").count("\n") == 11
+
+
+def test_classify_pasted_titles_and_a_file(page, tmp_path):
+    page.goto("/classify")
+    page.get_by_label("Listings, a title on each line").fill("blue rain boot\n保温 马克杯\nquite another thing")
+    page.get_by_role("button", name="Classify", exact=True).click()
+    page.locator("article").nth(2).wait_for()
+    assert page.locator("article mark").count() > 0
+    assert page.locator("article .neighbors li").count() > 0
+    picture(page, "classify")
+    file = tmp_path / "new.csv"
+    file.write_text("id,title\n" + "".join(f"{i},blue rain boot {i}\n" for i in range(700)) + "x,too,many\n")
+    page.get_by_label("Or a file").set_input_files(file)
+    page.get_by_role("button", name="Upload and classify").click()
+    link = page.get_by_role("link", name="Download decisions")
+    link.wait_for()
+    assert "700 listings" in page.locator("#job").inner_text()
+    assert "1 rows could not be used" in page.locator("#job").inner_text()
+    with page.expect_download() as download:
+        link.click()
+    assert Path(download.value.path()).read_text(encoding="utf-8-sig").count("\n") == 701
+
+
+def test_correct_a_decision_with_keys_alone_see_the_next_one_change_and_undo(page):
+    listing = {"listings": [{"id": "L-1", "title": "zq gadget nine"}]}
+    post(page, "/v1/classify", listing)
+    page.goto("/review")
+    page.get_by_text("gadget").first.wait_for()
+    picture(page, "review")
+    page.keyboard.press("c")
+    page.keyboard.type("mugs")
+    page.locator("#paths option[value='Home > Kitchen > Mugs']").wait_for(state="attached")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("Home > Kitchen > Mugs")
+    page.keyboard.press("Enter")
+    page.get_by_text("correct L-1: Home > Kitchen > Mugs: done").wait_for()
+    similar = {"listings": [{"title": "zq gadget nine plus"}], "review": False}
+    assert post(page, "/v1/classify", similar)["decisions"][0]["category_path"] == "Home > Kitchen > Mugs"
+    page.keyboard.press("u")
+    page.get_by_text("undo").first.wait_for()
+    page.get_by_text("gadget").first.wait_for()
+    assert post(page, "/v1/items/L-1", None) is None
+    page.keyboard.press("s")
+    page.get_by_text("1 skipped").wait_for()
+
+
+def test_a_category_through_the_dry_run_and_back(page):
+    page.goto("/categories")
+    page.get_by_role("link", name="New category").click()
+    page.get_by_label("Category path").fill("Home > Kitchen > Air Fryers")
+    page.get_by_label("Examples").fill("\n".join(f"air fryer {n} litre" for n in (3, 4, 5, 6, 7)))
+    page.get_by_role("button", name="Dry run").click()
+    page.get_by_text("5 of 5 examples would be found by the others").wait_for()
+    picture(page, "dry-run")
+    page.get_by_role("button", name="Insert 5 examples").click()
+    page.get_by_text("category Home > Kitchen > Air Fryers: 5 examples").wait_for()
+    page.goto("/categories")
+    assert "Air Fryers" in page.locator(".tree").inner_text()
+    page.goto("/changes")
+    page.get_by_role("button", name="Undo").first.click()
+    page.get_by_text("undone").first.wait_for()
+    page.goto("/categories")
+    assert "Air Fryers" not in page.locator(".tree").inner_text()
+
+
+def test_keys_reach_everything(page):
+    page.goto("/classify")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    reached = set()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.innerText || document.activeElement.id"))
+    assert {"Look up", "Review", "Categories", "Health", "titles", "file", "Classify"} <= reached
+    page.goto("/?q=mug")
+    page.locator("h1").click()
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "q"
+
+
+PAGES = (
+    "/",
+    "/?q=mug",
+    "/classify",
+    "/review",
+    "/categories",
+    "/categories/new",
+    "/changes",
+    "/health",
+    "/items/ugs-001",
+)
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_nothing_is_wider_than_the_screen_and_everybody_can_use_it(page, path, size):
+    """Also by axe-core: nothing that it calls serious or critical, in light and in dark."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    post(page, "/v1/classify", {"listings": [{"id": "L-2", "title": "another strange thing"}]})
+    page.set_viewport_size(size)
+    for language, colors in (("en", "light"), ("zh", "dark")):
+        page.emulate_media(color_scheme=colors)
+        page.goto(path + ("&" if "?" in path else "?") + f"lang={language}")
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        found = axe.Axe().run(page).response["violations"]
+        serious = [
+            (one["id"], [node["html"] for node in one["nodes"]][:3])
+            for one in found
+            if one["impact"] in ("serious", "critical")
+        ]
+        assert not serious
+        picture(page, f"{path.strip('/').replace('/', '-').replace('?', '-') or 'home'}-{size['width']}-{language}")
+
+
+def post(page, path: str, content: object) -> dict[str, object] | None:
+    """What the API says; with no content the item at the path, None where there is none."""
+    if content is None:
+        answer = page.request.get(path)
+        return answer.json() if answer.ok else None
+    answer = page.request.post(path, data=content)
+    assert answer.ok, answer.text()
+    return dict(answer.json())
