@@ -2,7 +2,12 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import hypothesis
@@ -11,6 +16,8 @@ from click.testing import CliRunner, Result
 
 from cli import main
 from indexer.catalog import Item
+
+ROOT = Path(__file__).parent.parent
 
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -84,6 +91,27 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(built: Path, tmp_path: Path, catalog_file: Path) -> Path:
     """A store of the small catalog for one test, beside the file that it was made from."""
     return shutil.copytree(built, tmp_path / "store")
+
+
+@pytest.fixture(scope="module")
+def service(built, tmp_path_factory) -> Iterator[str]:
+    """The address of a server of its own process, as a user starts it, with a store of the small catalog."""
+    store = shutil.copytree(built, tmp_path_factory.mktemp("served") / "store")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "cli", "serve", "--store", str(store), "--port", str(port)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(200):
+            try:
+                urllib.request.urlopen(f"{url}/healthz").close()
+                break
+            except OSError:
+                assert process.poll() is None, process.stderr and process.stderr.read()
+                time.sleep(0.1)
+        yield url
+        process.terminate()
+        assert process.wait(30) in (0, -15)
 
 
 def rejects(path: Path) -> list[dict[str, object]]:

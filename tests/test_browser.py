@@ -2,11 +2,6 @@
 
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +11,6 @@ sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 
-ROOT = Path(__file__).parent.parent
 QUIET = (
     "--no-sandbox",
     "--disable-gpu",
@@ -28,27 +22,6 @@ QUIET = (
 )
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 SEEN = os.environ.get("SHELFWISE_PICTURES")  # a folder that pictures of the pages are put into
-
-
-@pytest.fixture(scope="module")
-def service(built, tmp_path_factory) -> Iterator[str]:
-    """A server of its own process, as a user starts it."""
-    store = shutil.copytree(built, tmp_path_factory.mktemp("served") / "store")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "cli", "serve", "--store", str(store), "--port", str(port)]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        url = f"http://127.0.0.1:{port}"
-        for _ in range(200):
-            try:
-                urllib.request.urlopen(f"{url}/healthz").close()
-                break
-            except OSError:
-                assert process.poll() is None, process.stderr and process.stderr.read()
-                time.sleep(0.1)
-        yield url
-        process.terminate()
-        assert process.wait(30) in (0, -15)
 
 
 @pytest.fixture(scope="module")
