@@ -243,7 +243,8 @@ def resident(pid: int) -> float:
 def prepare(data: Path | None, folder: Path) -> Path:
     """The store, built unless it is there, and what is asked."""
     store = folder / "store"
-    titles = sample_titles() if data is None else real_titles(data)
+    # Of the sample, whose titles are in the store, the letters in turn: some have to be doubtful.
+    titles = [title[::-1] for title in sample_titles()] if data is None else real_titles(data)
     lines = [json.dumps(title[:2000], ensure_ascii=False) for title in mixed(titles, str)[:LISTINGS]]
     (folder / "titles.txt").write_text("\n".join(lines), encoding="utf-8")
     (folder / "ask.lua").write_text(SCRIPT, encoding="utf-8")

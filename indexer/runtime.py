@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -26,6 +26,8 @@ RUNTIMES = "runtimes"  # in a store
 FACTS, GRAPH, TOKENIZER = "runtime.json", "graph.xml", "tokenizer.json"
 TOKENS = 1024  # in a batch, padding counted: what a core works on then stays in its caches
 WAITING = 2  # batches for each that is computed, that one among them: the next must not wait for Python
+FEWEST_BATCHES = 4  # for each stream, of few texts: all have something to do then, and little is padded
+LOOK = 10.0  # seconds after which it is looked whether an inference failed
 CHUNK = 8192  # texts that are tokenized at a time
 LEAST_COSINE = 0.999  # of a vector of the graph's with the one of the model that it was exported from
 EDGES = (
@@ -84,6 +86,19 @@ class Loaded(NamedTuple):
     streams: int
 
 
+class Call(NamedTuple):
+    """What one call of `encode` waits for: its vectors, and a token for each batch of them that is there."""
+
+    vectors: Vectors
+    kept: Semaphore
+
+
+def _keep(request: Any, sent: tuple[Call, NDArray[np.int64]]) -> None:
+    call, rows = sent
+    call.vectors[rows] = request.get_output_tensor().data
+    call.kept.release()
+
+
 class Runtime:
     """An exported encoder. It is an `Encoder`, and is loaded when it has to encode for the first time.
 
@@ -94,7 +109,7 @@ class Runtime:
         self.folder, self.tuning = folder, tuning
         with self._loading():
             self.facts = Facts(**json.loads((folder / FACTS).read_bytes()))
-        self._alone = Lock()  # one call has all cores
+        self._alone = Lock()
         self.name, self.fingerprint, self.dimensions = self.facts.name, self.facts.fingerprint, self.facts.dimensions
 
     def loaded(self) -> Self:
@@ -115,9 +130,11 @@ class Runtime:
             openvino = import_openvino()
             compiled = openvino.Core().compile_model(self.folder / GRAPH, "CPU", self.tuning.options())
             at_once = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+            queue = openvino.AsyncInferQueue(compiled, WAITING * at_once)
+            queue.set_callback(_keep)
             return Loaded(
                 Tokenizer.from_file(str(self.folder / TOKENIZER)),
-                openvino.AsyncInferQueue(compiled, WAITING * at_once),
+                queue,
                 compiled.get_property("INFERENCE_PRECISION_HINT").to_string(),
                 compiled.get_property("NUM_STREAMS"),
             )
@@ -132,40 +149,39 @@ class Runtime:
             ) from None
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """See `Encoder.encode`. Each text is encoded once, in order of length so that little is padded."""
+        """See `Encoder.encode`. Each text is encoded once, in order of length so that little is padded. Of several calls
+        at a time each gets its share of the cores."""
         unique = list(dict.fromkeys(texts))
-        vectors = np.empty((len(unique), self.dimensions), np.float32)
-
-        def keep(request: Any, rows: NDArray[np.int64]) -> None:
-            vectors[rows] = request.get_output_tensor().data
-
-        if not unique:
-            return vectors
-        with self._alone:
-            queue = self._loaded.queue
-            queue.set_callback(keep)
-            try:
-                for start in range(0, len(unique), CHUNK):
-                    part = unique[start : start + CHUNK]
-                    for rows, inputs in self.batches(part):
-                        queue.start_async(inputs, rows + start)
-                    if progress:
-                        progress("encode", start + len(part), len(unique))
-            finally:
-                queue.wait_all()
+        call = Call(np.empty((len(unique), self.dimensions), np.float32), Semaphore(0))
+        queue, sent = self.loaded()._loaded.queue, 0
+        for start in range(0, len(unique), CHUNK):
+            part = unique[start : start + CHUNK]
+            for rows, inputs in self.batches(part):
+                with self._alone:
+                    queue.start_async(inputs, (call, rows + start))
+                sent += 1
+            if progress:
+                progress("encode", start + len(part), len(unique))
+        for _ in range(sent):
+            while not call.kept.acquire(timeout=LOOK):
+                queue.wait_all()  # raises what made an inference fail
+        vectors = call.vectors
         row = {text: i for i, text in enumerate(unique)}
         return vectors[[row[text] for text in texts]]
 
     def batches(self, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]]:
-        """The texts in batches of so many tokens, longest first: their rows (b,), ids and mask (b, width)."""
+        """The texts in batches of so many tokens, or of fewer where there are few texts, longest first: their rows (b,),
+        ids and mask (b, width)."""
         tokens = [
             one.ids for one in self._loaded.tokenizer.encode_batch_fast([self.facts.prompt + text for text in texts])
         ]
         lengths = np.array([len(ids) for ids in tokens])
         order = np.argsort(-lengths, kind="stable")
+        padded = len(lengths) * lengths.max(initial=0)  # if it were one batch
+        most = min(self.tuning.tokens, padded // (FEWEST_BATCHES * self._loaded.streams))
         while len(order):
             width = lengths[order[0]]
-            rows, order = np.split(order, [max(1, self.tuning.tokens // width)])
+            rows, order = np.split(order, [max(1, most // width)])
             mask = np.arange(width) < lengths[rows, None]
             ids = np.full(mask.shape, self.facts.padding, np.int64)
             ids[mask] = np.concatenate([tokens[row] for row in rows])

@@ -30,13 +30,13 @@ from service.schemas import (
     WritesOut,
     items_of,
 )
-from service.state import State, reader, writer
+from service.state import State, reader, state_of, writer
 from service.tokens import Visitor
 
 Reads = Annotated[Visitor, Depends(reader)]
 Writes = Annotated[Visitor, Depends(writer)]
 Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
-OneState = Annotated[State, Depends(State.of)]
+OneState = Annotated[State, Depends(state_of)]
 
 SHOWN = 3  # ids that are told of a write
 

@@ -17,8 +17,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from threadpoolctl import threadpool_limits
 
+from classifier.pipeline import CORES_FOR_EACH
 from indexer.errors import InputError, QueryError, ShelfwiseError
+from indexer.threads import usable_threads
 from service import api, pages
 from service.answers import Answer, Ask, answered
 from service.batching import AT_ONCE, RETRY_AFTER, Batcher, OverloadError
@@ -61,6 +64,7 @@ def create_app(config: Config) -> FastAPI:
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            stack.enter_context(threadpool_limits(max(1, usable_threads() // CORES_FOR_EACH)))
             stack.callback(desk.close)
             served.start()
             stack.callback(served.stop)

@@ -12,6 +12,7 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 AT_ONCE = 64  # asks that are answered together: with more everybody waits longer, and little is gained
+BATCHES = 2
 WAIT = 0.002  # seconds that the first ask waits for others where nothing is being answered
 SMALL = 32  # asks of a request that goes before the larger ones
 WAITING = 64  # asks of small requests that wait at most; what comes beyond them is refused
@@ -39,25 +40,26 @@ class _Request(Generic[In, Out]):
 
 
 class Batcher(Generic[In, Out]):
-    """Calls `work` in a thread of its own with what all requests ask that wait, up to AT_ONCE asks at a time.
+    """Calls `work` in threads of its own with what all requests ask that wait, up to AT_ONCE asks at a time.
 
-    Small requests go first and whole; of the large ones each gets a part in its turn, so that none holds up the others.
+    BATCHES are worked on at a time: while one of them is encoded, the other is searched for and decided. Small requests
+    go first and whole; of the large ones each gets a part in its turn, so that none holds up the others.
     """
 
     def __init__(self, work: Callable[[list[In]], list[Out]], at_once: int = AT_ONCE) -> None:
         self._work, self._at_once = work, at_once
         self._small, self._large = deque[_Request[In, Out]](), deque[_Request[In, Out]]()
-        self._arrived, self._thread = asyncio.Event(), ThreadPoolExecutor(1, "batch")
-        self._task: asyncio.Task[None] | None = None
+        self._arrived, self._threads = asyncio.Event(), ThreadPoolExecutor(BATCHES, "batch")
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run())
+        self._tasks = [asyncio.create_task(self._run()) for _ in range(BATCHES)]
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        assert self._task
-        self._task.cancel()
-        self._thread.shutdown(cancel_futures=True)
+        for task in self._tasks:
+            task.cancel()
+        self._threads.shutdown(cancel_futures=True)
 
     @property
     def waiting(self) -> int:
@@ -90,7 +92,7 @@ class Batcher(Generic[In, Out]):
             batch = self._taken()
             asks = [ask for _, part in batch for ask in part]
             try:
-                answers = iter(await loop.run_in_executor(self._thread, self._work, asks) if asks else [])
+                answers = iter(await loop.run_in_executor(self._threads, self._work, asks) if asks else [])
             except Exception as error:  # the requests have it; the next ones may go well
                 for request, _ in batch:
                     if not request.answer.done():
@@ -98,8 +100,11 @@ class Batcher(Generic[In, Out]):
                 continue
             for request, part in batch:
                 request.answers += islice(answers, len(part))
-                if len(request.answers) == len(request.asks) and not request.answer.done():
-                    request.answer.set_result(request.answers)
+                if len(request.answers) == len(request.asks):
+                    if not request.answer.done():
+                        request.answer.set_result(request.answers)
+                elif not request.answer.done():
+                    self._large.append(request)
 
     def _taken(self) -> list[tuple[_Request[In, Out], list[In]]]:
         """The next batch: some requests, and what of their asks is in it. Those that nobody waits for are dropped."""
@@ -113,6 +118,4 @@ class Batcher(Generic[In, Out]):
             request = self._large.popleft()
             if not request.answer.done():
                 batch.append((request, request.take(room)))
-                if request.taken < len(request.asks):
-                    self._large.append(request)
         return batch

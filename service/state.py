@@ -78,7 +78,13 @@ class State:
         return [problem for problem in (self.served.problem, self.writer.problem) if problem]
 
 
-def reader(request: Request) -> Visitor:
+# Not in threads, as FastAPI runs what is not async: that took a third of the time of a request.
+async def state_of(request: Request) -> State:
+    """The state of the service that a request came to."""
+    return State.of(request)
+
+
+async def reader(request: Request) -> Visitor:
     """Who asks."""
     visitor: Visitor | None = request.state.visitor
     if visitor is None:
@@ -86,9 +92,9 @@ def reader(request: Request) -> Visitor:
     return visitor
 
 
-def writer(request: Request) -> Visitor:
+async def writer(request: Request) -> Visitor:
     """Who asks, and may write."""
-    visitor = reader(request)
+    visitor = await reader(request)
     if not visitor.writes:
         raise HTTPException(403, f"{visitor.name} may read and not write: a token of role write is needed")
     return visitor
