@@ -149,8 +149,8 @@ class Runtime:
             ) from None
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """See `Encoder.encode`. Each text is encoded once, in order of length so that little is padded. Of several calls
-        at a time each gets its share of the cores."""
+        """See `Encoder.encode`. Each text is encoded once, in order of length so that little is padded. Of several
+        calls at a time each gets its share of the cores."""
         unique = list(dict.fromkeys(texts))
         call = Call(np.empty((len(unique), self.dimensions), np.float32), Semaphore(0))
         queue, sent = self.loaded()._loaded.queue, 0
@@ -170,8 +170,8 @@ class Runtime:
         return vectors[[row[text] for text in texts]]
 
     def batches(self, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]]:
-        """The texts in batches of so many tokens, or of fewer where there are few texts, longest first: their rows (b,),
-        ids and mask (b, width)."""
+        """The texts in batches of so many tokens, or of fewer where there are few texts, longest first: their rows
+        (b,), ids and mask (b, width)."""
         tokens = [
             one.ids for one in self._loaded.tokenizer.encode_batch_fast([self.facts.prompt + text for text in texts])
         ]

@@ -1,5 +1,6 @@
 """The service as one ASGI application."""
 
+import gc
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -40,6 +41,14 @@ from service.tokens import Tokens
 from service.writer import Writer
 
 SHOWN = 5  # faults of a request
+FULL = "too much is being asked: come again soon"
+FULL_BODY = b'{"detail":"%s"}' % FULL.encode()
+FULL_HEADERS = [
+    (b"content-type", b"application/json"),
+    (b"content-length", str(len(FULL_BODY)).encode()),
+    (b"retry-after", str(RETRY_AFTER).encode()),
+]
+ASKING = frozenset({"/v1/classify", "/v1/similar"})  # paths of requests that are answered in batches
 log = logging.getLogger("shelfwise")
 
 
@@ -78,9 +87,12 @@ def create_app(config: Config) -> FastAPI:
             app.state.shelfwise = State(
                 served, desk, intake, writer, batcher, metrics, Recent(), jobs, Overview(), config.tokens
             )
+            gc.collect()
+            gc.freeze()  # what stays for good need not be looked through again and again while requests wait
             yield
+            gc.unfreeze()
 
-    app = FastAPI(
+    app = Service(
         title="Shelfwise",
         description="Puts listings into the right category by the labelled items most like them.",
         version="1",
@@ -164,7 +176,7 @@ async def refused(request: Request, error: Exception) -> Response:
 
 async def busy(request: Request, error: Exception) -> Response:
     """Too much waits."""
-    return said(request, 503, "too much is being asked: come again soon", {"retry-after": str(RETRY_AFTER)})
+    return said(request, 503, FULL, {"retry-after": str(RETRY_AFTER)})
 
 
 async def invalid(request: Request, error: Exception) -> Response:
@@ -177,6 +189,22 @@ async def invalid(request: Request, error: Exception) -> Response:
 async def failed(request: Request, error: Exception) -> Response:
     """An error of Shelfwise itself: what it was is in the log alone."""
     return said(request, 500, "an error of the service itself: see its log")
+
+
+class Service(FastAPI):
+    """FastAPI, but that what the batcher would refuse is refused before anything else is done for it: that must cost
+    next to nothing, since it happens when there is least time."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "http" and scope["path"] in ASKING:
+            state: State = self.state.shelfwise
+            if state.batcher.is_full:
+                state.metrics.requests.labels(scope["method"], scope["path"], 503).inc()
+                await send({"type": "http.response.start", "status": 503, "headers": FULL_HEADERS})
+                await send({"type": "http.response.body", "body": FULL_BODY})
+                return
+        await super().__call__(scope, receive, send)
 
 
 class Meter:

@@ -5,17 +5,20 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Generic, Self, TypeVar
+
+from indexer.threads import usable_threads
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
 AT_ONCE = 64  # asks that are answered together: with more everybody waits longer, and little is gained
-BATCHES = 2
+BATCHES = 2  # that are worked on at a time
 WAIT = 0.002  # seconds that the first ask waits for others where nothing is being answered
 SMALL = 32  # asks of a request that goes before the larger ones
-WAITING = 64  # asks of small requests that wait at most; what comes beyond them is refused
+UNANSWERED = 16  # asks of small requests for each thread that may be unanswered: with more, all would wait too long
 LARGE_WAITING = 4  # larger requests that wait at most
 RETRY_AFTER = 1  # seconds after which those that are refused should come again
 
@@ -51,6 +54,7 @@ class Batcher(Generic[In, Out]):
         self._small, self._large = deque[_Request[In, Out]](), deque[_Request[In, Out]]()
         self._arrived, self._threads = asyncio.Event(), ThreadPoolExecutor(BATCHES, "batch")
         self._tasks: list[asyncio.Task[None]] = []
+        self._unanswered, self._most = 0, UNANSWERED * usable_threads()
 
     async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._run()) for _ in range(BATCHES)]
@@ -66,21 +70,31 @@ class Batcher(Generic[In, Out]):
         """Asks that nothing was done for yet."""
         return sum(len(request.asks) - request.taken for request in (*self._small, *self._large))
 
+    @property
+    def is_full(self) -> bool:
+        """Whether not one more ask would be taken."""
+        return self._unanswered >= self._most
+
     async def submit(self, asks: Sequence[In]) -> list[Out]:
         """One answer for each ask, in order. Raises OverloadError where too many wait, and what `work` raises."""
         if not asks:
             return []
         request = _Request[In, Out](asks, asyncio.get_running_loop().create_future())
         if len(asks) <= SMALL:
-            if self._small and sum(len(other.asks) for other in self._small) + len(asks) > WAITING:
+            if self._unanswered and self._unanswered + len(asks) > self._most:
                 raise OverloadError
             self._small.append(request)
+            self._unanswered += len(asks)
+            request.answer.add_done_callback(partial(self._answered, len(asks)))
         else:
             if len(self._large) >= LARGE_WAITING:
                 raise OverloadError
             self._large.append(request)
         self._arrived.set()
         return await request.answer
+
+    def _answered(self, asks: int, _: object) -> None:
+        self._unanswered -= asks
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

@@ -1,0 +1,83 @@
+"""What speaks for a category, what a new one would do, and how well categories hold together."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from classifier.explanation import explain
+from classifier.pipeline import Classifier
+from classifier.proposal import propose
+from classifier.survey import survey
+from conftest import WORDS
+from indexer.catalog import Item
+from indexer.lexical import FEATURES, ngram_counts, placed_ngrams
+from indexer.text import Words, clean
+
+NEW = "Home > Kitchen > Air Fryers"
+
+
+@pytest.fixture
+def classifier(store):
+    return Classifier.open(store)
+
+
+def fryers(many: int) -> list[Item]:
+    titles = [f"air fryer {i} litre" for i in range(3, 3 + many)]
+    return [Item(f"f{i}", title, category="Air Fryers", category_path=NEW) for i, title in enumerate(titles)]
+
+
+@given(st.text(max_size=40))
+def test_placed_ngrams_are_those_that_are_counted_and_lie_in_the_text(text):
+    text = clean(text).lower()
+    placed = list(placed_ngrams(text))
+    counts = ngram_counts([Words(text, "")])
+    assert {place for place, _, _ in placed} == set(counts.indices.tolist())
+    assert all(0 <= start <= end <= len(text) and place < FEATURES for place, start, end in placed)
+
+
+@given(st.text(max_size=60), st.lists(st.text(max_size=30), max_size=3))
+def test_the_pieces_are_the_title(title, others):
+    assert "".join(piece.text for piece in explain(title, None, "", others)).lower() == clean(title).lower()
+    assert not any(piece.strong for piece in explain(title, None, "", others))
+
+
+def test_the_words_of_a_category_speak_for_it(classifier):
+    pieces = explain("large rain boot 999", classifier.model.head, "Fashion > Shoes > Boots", ["blue rain boot"])
+    strong = {piece.text for piece in pieces if piece.strong}
+    assert "boot" in strong and "999" not in strong
+    assert {piece.text for piece in pieces if piece.shared} == {"rain", "boot"}
+    chinese = explain("新款蓝牙耳机", classifier.model.head, "Electronics > Audio > Headphones", ["蓝牙耳机 105"])
+    assert "".join(piece.text for piece in chinese if piece.shared) == "蓝牙耳机"
+
+
+def test_a_proposal_changes_nothing_and_tells_what_inserting_would_do(classifier, store):
+    from classifier import maintenance
+
+    before = len(classifier.index)
+    pending = [Item("p1", "air fryer 12 litre"), Item("p2", "blue rain boot")]
+    proposal = propose(classifier, fryers(5), pending)
+    assert (proposal.is_new, proposal.examples, proposal.found) == (True, 5, 5)
+    assert (proposal.pending, [one.id for one in proposal.listings]) == (2, ["p1"])
+    assert sum(share for _, share in proposal.near) <= 1 + 1e-9
+    assert len(classifier.index) == len(Classifier.open(store).index) == before
+    maintenance.add(store, {item.id: item for item in fryers(5)})
+    decided = Classifier.open(store).classify(pending)
+    assert [said.category_path == NEW for said in decided] == [True, False]
+
+
+def test_a_proposal_over_added_rows_and_over_ids_that_are_there(classifier, store):
+    from classifier import maintenance
+
+    maintenance.add(store, {item.id: item for item in fryers(2)})
+    proposal = propose(classifier.current(), [replace(fryers(1)[0], title="air fryer 99"), *fryers(4)[2:]])
+    assert (proposal.is_new, proposal.examples) == (False, 3)
+
+
+def test_a_survey_finds_categories_that_hold_together(classifier):
+    found = survey(classifier)
+    assert found.found.keys() == WORDS.keys()
+    assert all(looked == 10 and right >= 7 for right, looked in found.found.values())
+    assert np.isfinite(found.similarities).all() and len(found.similarities) == 50
