@@ -14,6 +14,7 @@ from indexer.errors import ShelfwiseError, listed
 from indexer.text import compose
 from service.answers import Look, Way
 from service.desk import OPEN, REFUSED, SKIPPED, WAITING, Write
+from service.guard import BODY_BYTES
 from service.schemas import (
     AnsweredOut,
     CategoriesOut,
@@ -54,7 +55,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         503: "Too much is being asked: come again after the seconds in Retry-After.",
     }.items()
 }
-router = APIRouter(prefix="/v1", responses=REFUSALS)
+router = APIRouter(prefix="/v1", responses=REFUSALS, max_body_size=BODY_BYTES)
 
 
 def json(value: object, status: int = 200) -> Response:

@@ -20,8 +20,8 @@ from service.tokens import LOCAL, Tokens, Visitor
 BODY_BYTES = 4 << 20  # of a request; room for 1,000 listings with long descriptions
 UPLOAD_BYTES = 64 << 20  # of a file
 BODY_SECONDS = 30.0  # until a request has come in whole
-UPLOAD_SECONDS = 300.0
-UPLOADS = frozenset({"/classify/file"})
+UPLOAD_SECONDS = 300.0  # until a file has
+UPLOAD = "/classify/file"
 OPEN = frozenset({"/healthz", "/readyz", "/login"})  # to everybody; /static/, too
 SESSION = "shelfwise"  # the cookie that a browser is known by
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -70,18 +70,19 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, sealed)
             return
-        await self.app(scope, _limited(receive, scope["path"] in UPLOADS), sealed)
+        seconds = UPLOAD_SECONDS if scope["path"] == UPLOAD else BODY_SECONDS
+        await self.app(scope, _in_time(receive, seconds), sealed)
 
     def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> Response | None:
         path, host = scope["path"], headers.get("host", "")
-        if self.tokens is None and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        if self.tokens is None and not is_loopback(_host_of(host)):
             return _said(403, f"host {host!r} is not this machine: use localhost, or start with --token-file")
         if scope["method"] not in SAFE_METHODS and not _is_same_site(headers, host):
             return _said(403, "the request comes from another site: it was not done")
-        length = headers.get("content-length", "0")
-        limit = UPLOAD_BYTES if path in UPLOADS else BODY_BYTES
-        if not length.isdecimal() or int(length) > limit:
-            return _said(413, f"the request has {length} bytes, at most {limit} are read: send it in parts")
+        # FastAPI counts what comes without a length, or with a wrong one.
+        length, most = headers.get("content-length", "0"), UPLOAD_BYTES if path == UPLOAD else BODY_BYTES
+        if not length.isdecimal() or int(length) > most:
+            return _said(413, f"the request has {length[:20]} bytes, at most {most} are read: send it in parts")
         visitor = LOCAL if self.tokens is None else _visitor(self.tokens, headers)
         scope.setdefault("state", {})["visitor"] = visitor
         if visitor is not None or path in OPEN or path.startswith("/static/"):
@@ -114,17 +115,15 @@ def _is_same_site(headers: Mapping[str, str], host: str) -> bool:
     if site is not None:
         return site in ("same-origin", "none")
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == host
+    return origin is None or origin.partition("//")[2] == host
 
 
-def _limited(receive: Receive, upload: bool) -> Receive:
-    """`receive` that ends where a body is too long or too slow."""
-    room = UPLOAD_BYTES if upload else BODY_BYTES
-    until = monotonic() + (UPLOAD_SECONDS if upload else BODY_SECONDS)
-    more = True
+def _in_time(receive: Receive, seconds: float) -> Receive:
+    """`receive` that ends where a body is too slow."""
+    until, more = monotonic() + seconds, True
 
     async def limited() -> Message:
-        nonlocal room, more
+        nonlocal more
         if not more:
             return await receive()
         try:
@@ -132,12 +131,17 @@ def _limited(receive: Receive, upload: bool) -> Receive:
         except TimeoutError:
             raise HTTPException(408, "the request took too long to come in") from None
         more = bool(message.get("more_body"))
-        room -= len(message.get("body", b""))
-        if room < 0:
-            raise HTTPException(413, "the request is too long: send it in parts")
         return message
 
     return limited
+
+
+def _host_of(address: str) -> str:
+    """The host of HOST:PORT or SCHEME://HOST:PORT, empty where it is neither."""
+    try:
+        return urlsplit(address if "//" in address else f"//{address}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _said(status: int, line: str) -> Response:

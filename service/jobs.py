@@ -1,11 +1,14 @@
 """Files that are being classified for people, and what came of them."""
 
 import asyncio
+import gzip
 import logging
 import shutil
 import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_urlsafe
@@ -21,6 +24,7 @@ from service.batching import RETRY_AFTER, OverloadError
 
 KEPT = 20  # files at a time; the oldest that is done goes first
 PART = 256  # listings that are asked for at a time
+MOST_BYTES = 256 << 20  # of a file, unpacked
 MOST_ROWS = 200_000  # of a file; the command line takes any number
 DECIDED, REJECTS = "decided", "rejects.jsonl"
 log = logging.getLogger("shelfwise")
@@ -84,7 +88,11 @@ class Jobs:
         job = Job(name, Path(tempfile.mkdtemp(dir=self._folder)), review)
         endings = [ending for ending in Path(name).suffixes[-2:] if ending.lower() in ENDINGS]
         file = job.folder / ("listings" + "".join(endings).lower())
-        job.rows = await asyncio.to_thread(_copied, content, file)
+        try:
+            job.rows = await asyncio.to_thread(_copied, content, file)
+        except InputError:
+            shutil.rmtree(job.folder, ignore_errors=True)
+            raise
         self._jobs[job.id] = job
         task = asyncio.create_task(self._run(classify, job, file))
         self._tasks.add(task)
@@ -104,7 +112,7 @@ class Jobs:
             file.unlink(missing_ok=True)
 
 
-ENDINGS = frozenset({".csv", ".tsv", ".jsonl", ".parquet", ".gz", ".txt"})
+ENDINGS = frozenset({".csv", ".tsv", ".jsonl", ".txt"})
 
 
 async def _classify(classify: Classify, job: Job, file: Path) -> None:
@@ -137,10 +145,23 @@ async def _decided(classify: Classify, listings: Sequence[Listing], review: bool
 
 
 def _copied(content: IO[bytes], file: Path) -> int:
-    """About how many rows a file has that is copied to another."""
-    with file.open("wb") as out:
-        shutil.copyfileobj(content, out)
-    if file.stat().st_size == 0:
+    """About how many rows a file has that is copied to another, unpacked. Raises InputError for one that unpacks to too
+    much, since a small file can unpack to anything."""
+    start = content.read(4)
+    content.seek(0)
+    if start == b"PAR1":
+        raise InputError("the file is Parquet, which the command line reads: choose CSV, TSV or JSONL")
+    rows = size = 0
+    try:
+        with file.open("wb") as out, gzip.open(content) if start[:2] == b"\x1f\x8b" else nullcontext(content) as plain:
+            while block := plain.read(1 << 20):
+                size += len(block)
+                if size > MOST_BYTES:
+                    raise InputError(f"the file has more than {MOST_BYTES >> 20} MiB: classify it on the command line")
+                rows += block.count(b"\n")
+                out.write(block)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"the file is damaged ({error}): fetch it again") from None
+    if size == 0:
         raise InputError("the file is empty: choose one with a header and rows")
-    with file.open("rb") as stream:
-        return sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
+    return rows

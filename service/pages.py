@@ -23,7 +23,7 @@ from indexer.text import clean, compose
 from service.answers import Look, Way
 from service.api import OneState, Reads, Writes
 from service.batching import OverloadError
-from service.guard import SESSION
+from service.guard import BODY_BYTES, SESSION, UPLOAD, UPLOAD_BYTES
 from service.jobs import Job
 from service.overview import drift_of, facts_of, tree_of
 from service.rendering import language_of, render, translated
@@ -35,7 +35,7 @@ OPTIONS = 50  # categories that are offered while one is typed
 PENDING = 500  # listings of the review queue that a dry run looks at
 EXPORTED = ("id", "title", "brand", "category_path", "similarity")
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, max_body_size=BODY_BYTES)
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ async def classify_titles(
     return render(request, template, "Classify", 422 if problem else 200, titles=titles, cards=cards, problem=problem)
 
 
-@router.post("/classify/file")
+@router.post(UPLOAD, max_body_size=UPLOAD_BYTES)
 async def classify_file(
     request: Request, state: OneState, _: Reads, file: UploadFile, review: Annotated[str, Form()] = ""
 ) -> Response:

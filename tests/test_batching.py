@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 from hypothesis import given
@@ -68,12 +69,13 @@ def test_large_requests_do_not_hold_up_small_ones():
 
     def work(asks: list[int]) -> list[int]:
         order.append(asks)
+        time.sleep(0.002)
         return doubled(asks)
 
     async def ask_all() -> None:
         async with Batcher(work, 16) as batcher:
             large = asyncio.create_task(batcher.submit(list(range(1000))))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
             small = asyncio.create_task(batcher.submit([-1]))
             assert await small == [-2]
             assert not large.done()

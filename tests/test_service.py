@@ -291,6 +291,8 @@ def test_a_long_body_without_a_length_is_cut_off(client):
         ({"sec-fetch-site": "cross-site"}, 403),
         ({"sec-fetch-site": "same-site"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://[::1"}, 403),
+        ({"host": "[::1"}, 403),
         ({"host": "evil.example"}, 403),
         ({"origin": "http://localhost:8000"}, 200),
         ({"sec-fetch-site": "same-origin", "origin": "http://localhost:8000"}, 200),
