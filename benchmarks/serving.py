@@ -43,7 +43,7 @@ ITEMS, LISTINGS = 50_000, 20_000
 CLIENTS, READERS, WRITERS, MANY = 32, 16, 8, 400  # connections; the last for more than can be done
 WRITES = 2_000
 ROUNDS, SECONDS = 5, 10
-WARM, FLAT = 2_000, 20_000  # requests before and after which memory is looked at
+WARM, FLAT = 10_000, 20_000  # requests before and after which memory is looked at: caches fill first
 PORT = 18_417
 URL = f"http://127.0.0.1:{PORT}"
 # Each request has the time as the id of its listing, which the answer repeats. DELAY ms lie between an answer and the

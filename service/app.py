@@ -41,6 +41,8 @@ from service.tokens import Tokens
 from service.writer import Writer
 
 SHOWN = 5  # faults of a request
+UNTOLD = "see the service's log"
+METHODS = frozenset({"GET", "HEAD", "POST", "DELETE"})  # that are counted by name: anybody can invent others
 FULL = "too much is being asked: come again soon"
 FULL_BODY = b'{"detail":"%s"}' % FULL.encode()
 FULL_HEADERS = [
@@ -126,14 +128,15 @@ def healthz() -> Response:
 
 
 def readyz(request: Request) -> Response:
-    """It answers from a store that is open, and can write. Else 503, with the problems."""
+    """It answers from a store that is open, and can write. Else 503, with the problems for those who have a token: they
+    name folders."""
     state = State.of(request)
     manifest = state.served.classifier.index.snapshot.manifest
     ready = ReadyOut(
         store_version=manifest.version,
         items=manifest.rows,
         writes_waiting=len(state.desk.waiting_numbers()),
-        problems=state.problems,
+        problems=state.problems if request.state.visitor else [UNTOLD] * len(state.problems),
     )
     return JSONResponse(ready.model_dump(), 503 if ready.problems else 200)
 
@@ -200,7 +203,7 @@ class Service(FastAPI):
         if scope["type"] == "http" and scope["path"] in ASKING:
             state: State = self.state.shelfwise
             if state.batcher.is_full:
-                state.metrics.requests.labels(scope["method"], scope["path"], 503).inc()
+                state.metrics.requests.labels(_method(scope), scope["path"], 503).inc()
                 await send({"type": "http.response.start", "status": 503, "headers": FULL_HEADERS})
                 await send({"type": "http.response.body", "body": FULL_BODY})
                 return
@@ -230,5 +233,9 @@ class Meter:
             await self._app(scope, receive, watched)
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            self._metrics.requests.labels(scope["method"], route, status).inc()
+            self._metrics.requests.labels(_method(scope), route, status).inc()
             self._metrics.seconds.labels(route).observe(perf_counter() - start)
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in METHODS else "other"

@@ -411,6 +411,8 @@ def test_metrics_and_health(client):
     said = client.get("/metrics").text
     assert 'shelfwise_requests_total{method="POST",route="/v1/classify",status="200"} 1.0' in said
     assert "shelfwise_store_items 50.0" in said
+    client.request("INVENTED", "/v1/classify")
+    assert "INVENTED" not in client.get("/metrics").text
     assert "hashing" in client.get("/health").text
     assert client.get("/readyz").json()["problems"] == []
 
