@@ -127,7 +127,8 @@ class Classifier:
         return self.index.layers.coded("category_path")
 
     @cached_property
-    def _twin_keys(self) -> NDArray[np.object_]:
+    def twin_keys(self) -> NDArray[np.object_]:
+        """(n,) twin key of every row of the index."""
         return np.array(self.index.layers.column("twin_key").to_pylist(), dtype=object)
 
     @cached_property
@@ -221,7 +222,7 @@ class Classifier:
     def judge_without_twins(self, features: Features, own: NDArray[np.object_]) -> Scores:
         """The same of m stored items by their twin keys, `own` (m,): neither they nor their twins vote for them."""
         found = self.index.search(features.vectors, K + SPARE_TWINS)
-        return self.judge(features, found.without_twins(self._twin_keys, own, K))
+        return self.judge(features, found.without_twins(self.twin_keys, own, K))
 
     def judge(self, features: Features, found: Neighbors) -> Scores:
         """The same where the neighbours (m, k) are found already."""

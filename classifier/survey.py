@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.fusion import known_to
 from classifier.pipeline import SPARE_TWINS, Classifier
 from classifier.voting import K, category_weights, vote
 
@@ -30,14 +29,13 @@ def survey(classifier: Classifier) -> Survey:
     The vote alone is asked: the head has learned these very items.
     """
     index, layers = classifier.index, classifier.index.layers
-    keys = np.array(layers.column("twin_key").to_pylist(), dtype=object)
-    numbers = classifier.category_of_row
+    keys, numbers = classifier.twin_keys, classifier.category_of_row
     alive = np.flatnonzero(layers.alive)
     order = alive[np.lexsort((keys[alive], numbers[alive]))]
     first = np.searchsorted(numbers[order], numbers[order])  # place of each one's category among them
     rows = order[np.arange(len(order)) - first < EACH]
     settings = classifier.model.settings.mix.vote
-    weights = category_weights(classifier.counts, known_to(classifier.model.head, classifier.labels), settings)
+    weights = category_weights(classifier.counts, classifier.known, settings)
     right, nearest = np.zeros(len(rows), bool), np.empty(len(rows))
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE]

@@ -134,13 +134,9 @@ async def reviews(
 async def answer(id: str, asked: ReviewIn, state: OneState, who: Writes) -> Response:
     """Accept, correct or skip a doubtful decision. What is accepted or corrected goes into the index at once."""
     await state.intake.flush()
-    if asked.action == "skip":
-        await to_thread(state.desk.skip, id, who.name)
+    written = await state.answer_review(id, asked.action, asked.category_path, who, asked.new_category)
+    if written is None:
         return json({"state": SKIPPED, "write": None})
-    path = (await to_thread(state.desk.find_review, id)).decision.category_path
-    if asked.action == "correct":
-        path = state.known_path(asked.category_path, asked.new_category)
-    written = await state.indexed(await to_thread(state.desk.answer, id, path, who.name))
     answered = await to_thread(state.desk.find_review, id)
     return json({"state": answered.state, "write": _shown(written)}, _status(written))
 
@@ -160,7 +156,7 @@ def one_write(number: Number, state: OneState, _: Reads) -> Response:
 @router.post("/writes/{number}/undo", response_model=WriteOut)
 async def undo(number: Number, state: OneState, who: Writes) -> Response:
     """Give all items that a write touched back what they were before it. It is a write, too."""
-    return _acknowledged(await state.indexed(await to_thread(state.desk.undo, number, who.name)))
+    return _acknowledged(await state.undo(number, who))
 
 
 def decided(id_: str, decision: Decision) -> dict[str, object]:

@@ -25,7 +25,7 @@ from indexer.errors import InputError, QueryError, ShelfwiseError
 from indexer.threads import usable_threads
 from service import api, pages
 from service.answers import Answer, Ask, answered
-from service.batching import AT_ONCE, RETRY_AFTER, Batcher, OverloadError
+from service.batching import AT_ONCE, FULL, RETRY_AFTER, Batcher, OverloadError
 from service.desk import Desk
 from service.guard import Guard
 from service.intake import Intake
@@ -43,7 +43,6 @@ from service.writer import Writer
 SHOWN = 5  # faults of a request
 UNTOLD = "see the service's log"
 METHODS = frozenset({"GET", "HEAD", "POST", "DELETE"})  # that are counted by name: anybody can invent others
-FULL = "too much is being asked: come again soon"
 FULL_BODY = b'{"detail":"%s"}' % FULL.encode()
 FULL_HEADERS = [
     (b"content-type", b"application/json"),

@@ -20,6 +20,7 @@ WAIT = 0.002  # seconds that the first ask waits for others where nothing is bei
 SMALL = 32  # asks of a request that goes before the larger ones
 UNANSWERED = 16  # asks of small requests for each thread that may be unanswered: with more, all would wait too long
 LARGE_WAITING = 4  # larger requests that wait at most
+FULL = "too much is being asked: come again soon"  # what those who are refused are told
 RETRY_AFTER = 1  # seconds after which those that are refused should come again
 
 

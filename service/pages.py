@@ -22,7 +22,7 @@ from indexer.errors import InputError, QueryError, ShelfwiseError
 from indexer.text import clean, compose
 from service.answers import Look, Way
 from service.api import OneState, Reads, Writes
-from service.batching import OverloadError
+from service.batching import FULL, OverloadError
 from service.guard import BODY_BYTES, SESSION, UPLOAD, UPLOAD_BYTES
 from service.jobs import Job
 from service.overview import drift_of, facts_of, tree_of
@@ -108,7 +108,7 @@ async def _found(state: State, asked: Search) -> dict[str, Any]:
             [Look(None if is_id else text, id_ if is_id else None, asked.k, where.filter())]
         )
     except OverloadError:
-        return content | {"problem": "too much is being asked: come again soon"}
+        return content | {"problem": FULL}
     return content | ({"problem": str(answer)} if isinstance(answer, ShelfwiseError) else {"found": answer})
 
 
@@ -154,7 +154,7 @@ async def classify_titles(
     except ShelfwiseError as error:
         problem = str(error)
     except OverloadError:
-        problem = "too much is being asked: come again soon"
+        problem = FULL
     template = "decided.html" if "hx-request" in request.headers else "classify.html"
     return render(request, template, "Classify", 422 if problem else 200, titles=titles, cards=cards, problem=problem)
 
@@ -214,12 +214,7 @@ async def answer(
     """Accept, correct or skip, and go on to the next."""
     problem, write = "", None
     try:
-        if action == "skip":
-            await to_thread(state.desk.skip, id, who.name)
-        else:
-            path = (await to_thread(state.desk.find_review, id)).decision.category_path
-            path = state.known_path(category_path) if action == "correct" else path
-            write = await state.indexed(await to_thread(state.desk.answer, id, path, who.name))
+        write = await state.answer_review(id, action, category_path, who)
     except QueryError as error:
         problem = str(error)
     return await to_thread(_reviewed, request, state, _part(request, "review"), problem, write)
@@ -230,7 +225,7 @@ async def undo_review(request: Request, state: OneState, who: Writes, number: Wr
     """Take an answer back."""
     problem, write = "", None
     try:
-        write = await state.indexed(await to_thread(state.desk.undo, number, who.name))
+        write = await state.undo(number, who)
     except QueryError as error:
         problem = str(error)
     return await to_thread(_reviewed, request, state, _part(request, "review"), problem, write)
@@ -326,7 +321,7 @@ def changes(request: Request, state: OneState, _: Reads) -> Response:
 async def undo(request: Request, state: OneState, who: Writes, number: WriteNumber) -> Response:
     """Take a write back."""
     try:
-        await state.indexed(await to_thread(state.desk.undo, number, who.name))
+        await state.undo(number, who)
     except QueryError as error:
         written = await to_thread(state.desk.writes)
         return render(request, "changes.html", "Changes", 409, writes=written, problem=str(error))

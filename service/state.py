@@ -1,5 +1,6 @@
 """What one running service has."""
 
+from asyncio import to_thread
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -67,6 +68,22 @@ class State:
             hint = f"did you mean {listed(near)}?" if near else "say that it is a new one, if it is"
             raise QueryError(f"the store has no category {wanted!r}: {hint}")
         return wanted
+
+    async def answer_review(self, id_: str, action: str, path: str, who: Visitor, new: bool = False) -> Write | None:
+        """accept, correct with a category `path`, or skip a review; the write that the answer became, None for a skip.
+
+        Raises QueryError where there is no open review, or where the category is not there and not said to be `new`.
+        """
+        if action == "skip":
+            await to_thread(self.desk.skip, id_, who.name)
+            return None
+        decided = (await to_thread(self.desk.find_review, id_)).decision.category_path
+        path = self.known_path(path, new) if action == "correct" else decided
+        return await self.indexed(await to_thread(self.desk.answer, id_, path, who.name))
+
+    async def undo(self, number: int, who: Visitor) -> Write:
+        """Take a write back; the write that does. Raises QueryError."""
+        return await self.indexed(await to_thread(self.desk.undo, number, who.name))
 
     async def indexed(self, number: int) -> Write:
         """A write, when the index has it or after ACKNOWLEDGE seconds."""
