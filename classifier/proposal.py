@@ -1,6 +1,6 @@
 """What a new category would do, before anybody sees it: what it takes, what it is near to, whether it is found."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,7 +37,7 @@ class Proposal:
     `found` is how many of the `examples` would get the category by the others, `near` the categories of their
     neighbours with their mean shares of the vote, the largest first. Of `looked` stored items near the examples
     `taken_items` would get the category, none of them voting for itself, and of so many `pending` listings
-    `taken_listings`; some of each are shown.
+    `taken_listings`; some of each are shown. What is an example itself counts in none of these.
     """
 
     category_path: str
@@ -54,7 +54,8 @@ class Proposal:
 
 
 def propose(classifier: Classifier, examples: Sequence[Item], pending: Sequence[Item] = ()) -> Proposal:
-    """What `examples`, all of one category, would do to a store, and to listings that wait for a decision."""
+    """What `examples`, all of one category, would do to a store, and to listings that wait for a decision. An example
+    may be an item of the store, or one of the listings: then it moves."""
     path = examples[0].category_path
     changes = find_changes(None, {item.id: item for item in examples})
     rows, _ = embed_changes(None, changes, classifier.index.encoder)
@@ -63,10 +64,11 @@ def propose(classifier: Classifier, examples: Sequence[Item], pending: Sequence[
     vectors = index.space.project(rows.vectors)
     features = Features(vectors, ngram_counts(rows.words()))
     found = after.judge_without_twins(features, rows.column("twin_key"))
-    before = classifier.score(features)
-    shares = before.opinions.vote.mean(axis=0)
+    shares = classifier.judge_without_twins(features, rows.column("twin_key")).opinions.vote.mean(axis=0)
     near = np.argsort(-shares, kind="stable")[:NEAR]
-    items, looked = _taken_items(classifier, after, vectors, path)
+    given = {item.id for item in examples}
+    items, looked = _taken_items(classifier, after, vectors, path, given)
+    pending = [listing for listing in pending if listing.id not in given]
     listings = _taken_listings(classifier, after, pending, path)
     return Proposal(
         category_path=path,
@@ -83,17 +85,20 @@ def propose(classifier: Classifier, examples: Sequence[Item], pending: Sequence[
     )
 
 
-def _taken_items(before: Classifier, after: Classifier, vectors: Vectors, path: str) -> tuple[list[Taken], int]:
-    """The stored items near to the examples that would change to their category, and how many were looked at."""
+def _taken_items(
+    before: Classifier, after: Classifier, vectors: Vectors, path: str, given: Collection[str]
+) -> tuple[list[Taken], int]:
+    """The stored items near to the examples that would change to their category, and how many were looked at: all but
+    those of the ids `given`."""
     layers = before.index.layers
     nearest = before.index.search(vectors, min(AROUND, len(before.index)))
-    rows: Numbers = np.unique(nearest.rows[nearest.found])
-    names = ("id", "title", "brand", "attributes", "description", "category_path")
-    texts = layers.texts(names, rows)
-    features = Features(
-        np.concatenate([layers.vector(row) for row in rows.tolist()]),
-        ngram_counts([words_of(said[1], said[2], said[3], said[4]) for said in texts]),
-    )
+    theirs = [row for row in map(layers.row_of, given) if row is not None]
+    rows: Numbers = np.setdiff1d(nearest.rows[nearest.found], np.array(theirs, np.int64))
+    if not len(rows):
+        return [], 0
+    texts = layers.texts(("id", "title", "brand", "attributes", "description", "category_path"), rows)
+    words = [words_of(said[1], said[2], said[3], said[4]) for said in texts]
+    features = Features(layers.vectors(rows), ngram_counts(words))
     keys = np.array([twin_key(said[1]) for said in texts], dtype=object)
     now, then = (_said(one, one.judge_without_twins(features, keys).probabilities) for one in (before, after))
     taken = [

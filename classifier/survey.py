@@ -39,8 +39,7 @@ def survey(classifier: Classifier) -> Survey:
     right, nearest = np.zeros(len(rows), bool), np.empty(len(rows))
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE]
-        vectors = np.concatenate([layers.vector(row) for row in part.tolist()])
-        found = index.search(vectors, K + SPARE_TWINS).without_twins(keys, keys[part], K)
+        found = index.search(layers.vectors(part), K + SPARE_TWINS).without_twins(keys, keys[part], K)
         said = vote(found, numbers, weights, settings.temperature).argmax(axis=1)
         right[start : start + AT_ONCE] = said == numbers[part]
         nearest[start : start + AT_ONCE] = found.best()

@@ -54,6 +54,10 @@ class Item:
         """The words of title and rest, with more of the description than is embedded."""
         return words_of(self.title, self.brand, self.attributes, self.description)
 
+    def moved(self, category_path: str) -> "Item":
+        """The same in another category."""
+        return replace(self, category=category_path.rpartition(PATH_SEPARATOR)[2], category_path=category_path)
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:

@@ -86,7 +86,7 @@ class Index:
 
     def vector_of(self, id_: str) -> Vectors:
         """(1, d) unit vector of a stored item, in the store's space. Raises QueryError."""
-        return self.layers.vector(self._row_of(id_))
+        return self.layers.vectors(np.array([self._row_of(id_)]))
 
     def search(
         self, vectors: Vectors, k: int, where: str | Filter | None = None, without: str | None = None

@@ -145,12 +145,14 @@ class Layers:
                 return offset + place
         return None
 
-    def vector(self, row: int) -> Vectors:
-        """(1, d) unit vector of a row."""
-        layer, place = (
-            (self.base, row) if self.fresh is None or row < len(self.base) else (self.fresh, row - len(self.base))
-        )
-        return layer.vectors[[place]]
+    def vectors(self, rows: NDArray[np.int64]) -> Vectors:
+        """(m, d) unit vectors of m rows."""
+        size, found = len(self.base), np.empty((len(rows), self.base.vectors.shape[1]), np.float32)
+        older = rows < size
+        found[older] = self.base.vectors[rows[older]]
+        if self.fresh is not None:
+            found[~older] = self.fresh.vectors[rows[~older] - size]
+        return found
 
     @cached_property
     def _place(self) -> NDArray[np.float64]:

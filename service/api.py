@@ -89,8 +89,7 @@ async def add_items(asked: ItemsIn, state: OneState, who: Writes) -> Response:
     They stay when the store is built again, until a catalog names their ids.
     """
     items = {item.id: item for item in items_of(asked.items, "items")}
-    number = await to_thread(state.desk.write, who.name, f"put {listed(items, SHOWN)}", list(items.values()))
-    return _acknowledged(await state.indexed(number))
+    return _acknowledged(await state.write(who, f"put {listed(items, SHOWN)}", list(items.values())))
 
 
 @router.get("/items/{id:path}", response_model=ItemOut)
@@ -103,7 +102,7 @@ def item(id: str, state: OneState, _: Reads) -> Response:
 async def remove_item(id: str, state: OneState, who: Writes) -> Response:
     """Take a stored item out."""
     _ = state.served.classifier.index.item(id)
-    return _acknowledged(await state.indexed(await to_thread(state.desk.write, who.name, f"remove {id}", (), [id])))
+    return _acknowledged(await state.write(who, f"remove {id}", removed=[id]))
 
 
 @router.get("/categories", response_model=CategoriesOut)
@@ -123,8 +122,9 @@ async def reviews(
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> Response:
-    """Doubtful decisions: those to which an answer is worth most come first."""
-    await state.intake.flush()
+    """Doubtful decisions: those to which an answer is worth most come first. The first 32 that are open are decided
+    anew where the store has changed since; those that are accepted by now are gone."""
+    await state.renew_reviews()
     counts, found = await to_thread(state.desk.count_reviews), await to_thread(state.desk.reviews, which, limit, offset)
     shown = [asdict(review) | {"decision": decided(review.listing.id, review.decision)} for review in found]
     return json({"counts": counts, "reviews": shown})

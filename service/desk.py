@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import log2
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,7 @@ class Desk:
             self._database.row_factory = sqlite3.Row
             for setting in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 10000"):
                 self._database.execute(f"PRAGMA {setting}")
+            self._database.create_function("value_of", 2, value_of, deterministic=True)
             (layout,) = self._database.execute("PRAGMA user_version").fetchone()
             if layout == 0:
                 self._database.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;")
@@ -134,7 +135,8 @@ class Desk:
     # Writes
 
     def write(self, who: str, what: str, items: Sequence[Item] = (), removed: Sequence[str] = ()) -> int:
-        """Take in a write; its number. From here on it is not lost."""
+        """Take in a write; its number. From here on it is not lost. An item that is put in is the answer to the open
+        review of the listing with its id."""
         with self._changing() as database:
             return _append(database, who, what, items, removed)
 
@@ -168,15 +170,13 @@ class Desk:
                     "UPDATE writes SET state = ? WHERE number = (SELECT undoes FROM writes WHERE number = ?)",
                     (DONE, undone),
                 )
-                database.execute(
-                    "UPDATE reviews SET state = ?, category_path = '', who = '', write = NULL WHERE write = ?",
-                    (OPEN, undone),
-                )
+                _reopen(database, undone)
 
     def refuse(self, number: int, note: str) -> None:
-        """A write cannot be in the index: `note` says why."""
+        """A write cannot be in the index: `note` says why. Reviews that were answered by it are open."""
         with self._changing() as database:
             database.execute("UPDATE writes SET state = ?, note = ? WHERE number = ?", (REFUSED, note, number))
+            _reopen(database, number)
 
     def writes(self, most: int = 50) -> list[Write]:
         """The last writes, the newest first."""
@@ -232,7 +232,6 @@ class Desk:
             for listing, decision in doubtful
         ]
         with self._changing() as database:
-            database.create_function("value_of", 2, value_of, deterministic=True)
             database.executemany(
                 "INSERT INTO reviews (id, listing, decision, doubt, times, value, at, state) "
                 "VALUES (?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET listing = excluded.listing, "
@@ -245,6 +244,19 @@ class Desk:
                 f"ORDER BY value DESC, id LIMIT -1 OFFSET {OPEN_MOST})"
             )
         return len(rows)
+
+    def renew_reviews(self, listings: Sequence[Item], decisions: Sequence[Decision]) -> None:
+        """What is decided by now on listings whose reviews are open; those that are accepted need none any more."""
+        pairs = list(zip(listings, decisions, strict=True))
+        doubtful = [pair for pair in pairs if pair[1].decision != ACCEPT]
+        accepted = [(listing.id, OPEN) for listing, decision in pairs if decision.decision == ACCEPT]
+        with self._changing() as database:
+            database.executemany("DELETE FROM reviews WHERE id = ? AND state = ?", accepted)
+            database.executemany(
+                "UPDATE reviews SET decision = ?1, doubt = ?2, value = value_of(?2, times) "
+                "WHERE id = ?3 AND state = ?4",
+                [(_json(decision), _doubt(decision), listing.id, OPEN) for listing, decision in doubtful],
+            )
 
     def reviews(self, state: str = OPEN, most: int = 50, offset: int = 0) -> list[Review]:
         """Reviews in one state, the most valuable first."""
@@ -264,21 +276,30 @@ class Desk:
             raise QueryError(f"there is no review of a listing with id {id_!r}")
         return _review(found[0])
 
+    def find_listings(self, ids: Sequence[str]) -> dict[str, Item]:
+        """Those of some listings whose reviews are open, by id."""
+        query = "SELECT id, listing FROM reviews WHERE state = ? AND id IN (SELECT value FROM json_each(?))"
+        return {id_: Item(**orjson.loads(listing)) for id_, listing in self._rows(query, OPEN, _json(ids))}
+
     def skip(self, id_: str, who: str) -> None:
         """Close a review without an answer. Raises QueryError where it is not open."""
         with self._changing() as database:
-            _close(database, id_, SKIPPED, "", who, None)
+            done = database.execute(
+                "UPDATE reviews SET state = ?, who = ?, at = ? WHERE id = ? AND state = ?",
+                (SKIPPED, who, now(), id_, OPEN),
+            )
+            if not done.rowcount:
+                raise _not_open(id_)
 
     def answer(self, id_: str, category_path: str, who: str) -> int:
-        """Close a review with the category of its listing, and take in the write that puts it into the index; the
-        number of the write. Raises QueryError where it is not open."""
+        """Take in the write that puts the listing of an open review into the index, in a category; the number of the
+        write. Raises QueryError where it is not open."""
         review = self.find_review(id_)
-        same = category_path == review.decision.category_path
-        item = asdict(review.listing) | {"category": category_path.rpartition(" > ")[2], "category_path": category_path}
-        what = f"{'accept' if same else 'correct'} {id_}: {category_path}"
+        verb = "accept" if category_path == review.decision.category_path else "correct"
         with self._changing() as database:
-            number = _append(database, who, what, [Item(**item)], ())
-            _close(database, id_, ACCEPTED if same else CORRECTED, category_path, who, number)
+            number = _append(database, who, f"{verb} {id_}: {category_path}", [review.listing.moved(category_path)], ())
+            if not database.execute("SELECT 1 FROM reviews WHERE id = ? AND write = ?", (id_, number)).fetchone():
+                raise _not_open(id_)
             return number
 
 
@@ -308,18 +329,23 @@ def _append(
     assert number is not None
     ids = {*(item.id for item in items), *removed}
     database.executemany("INSERT INTO touched (id, write) VALUES (?, ?)", [(id_, number) for id_ in ids])
+    database.executemany(
+        "UPDATE reviews SET state = IIF(json_extract(decision, '$.category_path') = ?1, ?2, ?3), category_path = ?1, "
+        "who = ?4, write = ?5, at = ?6 WHERE id = ?7 AND state = ?8",
+        [(item.category_path, ACCEPTED, CORRECTED, who, number, now(), item.id, OPEN) for item in items],
+    )
     return number
 
 
-def _close(
-    database: sqlite3.Connection, id_: str, state: str, category_path: str, who: str, number: int | None
-) -> None:
-    done = database.execute(
-        "UPDATE reviews SET state = ?, category_path = ?, who = ?, write = ?, at = ? WHERE id = ? AND state = ?",
-        (state, category_path, who, number, now(), id_, OPEN),
+def _reopen(database: sqlite3.Connection, number: int) -> None:
+    """Have the reviews open that were answered by a write."""
+    database.execute(
+        "UPDATE reviews SET state = ?, category_path = '', who = '', write = NULL WHERE write = ?", (OPEN, number)
     )
-    if not done.rowcount:
-        raise QueryError(f"there is no open review of a listing with id {id_!r}: somebody may have closed it")
+
+
+def _not_open(id_: str) -> QueryError:
+    return QueryError(f"there is no open review of a listing with id {id_!r}: somebody may have closed it")
 
 
 def _json(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from asyncio import to_thread
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import cast
@@ -13,7 +14,7 @@ from classifier.decision import Decision
 from indexer.catalog import Item, normal_path
 from indexer.errors import QueryError, listed
 from service.answers import Answer, Ask, Classify, Way
-from service.batching import Batcher
+from service.batching import SMALL, Batcher, OverloadError
 from service.desk import Desk, Write
 from service.intake import Intake
 from service.jobs import Jobs
@@ -25,6 +26,7 @@ from service.tokens import Tokens, Visitor
 from service.writer import Writer
 
 ACKNOWLEDGE = 5.0  # seconds that a request waits for the index to have what it wrote
+ROUNDS = 3  # of deciding anew, since others may come first then
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,32 @@ class State:
             return None
         decided = (await to_thread(self.desk.find_review, id_)).decision.category_path
         path = self.known_path(path, new) if action == "correct" else decided
-        return await self.indexed(await to_thread(self.desk.answer, id_, path, who.name))
+        return await self._indexed(await to_thread(self.desk.answer, id_, path, who.name))
+
+    async def write(self, who: Visitor, what: str, items: Sequence[Item] = (), removed: Sequence[str] = ()) -> Write:
+        """Put items into the index, which answers open reviews of listings with their ids, and take others out."""
+        await self.intake.flush()
+        return await self._indexed(await to_thread(self.desk.write, who.name, what, items, removed))
+
+    async def renew_reviews(self) -> None:
+        """Decide anew on the first SMALL open reviews where another version decided: what was corrected meanwhile has
+        taught the index. Where too much is being asked they stay as they are."""
+        await self.intake.flush()
+        with suppress(OverloadError):
+            for _ in range(ROUNDS):
+                version = self.served.classifier.index.snapshot.manifest.version
+                first = await to_thread(self.desk.reviews, most=SMALL)
+                stale = [review.listing for review in first if review.decision.store_version != version]
+                if not stale:
+                    return
+                decisions = await self.batcher.submit([Classify(listing) for listing in stale])
+                await to_thread(self.desk.renew_reviews, stale, cast(list[Decision], decisions))
 
     async def undo(self, number: int, who: Visitor) -> Write:
         """Take a write back; the write that does. Raises QueryError."""
-        return await self.indexed(await to_thread(self.desk.undo, number, who.name))
+        return await self._indexed(await to_thread(self.desk.undo, number, who.name))
 
-    async def indexed(self, number: int) -> Write:
+    async def _indexed(self, number: int) -> Write:
         """A write, when the index has it or after ACKNOWLEDGE seconds."""
         return await self.writer.indexed(number, ACKNOWLEDGE)
 

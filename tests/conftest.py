@@ -13,9 +13,12 @@ from pathlib import Path
 import hypothesis
 import pytest
 from click.testing import CliRunner, Result
+from starlette.testclient import TestClient
 
 from cli import main
 from indexer.catalog import Item
+from service.app import Config, create_app
+from service.tokens import Tokens
 
 ROOT = Path(__file__).parent.parent
 
@@ -112,6 +115,26 @@ def service(built, tmp_path_factory) -> Iterator[str]:
         yield url
         process.terminate()
         assert process.wait(30) in (0, -15)
+
+
+def client_of(store: Path, tokens: Tokens | None = None) -> TestClient:
+    """A client of the service of a store, in this process."""
+    return TestClient(
+        create_app(Config(store, tokens=tokens)), base_url="http://localhost:8000", raise_server_exceptions=False
+    )
+
+
+@pytest.fixture
+def client(store: Path) -> Iterator[TestClient]:
+    with client_of(store) as client:
+        yield client
+
+
+def ask(client: TestClient, title: str, **more: object) -> dict[str, object]:
+    """The decision of the API on a title."""
+    answer = client.post("/v1/classify", json={"listings": [{"title": title}], **more})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json()["decisions"][0])
 
 
 def rejects(path: Path) -> list[dict[str, object]]:

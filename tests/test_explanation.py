@@ -79,7 +79,7 @@ def test_a_proposal_over_added_rows_and_over_ids_that_are_there(classifier, stor
 def test_a_survey_asks_the_vote_of_the_others(classifier):
     layers, labels = classifier.index.layers, classifier.labels
     keys = np.array(layers.column("twin_key").to_pylist(), dtype=object)
-    vectors = np.concatenate([layers.vector(row) for row in range(50)])
+    vectors = layers.vectors(np.arange(50))
     words = [Words(title, "") for title in layers.column("title").to_pylist()]
     scores = classifier.judge_without_twins(Features(vectors, ngram_counts(words)), keys)
     right = scores.opinions.vote.argmax(axis=1) == classifier.category_of_row

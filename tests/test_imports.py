@@ -63,13 +63,13 @@ def test_the_classifier_knows_no_terminal(path):
     assert {"service", "cli", "options", "terminal", "upkeep", "click", "rich"}.isdisjoint(imported_by(path))
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "service").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "service").rglob("*.py")), ids=lambda path: path.name)
 def test_the_service_knows_no_terminal(path):
     assert {"cli", "options", "terminal", "upkeep", "click", "rich"}.isdisjoint(imported_by(path))
 
 
 @pytest.mark.parametrize(
-    "path", sorted(path for layer in LAYERS for path in (ROOT / layer).glob("*.py")), ids=lambda path: path.name
+    "path", sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py")), ids=lambda path: path.name
 )
 def test_the_library_prints_nothing_and_unpickles_nothing(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -88,7 +88,8 @@ def test_the_options_on_the_command_line_are_the_librarys():
 
 
 def test_no_import_cycles():
-    modules = {f"{path.parent.name}.{path.stem}": path for layer in LAYERS for path in (ROOT / layer).glob("*.py")}
+    files = [path for layer in LAYERS for path in (ROOT / layer).rglob("*.py")]
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in files}
     uses = {}
     for name, path in modules.items():
         tree = ast.parse(path.read_text(encoding="utf-8"))

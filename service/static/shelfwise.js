@@ -30,7 +30,7 @@ document.addEventListener("keydown", (event) => {
   const key = event.key === "/" ? document.getElementById("q") : document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
   if (!key) return;
   event.preventDefault();
-  if (key.tagName === "BUTTON") key.click();
+  if (key.matches("button, a")) key.click();
   else key.focus();
 });
 

@@ -1,0 +1,96 @@
+"""The queue of doubtful decisions."""
+
+from asyncio import to_thread
+from contextlib import suppress
+from typing import Annotated
+
+from fastapi import Form, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from indexer.errors import QueryError
+from service.api import OneState, Reads, Writes
+from service.desk import OPEN, Review, Write
+from service.pages.parts import WriteNumber, cards_of, page_router, part
+from service.rendering import render
+from service.schemas import MAX_ID
+from service.state import State
+
+NEXT = 20  # reviews that are listed behind the one that is shown
+
+router = page_router()
+
+
+@router.get("/review")
+async def review(
+    request: Request, state: OneState, _: Reads, id: Annotated[str, Query(max_length=MAX_ID)] = ""
+) -> Response:
+    """The most valuable doubtful decision, or that on the listing `id`."""
+    return await _reviewed(request, state, "review.html", chosen=id)
+
+
+@router.post("/review")
+async def answer(
+    request: Request,
+    state: OneState,
+    who: Writes,
+    id: Annotated[str, Form(max_length=MAX_ID)],
+    action: Annotated[str, Form(pattern="^(accept|correct|skip)$")],
+    category_path: Annotated[str, Form(max_length=2000)] = "",
+) -> Response:
+    """Accept, correct or skip, and go on to the next."""
+    try:
+        write = await state.answer_review(id, action, category_path, who)
+    except QueryError as error:
+        return await _reviewed(request, state, part(request, "review"), str(error), chosen=id, typed=category_path)
+    return await _reviewed(request, state, part(request, "review"), write=write)
+
+
+@router.post("/review/undo")
+async def undo(request: Request, state: OneState, who: Writes, number: WriteNumber) -> Response:
+    """Take an answer back."""
+    try:
+        write = await state.undo(number, who)
+    except QueryError as error:
+        return await _reviewed(request, state, part(request, "review"), str(error))
+    return await _reviewed(request, state, part(request, "review"), write=write)
+
+
+async def _reviewed(
+    request: Request,
+    state: State,
+    template: str,
+    problem: str = "",
+    write: Write | None = None,
+    chosen: str = "",
+    typed: str = "",
+) -> Response:
+    """The page with what was `written` or the `problem` of it, and the review that is next."""
+    await state.renew_reviews()
+    first = await to_thread(_first, state, chosen)
+    shown = first[:1]
+    cards = await to_thread(
+        cards_of, state, [review.listing for review in shown], [review.decision for review in shown]
+    )
+    return render(
+        request,
+        template,
+        "Review",
+        422 if problem else 200,
+        counts=await to_thread(state.desk.count_reviews),
+        card=cards[0] if cards else None,
+        next=first[1:],
+        problem=problem,
+        typed=typed,
+        write=write,
+    )
+
+
+def _first(state: State, chosen: str) -> list[Review]:
+    """The first open reviews, before them that of the listing `chosen` where it is open."""
+    first = state.desk.reviews(most=1 + NEXT)
+    with suppress(QueryError):
+        wanted = state.desk.find_review(chosen)
+        if wanted.state == OPEN:
+            return [wanted, *(other for other in first if other.listing.id != chosen)]
+    return first
