@@ -7,7 +7,7 @@ DIR has the labelled sets of benchmarks/accuracy.py, which together are the cata
 listings. What is compared takes turns. The limit is the rate at which the machine multiplies matrices, in the precision
 that the encoder computes in. The part large is classify with a million items: those of the store, and others between
 two that are near each other, with the store's model. FOLDER keeps the stores. Results go to
-benchmarks/results/speed.json, a plot to speed.svg.
+benchmarks/results/speed.json (--results: another file, of another machine, say), a plot to the .svg beside it.
 """
 
 import io
@@ -142,8 +142,8 @@ def classified(store: Path, titles: Sequence[str], folder: Path, rounds: int) ->
 
 
 def peaks(store: Path, titles: Sequence[str], folder: Path, sizes: Sequence[int]) -> dict[str, Any]:
-    """MiB of memory that classifying files of different sizes takes at most, by tier; auto goes all ways."""
-    found: dict[str, dict[str, float]] = {tier: {} for tier in (FAST, AUTO)}
+    """MiB of memory that classifying files of different sizes takes at most, by tier."""
+    found: dict[str, dict[str, float]] = {tier: {} for tier in (FAST, AUTO, FULL)}
     for tier, size in itertools.product(found, sizes):
         items = [Item(str(i), f"{titles[i % len(titles)]} {i // len(titles)}") for i in range(size)]
         listings = write(items, folder / "listings.csv")
@@ -275,8 +275,9 @@ def plot(sets: dict[str, Any], file: Path) -> None:
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), default=PARTS, help="Only this.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where the store is kept, and taken if it is there.")
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Where the results go.")
 @click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
-def main(data: Path | None, parts: tuple[str, ...], folder: Path | None, quick: bool) -> None:
+def main(data: Path | None, parts: tuple[str, ...], folder: Path | None, results: Path, quick: bool) -> None:
     """Measure, print and write the results."""
     if (data is None) != quick:
         raise click.UsageError("Give --data DIR or --quick.")
@@ -309,9 +310,9 @@ def main(data: Path | None, parts: tuple[str, ...], folder: Path | None, quick: 
         assert figures["classify, large"]["items"] > figures["classify"]["items"]
         return
     for name, found in figures.items():
-        record(RESULTS, name, found | {"threads": usable_threads()})
-    if {"encode, e5", "classify, large"} <= recorded(RESULTS).keys():
-        plot(recorded(RESULTS), RESULTS.with_suffix(".svg"))
+        record(results, name, found | {"threads": usable_threads()})
+    if {"encode, e5", "classify, large"} <= recorded(results).keys():
+        plot(recorded(results), results.with_suffix(".svg"))
 
 
 if __name__ == "__main__":
