@@ -2,7 +2,7 @@
 
 from asyncio import to_thread
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Depends, Path, Query
@@ -13,7 +13,7 @@ from classifier.output import FIELDS
 from indexer.errors import ShelfwiseError, listed
 from indexer.text import compose
 from service.answers import Look, Way
-from service.desk import OPEN, REFUSED, SKIPPED, WAITING, Write
+from service.desk import REFUSED, SKIPPED, WAITING, Write
 from service.guard import BODY_BYTES
 from service.schemas import (
     AnsweredOut,
@@ -26,6 +26,7 @@ from service.schemas import (
     Refusal,
     ReviewIn,
     ReviewsOut,
+    ReviewState,
     SimilarIn,
     WriteOut,
     WritesOut,
@@ -118,12 +119,12 @@ def categories(state: OneState, _: Reads) -> Response:
 async def reviews(
     state: OneState,
     _: Reads,
-    which: Annotated[Literal["open", "accepted", "corrected", "skipped"], Query(alias="state")] = OPEN,  # type: ignore[assignment]
+    which: Annotated[ReviewState, Query(alias="state")] = "open",
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> Response:
     """Doubtful decisions: those to which an answer is worth most come first. The first 32 that are open are decided
-    anew where the store has changed since; those that are accepted by now are gone."""
+    anew where the store has changed since; those that are accepted by now are resolved."""
     await state.renew_reviews()
     counts, found = await to_thread(state.desk.count_reviews), await to_thread(state.desk.reviews, which, limit, offset)
     shown = [asdict(review) | {"decision": decided(review.listing.id, review.decision)} for review in found]

@@ -23,9 +23,11 @@ from indexer.lock import now
 DESK = "desk.sqlite"  # in a store
 LAYOUT = 1  # of the tables; another one is refused
 AT_ONCE = 1_000  # writes that go into the index together
-OPEN_MOST = 100_000  # reviews that wait; beyond them the least valuable go
+OPEN_MOST = 100_000  # reviews that are open, or resolved; beyond them the least valuable go
 WAITING, DONE, REFUSED, UNDONE = "waiting", "done", "refused", "undone"  # states of a write
 OPEN, ACCEPTED, CORRECTED, SKIPPED = "open", "accepted", "corrected", "skipped"  # states of a review
+RESOLVED = "resolved"  # another: a later version accepts it, nobody has to look
+REVIEW_STATES = (OPEN, ACCEPTED, CORRECTED, SKIPPED, RESOLVED)
 
 TABLES = """
 CREATE TABLE writes (
@@ -74,8 +76,8 @@ class Write:
 class Review:
     """A decision that a person should look at, with its listing.
 
-    `times` is how often the listing came, `value` what an answer is worth (see `value_of`), `state` open, accepted,
-    corrected or skipped; `category_path` what a person said.
+    `times` is how often the listing came, `value` what an answer is worth (see `value_of`), `state` one of
+    REVIEW_STATES; `category_path` what a person said.
     """
 
     listing: Item
@@ -158,7 +160,7 @@ class Desk:
 
     def settle(self, numbers: Sequence[int], version: int) -> None:
         """Some writes are in the index. What they undo is undone, and what that one had undone is done again; reviews
-        that were answered by it are open."""
+        that were answered by it, or resolved since, are open."""
         with self._changing() as database:
             for number in numbers:
                 database.execute("UPDATE writes SET state = ?, version = ? WHERE number = ?", (DONE, version, number))
@@ -171,6 +173,11 @@ class Desk:
                     (DONE, undone),
                 )
                 _reopen(database, undone)
+                database.execute(
+                    "UPDATE reviews SET state = ? WHERE state = ? AND json_extract(decision, '$.store_version') >= "
+                    "(SELECT version FROM writes WHERE number = ?)",
+                    (OPEN, RESOLVED, undone),
+                )
 
     def refuse(self, number: int, note: str) -> None:
         """A write cannot be in the index: `note` says why. Reviews that were answered by it are open."""
@@ -236,27 +243,25 @@ class Desk:
                 "INSERT INTO reviews (id, listing, decision, doubt, times, value, at, state) "
                 "VALUES (?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET listing = excluded.listing, "
                 "decision = excluded.decision, doubt = excluded.doubt, times = times + 1, at = excluded.at, "
-                "value = value_of(excluded.doubt, times + 1) WHERE state = 'open'",
+                "value = value_of(excluded.doubt, times + 1), state = 'open' WHERE state IN ('open', 'resolved')",
                 rows,
             )
-            database.execute(
-                "DELETE FROM reviews WHERE id IN (SELECT id FROM reviews WHERE state = 'open' "
-                f"ORDER BY value DESC, id LIMIT -1 OFFSET {OPEN_MOST})"
-            )
+            _keep_most(database, OPEN)
         return len(rows)
 
     def renew_reviews(self, listings: Sequence[Item], decisions: Sequence[Decision]) -> None:
-        """What is decided by now on listings whose reviews are open; those that are accepted need none any more."""
-        pairs = list(zip(listings, decisions, strict=True))
-        doubtful = [pair for pair in pairs if pair[1].decision != ACCEPT]
-        accepted = [(listing.id, OPEN) for listing, decision in pairs if decision.decision == ACCEPT]
+        """What is decided by now on listings whose reviews are open; those that are accepted are resolved."""
+        rows = [
+            (_json(said), _doubt(said), RESOLVED if said.decision == ACCEPT else OPEN, listing.id, OPEN)
+            for listing, said in zip(listings, decisions, strict=True)
+        ]
         with self._changing() as database:
-            database.executemany("DELETE FROM reviews WHERE id = ? AND state = ?", accepted)
             database.executemany(
-                "UPDATE reviews SET decision = ?1, doubt = ?2, value = value_of(?2, times) "
-                "WHERE id = ?3 AND state = ?4",
-                [(_json(decision), _doubt(decision), listing.id, OPEN) for listing, decision in doubtful],
+                "UPDATE reviews SET decision = ?1, doubt = ?2, value = value_of(?2, times), state = ?3 "
+                "WHERE id = ?4 AND state = ?5",
+                rows,
             )
+            _keep_most(database, RESOLVED)
 
     def reviews(self, state: str = OPEN, most: int = 50, offset: int = 0) -> list[Review]:
         """Reviews in one state, the most valuable first."""
@@ -265,7 +270,7 @@ class Desk:
 
     def count_reviews(self) -> dict[str, int]:
         """How many reviews are in each state."""
-        counts = dict.fromkeys((OPEN, ACCEPTED, CORRECTED, SKIPPED), 0)
+        counts = dict.fromkeys(REVIEW_STATES, 0)
         found = self._rows("SELECT state, COUNT(*) FROM reviews GROUP BY state")
         return counts | {row[0]: row[1] for row in found}
 
@@ -341,6 +346,15 @@ def _reopen(database: sqlite3.Connection, number: int) -> None:
     """Have the reviews open that were answered by a write."""
     database.execute(
         "UPDATE reviews SET state = ?, category_path = '', who = '', write = NULL WHERE write = ?", (OPEN, number)
+    )
+
+
+def _keep_most(database: sqlite3.Connection, state: str) -> None:
+    """Let the least valuable reviews in a state go that are more than OPEN_MOST."""
+    database.execute(
+        "DELETE FROM reviews WHERE id IN (SELECT id FROM reviews WHERE state = ? "
+        f"ORDER BY value DESC, id LIMIT -1 OFFSET {OPEN_MOST})",
+        (state,),
     )
 
 

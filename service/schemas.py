@@ -17,6 +17,7 @@ Title = Annotated[str, StringConstraints(max_length=MAX_TITLE)]
 Text = Annotated[str, StringConstraints(max_length=MAX_FIELD)]
 Id = Annotated[str, StringConstraints(max_length=MAX_ID)]
 Tier = Literal["full", "auto", "fast"]
+ReviewState = Literal["open", "accepted", "corrected", "skipped", "resolved"]
 
 
 class Taken(BaseModel):
@@ -212,7 +213,7 @@ class ReviewOut(BaseModel):
     times: int
     value: float
     at: str
-    state: Literal["open", "accepted", "corrected", "skipped"]
+    state: ReviewState
     category_path: str
     who: str
 

@@ -132,13 +132,19 @@ def test_the_queue_is_decided_anew_when_the_store_has_changed(client):
     assert (after["decision"]["store_version"], after["times"]) == (2, 1)
 
 
-def test_what_would_be_accepted_by_now_waits_no_more(client):
+def test_what_is_accepted_by_now_waits_no_more_until_the_reason_is_undone(client):
     ask(client, "", listings=listing("L-1", "quilted picnic blanket"))
+    item = {"id": "x", "title": "a drone", "category_path": "Toys > Drones"}
+    number = client.post("/v1/items", json={"items": [item]}).json()["number"]
     desk = client.app.state.shelfwise.desk
-    client.get("/v1/reviews")
     (review,) = desk.reviews()
-    desk.renew_reviews([review.listing], [replace(review.decision, decision="accept", reason="ok")])
-    assert desk.reviews() == []
+    desk.renew_reviews([review.listing], [replace(review.decision, decision="accept", store_version=2)])
+    assert (open_reviews(client), desk.count_reviews()["resolved"]) == ([], 1)
+    client.post(f"/v1/writes/{number}/undo")
+    assert open_reviews(client) == ["L-1"]
+    desk.renew_reviews([review.listing], [replace(review.decision, decision="accept", store_version=2)])
+    ask(client, "", listings=listing("L-1", "quilted picnic blanket"))
+    assert open_reviews(client) == ["L-1"]
 
 
 def test_the_most_valuable_review_comes_first_and_skipped_ones_go(client):
