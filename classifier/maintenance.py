@@ -15,18 +15,21 @@ from classifier.training import Fitted
 from classifier.training import train as fit_all
 from classifier.voting import K, category_weights, vote
 from indexer.catalog import Item, normal_path
-from indexer.encoder import Encoder, EncoderChoice, Progress
+from indexer.encoder import EncoderChoice, Progress
 from indexer.engine import EngineSearcher, recalled, spread
 from indexer.errors import QueryError, listed
+from indexer.index import Index
 from indexer.manifest import Manifest, ReplicaIdentity, verify_files
 from indexer.replica import SPACE_BLOB, Replica, make_replica, new_replica_name, open_replica
 from indexer.rows import ADDED, Rows
 from indexer.search import FaissSearcher
 from indexer.serving import encoder_for
 from indexer.store import Draft, Snapshot, base_of, read_snapshot, writing
-from indexer.sync import Changes, embed_changes, find_changes
+from indexer.sync import Changes, changed, embed_changes, find_changes
+from indexer.table import files_of
 
 FEW = 1000  # examples that are added without reading the whole store
+FILES = 64  # that rows are added in; then they are written again to one, since a table of many files is slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +67,16 @@ def add(
     items: Mapping[str, Item],
     device: str = "auto",
     progress: Progress | None = None,
-    encoder: Encoder | None = None,
+    held: Index | None = None,
     removed: Sequence[str] = (),
 ) -> Report:
     """Insert examples, or update those with the same id, without fitting anything again; those of the ids `removed`
     that are there go in the same step.
 
-    A category that the head does not know works from here on by the vote alone. `encoder` is the store's, where it is
-    loaded already. Raises QueryError where nothing would be left.
+    A category that the head does not know works from here on by the vote alone. `held` is a version of the store that
+    is open: what it has need not be verified or loaded again. Raises QueryError where nothing would be left.
     """
-    with writing(path) as draft:
+    with writing(path, held=held.snapshot.manifest if held else None) as draft:
         base = base_of(draft)
         choice = stored_choice(base)
         # A few are looked up without reading, and so verifying, the whole table: then no vector is taken from it.
@@ -84,8 +87,13 @@ def add(
         if not changes:
             return report_of(changes, base.manifest, base, choice)
         _require_left(path, base.manifest.rows + changes.added, len(gone))
-        encoder = encoder or encoder_for(path, base.manifest, device)
+        same = held is not None and held.snapshot.manifest.encoder == base.manifest.encoder
+        encoder = held.encoder if held and same else encoder_for(path, base.manifest, device)
         upserts, embedded = embed_changes(None if few else stored, changes, encoder, progress)
+        if held and held.snapshot.manifest.version == base.manifest.version:
+            fresh = held.layers.fresh_row_ids
+            if files_of(fresh) > FILES:
+                upserts = changed(base.reader.take(fresh)[0], upserts, changes.removed)
         draft.table.upsert(upserts)
         draft.table.delete(changes.removed)
         return report_of(changes, draft.commit(changes.as_change("add")), base, choice, embedded)

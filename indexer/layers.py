@@ -154,6 +154,11 @@ class Layers:
             found[~older] = self.fresh.vectors[rows[~older] - size]
         return found
 
+    @property
+    def fresh_row_ids(self) -> RowIds:
+        """LanceDB's numbers of the fresh rows."""
+        return np.empty(0, np.uint64) if self.row_ids is None else self.row_ids[len(self.base) :]
+
     @cached_property
     def _place(self) -> NDArray[np.float64]:
         """(n + 1,) numbers in the order of the rows' ids; the last is for NONE."""

@@ -196,12 +196,12 @@ def may_become_store(path: Path) -> bool:
 
 
 @contextmanager
-def writing(path: Path, create: bool = False) -> Iterator[Draft]:
+def writing(path: Path, create: bool = False, held: Manifest | None = None) -> Iterator[Draft]:
     """The one draft of the store at `path`; other writers wait until the block ends, WAIT seconds at most.
 
     With `create`, a folder that is not there, is empty or is half written becomes a store at the first
-    commit; if there is none, a folder made here goes away again, unless a next try can go on from what is in it. Raises
-    StoreError.
+    commit; if there is none, a folder made here goes away again, unless a next try can go on from what is in it.
+    Files of a version that is `held` are not verified again. Raises StoreError.
     """
     first = create and may_become_store(path)
     if not first:
@@ -212,7 +212,7 @@ def writing(path: Path, create: bool = False) -> Iterator[Draft]:
             first = first and may_become_store(path)  # another may have been faster
             if first:
                 shutil.rmtree(path / VERSIONS, ignore_errors=True)  # of a first build that never ended
-            yield Draft(path, None if first else read_snapshot(path))
+            yield Draft(path, None if first else read_snapshot(path, held=held))
         finally:
             if made and not (path / FILE).exists() and not (path / EMBEDDED).exists():
                 shutil.rmtree(path, ignore_errors=True)

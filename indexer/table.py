@@ -168,6 +168,11 @@ def table_files(name: str, version: int) -> list[str]:
     return [f"{folder}/data", f"{folder}/_deletions", f"{folder}/_versions/{LAST - version:020}.manifest"]
 
 
+def files_of(row_ids: RowIds) -> int:
+    """How many files hold some rows: the upper half of a row's number is that of its file."""
+    return len(np.unique(row_ids >> np.uint64(32)))
+
+
 def _among(column: str, values: Sequence[str]) -> list[str]:
     """SQL conditions that together hold for `values` of a column."""
     quoted = ["'" + value.replace("'", "''") + "'" for value in values]

@@ -91,7 +91,8 @@ class Writer:
     def _put(self, writes: Sequence[Write]) -> int:
         """The version of the store that has some writes, open to be asked."""
         ids = list(dict.fromkeys(id_ for write in writes for id_ in write.ids))
-        there = self._served.refresh().index.items(ids)
+        index = self._served.refresh().index
+        there = index.items(ids)
         final, before = dict(there), dict[int, Sequence[Item]]()
         for write in writes:
             before[write.number] = [final[id_] for id_ in write.ids if id_ in final]
@@ -100,10 +101,8 @@ class Writer:
             final |= {item.id: item for item in write.items}
         self._desk.remember(before)
         upserts = {id_: final[id_] for id_ in ids if id_ in final}
-        encoder = self._served.classifier.index.encoder
-        report = maintenance.add(
-            self._served.path, upserts, encoder=encoder, removed=[id_ for id_ in ids if id_ not in final]
-        )
+        removed = [id_ for id_ in ids if id_ not in final]
+        report = maintenance.add(self._served.path, upserts, held=index, removed=removed)
         self._served.refresh()
         for write in writes:
             log.info("write %d by %s: %s", write.number, write.who, write.what)

@@ -21,6 +21,7 @@ from indexer.errors import QueryError, StoreError
 from indexer.index import Index
 from indexer.search import ExactSearcher
 from indexer.store import read_snapshot
+from indexer.table import files_of
 
 IDS = st.sampled_from([f"{letter}'{number}" for letter in "abc" for number in range(4)])  # with an SQL quote in it
 TITLES = st.sampled_from(["red shoe", "red shoes", "blue mug", "blue mug 2", "茶杯", "雨靴 加厚", "kettle"])
@@ -36,18 +37,27 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize()
     def start(self):
+        self.patched = pytest.MonkeyPatch()
+        self.build(small_catalog(2))
+
+    def build(self, items):
+        self.patched.setattr(maintenance, "FILES", 1)  # so that rows are gathered
         self.folder = Path(tempfile.mkdtemp())
         self.path, self.added = self.folder / "store", set()
-        self.items = {item.id: item for item in small_catalog(2)}
+        self.items = {item.id: item for item in items}
         release.build(self.path, self.items, "hashing")
+        self.held = Index.open(self.path)
 
     def teardown(self):
+        self.patched.undo()
         shutil.rmtree(self.folder)
 
-    @rule(items=st.lists(ITEMS, min_size=1, max_size=4))
-    def add_or_upsert(self, items):
+    @rule(items=st.lists(ITEMS, min_size=1, max_size=4), held=st.sampled_from(["nothing", "an old one", "the last"]))
+    def add_or_upsert(self, items, held):
         given = {item.id: item for item in items}
-        maintenance.add(self.path, given)
+        if held == "the last":
+            self.held = self.held.current()
+        maintenance.add(self.path, given, held=None if held == "nothing" else self.held)
         self.added |= {id_ for id_, item in given.items() if self.items.get(id_) != item}
         self.items |= given
 
@@ -111,15 +121,8 @@ class ApproximateStoreMachine(StoreMachine):
             "MOST_CELLS": 1, "PROPOSED": (1,), "RECALL_K": 8, "SPARE": 2, "LARGE": 0,
         }.items():  # fmt: skip
             self.patched.setattr(engine, name, value)
-        self.folder = Path(tempfile.mkdtemp())
-        self.path, self.added = self.folder / "store", set()
-        self.items = {item.id: item for item in small_catalog(8)}
-        release.build(self.path, self.items, "hashing")
+        self.build(small_catalog(8))
         assert read_snapshot(self.path).manifest.replica.engine == engine.APPROXIMATE
-
-    def teardown(self):
-        self.patched.undo()
-        super().teardown()
 
     def compare(self, ids, similarities, expected_ids, expected):
         for query in range(len(ids)):
@@ -156,6 +159,18 @@ def test_a_build_without_changes_makes_no_version(path):
     items = {item.id: item for item in small_catalog()}
     report = release.build(path, items)
     assert (report.version, report.embedded, report.unchanged) == (1, 0, len(items))
+
+
+def test_rows_that_were_added_in_many_files_are_gathered(path, monkeypatch):
+    monkeypatch.setattr(maintenance, "FILES", 3)
+    index, base = Index.open(path), Index.open(path)
+    for i in range(10):
+        item = Item(f"x{i}", f"new boot {i % 4}", category="Boots", category_path="Boots")
+        maintenance.add(path, {item.id: item}, held=index, removed=[f"x{i - 5}"])
+        index = index.current()
+        assert files_of(index.layers.fresh_row_ids) <= 4
+    assert [id_ for id_ in index.snapshot.rows.row_of if id_.startswith("x")] == [f"x{i}" for i in range(5, 10)]
+    assert index.layers.base.items.equals(base.layers.base.items) and index.layers.alive[: len(base)].all()
 
 
 def test_rows_do_not_depend_on_the_order_of_writing(path, tmp_path):
