@@ -171,7 +171,7 @@ class Runtime:
 
     def batches(self, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]]:
         """The texts in batches of so many tokens, or of fewer where there are few texts, longest first: their rows
-        (b,), ids and mask (b, width)."""
+        (b,), ids and mask (b, width). The last row may come several times."""
         tokens = [
             one.ids for one in self._loaded.tokenizer.encode_batch_fast([self.facts.prompt + text for text in texts])
         ]
@@ -181,7 +181,10 @@ class Runtime:
         most = min(self.tuning.tokens, padded // (FEWEST_BATCHES * self._loaded.streams))
         while len(order):
             width = lengths[order[0]]
-            rows, order = np.split(order, [max(1, most // width)])
+            many = max(1, most // width)
+            rows, order = order[:many], order[many:]
+            if most == self.tuning.tokens:  # a shape that OpenVINO has not seen takes memory for good
+                rows = np.pad(rows, (0, many - len(rows)), "edge")
             mask = np.arange(width) < lengths[rows, None]
             ids = np.full(mask.shape, self.facts.padding, np.int64)
             ids[mask] = np.concatenate([tokens[row] for row in rows])

@@ -10,7 +10,7 @@ from conftest import small_catalog
 from indexer import runtime
 from indexer.encoder import load_encoder
 from indexer.errors import EncoderError
-from indexer.runtime import EDGES, LEAST_COSINE, Runtime, export
+from indexer.runtime import EDGES, LEAST_COSINE, Runtime, Tuning, export
 
 TEXTS = [item.text() for item in small_catalog()]
 
@@ -43,6 +43,16 @@ def test_texts_keep_their_order_and_twins_their_vector(folder):
     alone = np.concatenate([made.encode([text]) for text in ["a mug", *TEXTS]])
     assert (vectors[:-1] * alone).sum(axis=1).min() >= LEAST_COSINE
     assert made.encode([]).shape == (0, 384)
+
+
+def test_batches_of_a_long_call_have_all_rows_and_one_shape_for_each_width(folder):
+    made = Runtime(folder, Tuning(tokens=64))
+    batches = list(made.loaded().batches([*TEXTS, *(["a mug"] * 3)]))
+    assert set(np.concatenate([rows for rows, _ in batches])) == set(range(len(TEXTS) + 3))
+    shapes = {inputs["input_ids"].shape for _, inputs in batches}
+    assert all(rows == max(1, 64 // width) for rows, width in shapes)
+    vectors, alone = made.encode(TEXTS), Runtime(folder).encode(TEXTS)
+    assert (vectors * alone).sum(axis=1).min() >= LEAST_COSINE
 
 
 def test_progress_is_told(folder, monkeypatch):
