@@ -46,11 +46,11 @@ def test_texts_keep_their_order_and_twins_their_vector(folder):
 
 
 def test_batches_of_a_long_call_have_all_rows_and_one_shape_for_each_width(folder):
-    made = Runtime(folder, Tuning(tokens=64))
+    made = Runtime(folder, Tuning(tokens=24))
     batches = list(made.loaded().batches([*TEXTS, *(["a mug"] * 3)]))
     assert set(np.concatenate([rows for rows, _ in batches])) == set(range(len(TEXTS) + 3))
     shapes = {inputs["input_ids"].shape for _, inputs in batches}
-    assert all(rows == max(1, 64 // width) for rows, width in shapes)
+    assert all(rows == max(1, 24 // width) for rows, width in shapes)
     vectors, alone = made.encode(TEXTS), Runtime(folder).encode(TEXTS)
     assert (vectors * alone).sum(axis=1).min() >= LEAST_COSINE
 
