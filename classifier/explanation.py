@@ -13,6 +13,7 @@ from indexer.lexical import placed_ngrams
 from indexer.text import clean
 
 PIECE = re.compile(r"[㐀-䶿一-鿿豈-﫿]|[^\W㐀-䶿一-鿿豈-﫿]+|[\W]+")  # a Chinese character, a word, or what is between
+BETWEEN = re.compile(r"\W")  # how a piece that is between begins
 STRONG = 0.25  # of the strongest piece's weight, from which on a piece is said to speak for the category
 
 
@@ -37,7 +38,7 @@ def explain(title: str, head: Head | None, category_path: str, others: Sequence[
     theirs = set[str]().union(*(_kept(clean(other).lower()) for other in others))
     shared = _shared(title.lower(), [piece.span() for piece in found], theirs)
     return [
-        Piece(piece.group(), bool(strong[i]) and piece.group().strip() != "", shared[i])
+        Piece(piece.group(), bool(strong[i]) and BETWEEN.match(piece.group()) is None, shared[i])
         for i, piece in enumerate(found)
     ]
 
@@ -58,11 +59,11 @@ def _kept(text: str) -> set[str]:
     """What of a text another may share: words, and Chinese characters two by two."""
     pieces = [piece.group() for piece in PIECE.finditer(text)]
     pairs = {one + other for one, other in pairwise(pieces) if len(one) == len(other) == 1}
-    return pairs | {piece for piece in pieces if len(piece) > 1}
+    return pairs | {piece for piece in pieces if len(piece) > 1 and BETWEEN.match(piece) is None}
 
 
 def _shared(text: str, spans: Sequence[tuple[int, int]], theirs: set[str]) -> list[bool]:
-    shared = [end - start > 1 and text[start:end].strip() != "" and text[start:end] in theirs for start, end in spans]
+    shared = [text[start:end] in theirs for start, end in spans]
     for i, ((start, middle), (next_start, end)) in enumerate(pairwise(spans)):
         if end - start == 2 and middle == next_start and text[start:end] in theirs and text[start:end].isalnum():
             shared[i] = shared[i + 1] = True

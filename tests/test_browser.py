@@ -1,6 +1,7 @@
 """The pages in a real browser: by mouse, by keyboard, wide and on a phone. Skipped where there is none."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,8 +108,9 @@ def test_correct_a_decision_with_keys_alone_see_the_next_one_change_and_undo(pag
     for one in page.request.get("/v1/reviews?limit=1000").json()["reviews"]:
         post(page, f"/v1/reviews/{one['listing']['id']}", {"action": "skip"})
     post(page, "/v1/items", {"items": [{"title": "plush dinosaur", "category_path": "Home > Toys"}]})
-    post(page, "/v1/classify", {"listings": [{"id": "L-1", "title": "zq gadget nine"}]})
-    page.goto("/review")
+    doubtful = [{"id": "L-1", "title": "zq gadget nine"}, {"id": "L-3", "title": "wk widget"}]
+    post(page, "/v1/classify", {"listings": doubtful})
+    page.goto("/review?id=L-1")
     page.get_by_text("gadget").first.wait_for()
     picture(page, "review")
     page.keyboard.press("c")
@@ -121,11 +123,32 @@ def test_correct_a_decision_with_keys_alone_see_the_next_one_change_and_undo(pag
     similar = {"listings": [{"title": "zq gadget nine plus"}], "review": False}
     assert post(page, "/v1/classify", similar)["decisions"][0]["category_path"] == "Home > Toys"
     page.keyboard.press("u")
-    page.get_by_text("undo").first.wait_for()
-    page.get_by_text("gadget").first.wait_for()
+    page.get_by_text(re.compile(r"undo \d+: correct L-1")).wait_for()
     assert post(page, "/v1/items/L-1", None) is None
-    page.keyboard.press("s")
+    for left in (1, 0):
+        page.keyboard.press("s")
+        page.get_by_text(f"{left} open").wait_for()
     page.get_by_text("Nothing waits for a decision.").wait_for()
+
+
+def test_from_a_review_to_a_new_category_with_a_key(page):
+    post(page, "/v1/classify", {"listings": [{"id": f"L-{n}", "title": f"qx gizmo {n}"} for n in (5, 6)]})
+    page.goto("/review?id=L-5")
+    page.get_by_text("gizmo").first.wait_for()
+    page.keyboard.press("n")
+    page.get_by_label("Examples").wait_for()
+    assert page.get_by_label("Examples").input_value() == "L-5"
+    page.get_by_label("Category path").fill("Home > Gizmos")
+    page.get_by_label("Examples").fill("L-5\nqx gizmo 7")
+    page.get_by_role("button", name="Dry run").click()
+    page.get_by_label("qx gizmo 6").check()
+    picture(page, "dry-run-from-review")
+    page.get_by_role("button", name="Insert 2 examples").click()
+    page.get_by_text("category Home > Gizmos: 3 examples").wait_for()
+    assert post(page, "/v1/items/L-6", None)["category_path"] == "Home > Gizmos"
+    page.get_by_role("button", name="Undo").first.click()
+    page.get_by_text("undone").first.wait_for()
+    assert post(page, "/v1/items/L-6", None) is None
 
 
 def test_a_category_through_the_dry_run_and_back(page):

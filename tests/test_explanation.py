@@ -49,6 +49,8 @@ def test_the_words_of_a_category_speak_for_it(classifier):
     strong = {piece.text for piece in pieces if piece.strong}
     assert "boot" in strong and "999" not in strong
     assert {piece.text for piece in pieces if piece.shared} == {"rain", "boot"}
+    listed = explain("boot, rain, mug", None, "", ["cap, boot, mug"])
+    assert [piece.text for piece in listed if piece.shared] == ["boot", "mug"]
     chinese = explain("新款蓝牙耳机", classifier.model.head, "Electronics > Audio > Headphones", ["蓝牙耳机 105"])
     assert "".join(piece.text for piece in chinese if piece.shared) == "蓝牙耳机"
 
