@@ -223,20 +223,13 @@ class Desk:
 
     # Reviews
 
-    def put_reviews(self, listings: Sequence[Item], decisions: Sequence[Decision]) -> int:
-        """Take in those decisions that a person should look at; how many. A listing that came before counts again, and
-        one whose review is over stays so."""
-        doubtful = [
-            (listing, decision)
-            for listing, decision in zip(listings, decisions, strict=True)
-            if decision.decision != ACCEPT and decision.reason != "empty_text"
-        ]
-        if not doubtful:
-            return 0
+    def put_reviews(self, listings: Sequence[Item], decisions: Sequence[Decision]) -> None:
+        """Take in decisions that a person should look at. A listing that came before counts again, and one whose review
+        is over stays so."""
         at = now()
         rows = [
             (listing.id, _json(listing), _json(decision), _doubt(decision), value_of(_doubt(decision), 1), at, OPEN)
-            for listing, decision in doubtful
+            for listing, decision in zip(listings, decisions, strict=True)
         ]
         with self._changing() as database:
             database.executemany(
@@ -247,7 +240,6 @@ class Desk:
                 rows,
             )
             _keep_most(database, OPEN)
-        return len(rows)
 
     def renew_reviews(self, listings: Sequence[Item], decisions: Sequence[Decision]) -> None:
         """What is decided by now on listings whose reviews are open; those that are accepted are resolved."""
@@ -306,6 +298,11 @@ class Desk:
             if not database.execute("SELECT 1 FROM reviews WHERE id = ? AND write = ?", (id_, number)).fetchone():
                 raise _not_open(id_)
             return number
+
+
+def is_doubtful(decision: Decision) -> bool:
+    """Whether a person should look at it: it is not accepted, and there is something to look at."""
+    return decision.decision != ACCEPT and decision.reason != "empty_text"
 
 
 def value_of(doubt: float, times: int) -> float:

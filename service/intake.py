@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Self
 
-from classifier.decision import ACCEPT, Decision
+from classifier.decision import Decision
 from indexer.catalog import Item
 from indexer.errors import StoreError
-from service.desk import OPEN_MOST, Desk
+from service.desk import OPEN_MOST, Desk, is_doubtful
 
 EVERY = 0.5  # seconds
 log = logging.getLogger("shelfwise")
@@ -33,9 +33,9 @@ class Intake:
         await self.flush()
 
     def put(self, listings: Sequence[Item], decisions: Sequence[Decision]) -> None:
-        """Take in what is not accepted; beyond OPEN_MOST nothing more until some is written down."""
+        """Take in what is doubtful; beyond OPEN_MOST nothing more until some is written down."""
         pairs = zip(listings, decisions, strict=True)
-        self._waiting += [pair for pair in pairs if pair[1].decision != ACCEPT][: OPEN_MOST - len(self._waiting)]
+        self._waiting += [pair for pair in pairs if is_doubtful(pair[1])][: OPEN_MOST - len(self._waiting)]
 
     async def flush(self) -> None:
         """Write down what has come so far."""

@@ -9,6 +9,7 @@ from conftest import ask, client_of
 
 from classifier import maintenance
 from classifier.pipeline import Classifier
+from indexer import history
 from indexer.catalog import Item
 from indexer.errors import BusyError
 
@@ -200,6 +201,18 @@ def test_a_version_made_elsewhere_is_served_without_a_restart(client, store):
             break
         threading.Event().wait(0.05)
     assert ask(client, "a drone")["category_path"] == "Toys > Drones"
+
+
+def test_a_store_is_compacted_while_it_is_served(client, store):
+    for i in range(4):
+        client.post("/v1/items", json={"items": [{"id": f"x{i}", "title": f"a drone {i}", "category_path": "Toys"}]})
+        if i % 2:
+            history.compact(store, 1)
+        assert ask(client, f"a drone {i}")["category_path"] == "Toys"
+    assert client.get("/v1/writes").json()["writes"][0]["state"] == "done"
+    assert client.post("/v1/writes/1/undo").json()["state"] == "done"
+    assert [client.get(f"/v1/items/x{i}").status_code for i in range(4)] == [404, 200, 200, 200]
+    assert client.get("/readyz").json()["problems"] == []
 
 
 def test_a_write_that_would_leave_nothing_is_refused(client, store):
