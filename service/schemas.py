@@ -98,8 +98,9 @@ class ItemsIn(Taken):
 
 
 class ReviewIn(Taken):
-    """accept what was decided, correct it with a `category_path`, or skip it. A category that the store does not have
-    is taken for a slip unless it is said to be a `new_category`."""
+    """accept what was decided, correct it with a `category_path`, or skip it. With a `category_path`, accept is of that
+    one: a review may have been decided anew since it was looked at. A category that the store does not have is taken
+    for a slip unless it is said to be a `new_category`."""
 
     action: Literal["accept", "correct", "skip"]
     category_path: Text = ""
@@ -107,8 +108,8 @@ class ReviewIn(Taken):
 
     @model_validator(mode="after")
     def _corrected_by(self) -> Self:
-        if (self.action == "correct") != bool(self.category_path.strip()):
-            raise ValueError("a category_path is needed to correct, and for nothing else")
+        if self.action == "correct" and not self.category_path.strip():
+            raise ValueError("a category_path is needed to correct")
         return self
 
 

@@ -73,14 +73,16 @@ class State:
 
     async def answer_review(self, id_: str, action: str, path: str, who: Visitor, new: bool = False) -> Write | None:
         """accept, correct with a category `path`, or skip a review; the write that the answer became, None for a skip.
+        To accept, `path` is what was seen: it may be decided anew meanwhile.
 
         Raises QueryError where there is no open review, or where the category is not there and not said to be `new`.
         """
         if action == "skip":
             await to_thread(self.desk.skip, id_, who.name)
             return None
-        decided = (await to_thread(self.desk.find_review, id_)).decision.category_path
-        path = self.known_path(path, new) if action == "correct" else decided
+        if action == "accept" and not path:
+            path = (await to_thread(self.desk.find_review, id_)).decision.category_path
+        path = self.known_path(path, new)
         return await self._indexed(await to_thread(self.desk.answer, id_, path, who.name))
 
     async def write(self, who: Visitor, what: str, items: Sequence[Item] = (), removed: Sequence[str] = ()) -> Write:

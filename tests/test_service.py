@@ -133,6 +133,18 @@ def test_the_queue_is_decided_anew_when_the_store_has_changed(client):
     assert (after["decision"]["store_version"], after["times"]) == (2, 1)
 
 
+def test_what_was_seen_is_accepted_though_it_was_decided_anew(client):
+    ask(client, "", listings=listing("L-1", "quilted picnic blanket"))
+    client.get("/v1/reviews")
+    desk = client.app.state.shelfwise.desk
+    (review,) = desk.reviews()
+    seen, other = "Home > Kitchen > Mugs", "Fashion > Shoes > Boots"
+    desk.renew_reviews([review.listing], [replace(review.decision, category_path=other)])
+    client.post("/v1/reviews/L-1", json={"action": "accept", "category_path": seen})
+    assert client.get("/v1/items/L-1").json()["category_path"] == seen
+    assert client.get("/v1/reviews?state=corrected").json()["reviews"][0]["category_path"] == seen
+
+
 def test_what_is_accepted_by_now_waits_no_more_until_the_reason_is_undone(client):
     ask(client, "", listings=listing("L-1", "quilted picnic blanket"))
     item = {"id": "x", "title": "a drone", "category_path": "Toys > Drones"}
