@@ -69,12 +69,14 @@ def add(
     progress: Progress | None = None,
     held: Index | None = None,
     removed: Sequence[str] = (),
+    command: str = "add",
 ) -> Report:
     """Insert examples, or update those with the same id, without fitting anything again; those of the ids `removed`
     that are there go in the same step.
 
     A category that the head does not know works from here on by the vote alone. `held` is a version of the store that
-    is open: what it has need not be verified or loaded again. Raises QueryError where nothing would be left.
+    is open: what it has need not be verified or loaded again; `command` is how the version says that it was made.
+    Raises QueryError where nothing would be left.
     """
     with writing(path, held=held.snapshot.manifest if held else None) as draft:
         base = base_of(draft)
@@ -96,7 +98,7 @@ def add(
                 upserts = changed(base.reader.take(fresh)[0], upserts, changes.removed)
         draft.table.upsert(upserts)
         draft.table.delete(changes.removed)
-        return report_of(changes, draft.commit(changes.as_change("add")), base, choice, embedded)
+        return report_of(changes, draft.commit(changes.as_change(command)), base, choice, embedded)
 
 
 def remove(path: Path, ids: Sequence[str] = (), category: str | None = None, added: bool = False) -> Report:

@@ -39,6 +39,10 @@ class QueryError(ShelfwiseError):
     """A query that the store cannot answer: k too large, an unknown id, a filter that is not valid."""
 
 
+class AbsentError(QueryError):
+    """A query about something that is not there."""
+
+
 def listed(names: Iterable[str], limit: int = 20) -> str:
     """`names` joined for a message, at most `limit` of them, the rest counted."""
     names = list(names)

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
 from classifier.decision import Decision
@@ -32,13 +32,9 @@ from service.schemas import (
     WritesOut,
     items_of,
 )
-from service.state import State, reader, state_of, writer
-from service.tokens import Visitor
+from service.state import OneState, Reads, Writes
 
-Reads = Annotated[Visitor, Depends(reader)]
-Writes = Annotated[Visitor, Depends(writer)]
 Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
-OneState = Annotated[State, Depends(state_of)]
 
 SHOWN = 3  # ids that are told of a write
 
@@ -134,7 +130,6 @@ async def reviews(
 @router.post("/reviews/{id:path}", response_model=AnsweredOut)
 async def answer(id: str, asked: ReviewIn, state: OneState, who: Writes) -> Response:
     """Accept, correct or skip a doubtful decision. What is accepted or corrected goes into the index at once."""
-    await state.intake.flush()
     written = await state.answer_review(id, asked.action, asked.category_path, who, asked.new_category)
     if written is None:
         return json({"state": SKIPPED, "write": None})

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from threadpoolctl import threadpool_limits
 
 from classifier.pipeline import CORES_FOR_EACH
-from indexer.errors import InputError, QueryError, ShelfwiseError
+from indexer.errors import AbsentError, InputError, QueryError, ShelfwiseError
 from indexer.threads import usable_threads
 from service import api, pages
 from service.answers import Answer, Ask, answered
@@ -171,7 +171,8 @@ async def refused(request: Request, error: Exception) -> Response:
     if isinstance(error, InputError):
         return said(request, 422, str(error))
     if isinstance(error, QueryError):
-        return said(request, 404 if request.method in ("GET", "DELETE") else 409, str(error))
+        absent = isinstance(error, AbsentError) or request.method in ("GET", "DELETE")
+        return said(request, 404 if absent else 409, str(error))
     log.error("%s %s: %s", request.method, request.url.path, error)
     return said(request, 503, "the store cannot be read or written: see the service's log")
 
@@ -184,6 +185,8 @@ async def busy(request: Request, error: Exception) -> Response:
 async def invalid(request: Request, error: Exception) -> Response:
     """What of a request cannot be used; not its content, which may be large."""
     faults = cast(RequestValidationError, error).errors()[:SHOWN]
+    if any(fault["type"] == "json_invalid" for fault in faults):
+        return said(request, 400, "the body is not JSON")
     lines = (f"{'.'.join(map(str, fault['loc'][1:])) or 'body'}: {fault['msg']}" for fault in faults)
     return said(request, 422, "; ".join(lines))
 

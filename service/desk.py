@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from filelock import FileLock, Timeout
 
 from classifier.decision import ACCEPT, Alternative, Decision, SimilarItem
 from indexer.catalog import Item
-from indexer.errors import QueryError, StoreError
+from indexer.errors import AbsentError, QueryError, StoreError
 from indexer.lock import now
 
 DESK = "desk.sqlite"  # in a store
-LAYOUT = 1  # of the tables; another one is refused
+LAYOUT = 2  # of the tables; another one is refused
 AT_ONCE = 1_000  # writes that go into the index together
 OPEN_MOST = 100_000  # reviews that are open, or resolved; beyond them the least valuable go
 WAITING, DONE, REFUSED, UNDONE = "waiting", "done", "refused", "undone"  # states of a write
@@ -33,7 +34,7 @@ TABLES = """
 CREATE TABLE writes (
     number INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL,
     items TEXT NOT NULL, removed TEXT NOT NULL, undoes INTEGER,
-    state TEXT NOT NULL, before TEXT NOT NULL DEFAULT '[]', version INTEGER, note TEXT NOT NULL DEFAULT ''
+    state TEXT NOT NULL, before TEXT NOT NULL DEFAULT '[]', base INTEGER, version INTEGER, note TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX writes_by_state ON writes (state, number);
 CREATE TABLE touched (id TEXT NOT NULL, write INTEGER NOT NULL, PRIMARY KEY (id, write)) WITHOUT ROWID;
@@ -51,7 +52,8 @@ class Write:
     """Something written: when, by whom, and `what` in words; the items put in and the ids taken out.
 
     `state` is waiting (to be indexed), done, refused (`note` says why) or undone; `before` are the items that it
-    replaced or took out, `version` the store's version that has it, `undoes` the write that it takes back.
+    replaced or took out, `version` the store's version that has it and `base` the last one that surely has
+    not; `undoes` is the write that it takes back.
     """
 
     number: int
@@ -63,6 +65,7 @@ class Write:
     undoes: int | None
     state: str
     before: tuple[Item, ...]
+    base: int | None
     version: int | None
     note: str
 
@@ -94,8 +97,14 @@ class Desk:
     """Reviews and writes of one store. Safe to use from several threads."""
 
     def __init__(self, store: Path) -> None:
-        """Raises StoreError where the file cannot be opened or is of another layout."""
-        self._alone = threading.Lock()
+        """Raises StoreError where the file cannot be opened or is of another layout, or another process has it."""
+        self._alone, self._held = threading.Lock(), FileLock(store / f"{DESK}.lock", timeout=0, thread_local=False)
+        try:
+            self._held.acquire()
+        except Timeout:
+            raise StoreError(f"store {store} is served by another process: end that one, or serve a copy") from None
+        except OSError as error:
+            raise StoreError(f"cannot write to store {store} ({error.strerror or error})") from None
         try:
             self._database = sqlite3.connect(store / DESK, check_same_thread=False, isolation_level=None)
             self._database.row_factory = sqlite3.Row
@@ -114,6 +123,7 @@ class Desk:
         """Write out what is in memory, and let go of the file."""
         with self._alone:
             self._database.close()
+            self._held.release()
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
@@ -132,7 +142,10 @@ class Desk:
 
     def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         with self._alone:
-            return self._database.execute(query, values).fetchall()
+            try:
+                return self._database.execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                raise StoreError(f"cannot read {DESK} of the store ({error})") from None
 
     # Writes
 
@@ -150,12 +163,12 @@ class Desk:
         """All writes that the index does not have yet."""
         return {number for (number,) in self._rows("SELECT number FROM writes WHERE state = ?", WAITING)}
 
-    def remember(self, before: Mapping[int, Sequence[Item]]) -> None:
-        """What some writes replace or take out, before they do."""
+    def remember(self, before: Mapping[int, Sequence[Item]], base: int) -> None:
+        """What some writes will replace or take out of the store's version `base`."""
         with self._changing() as database:
             database.executemany(
-                "UPDATE writes SET before = ? WHERE number = ?",
-                [(_json(items), number) for number, items in before.items()],
+                "UPDATE writes SET before = ?, base = ? WHERE number = ?",
+                [(_json(items), base, number) for number, items in before.items()],
             )
 
     def settle(self, numbers: Sequence[int], version: int) -> None:
@@ -193,7 +206,7 @@ class Desk:
         """Raises QueryError where there is no such write."""
         found = _writes(self._rows("SELECT * FROM writes WHERE number = ?", number))
         if not found:
-            raise QueryError(f"there is no write {number}")
+            raise AbsentError(f"there is no write {number}")
         return found[0]
 
     def undo(self, number: int, who: str) -> int:
@@ -204,10 +217,13 @@ class Desk:
         with self._changing() as database:
             found = _writes(database.execute("SELECT * FROM writes WHERE number = ?", (number,)).fetchall())
             if not found:
-                raise QueryError(f"there is no write {number}")
+                raise AbsentError(f"there is no write {number}")
             (undone,) = found
             if undone.state != DONE:
                 raise QueryError(f"write {number} is {undone.state}: only what is done can be undone")
+            begun = database.execute("SELECT number FROM writes WHERE undoes = ? AND state = ?", (number, WAITING))
+            if by := begun.fetchone():
+                raise QueryError(f"write {number} is being undone by write {by[0]}")
             later = database.execute(
                 "SELECT id, write FROM touched JOIN writes ON number = write WHERE write > ? AND state IN (?, ?) "
                 "AND COALESCE(undoes, 0) <= ? AND id IN (SELECT id FROM touched WHERE write = ?) LIMIT 1",
@@ -224,8 +240,8 @@ class Desk:
     # Reviews
 
     def put_reviews(self, listings: Sequence[Item], decisions: Sequence[Decision]) -> None:
-        """Take in decisions that a person should look at. A listing that came before counts again, and one whose review
-        is over stays so."""
+        """Take in decisions that a person should look at. A listing that came before counts again; one whose review is
+        over stays so, unless the listing says something else now."""
         at = now()
         rows = [
             (listing.id, _json(listing), _json(decision), _doubt(decision), value_of(_doubt(decision), 1), at, OPEN)
@@ -236,21 +252,33 @@ class Desk:
                 "INSERT INTO reviews (id, listing, decision, doubt, times, value, at, state) "
                 "VALUES (?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET listing = excluded.listing, "
                 "decision = excluded.decision, doubt = excluded.doubt, times = times + 1, at = excluded.at, "
-                "value = value_of(excluded.doubt, times + 1), state = 'open' WHERE state IN ('open', 'resolved')",
+                "value = value_of(excluded.doubt, times + 1), state = 'open', category_path = '', who = '', "
+                "write = NULL WHERE state IN ('open', 'resolved') OR listing != excluded.listing",
                 rows,
             )
             _keep_most(database, OPEN)
 
     def renew_reviews(self, listings: Sequence[Item], decisions: Sequence[Decision]) -> None:
-        """What is decided by now on listings whose reviews are open; those that are accepted are resolved."""
+        """What is decided by now on listings whose reviews are open; those that are accepted are resolved. What a write
+        or a listing has overtaken meanwhile is left out."""
         rows = [
-            (_json(said), _doubt(said), RESOLVED if said.decision == ACCEPT else OPEN, listing.id, OPEN)
+            (
+                _json(said),
+                _doubt(said),
+                RESOLVED if said.decision == ACCEPT else OPEN,
+                listing.id,
+                OPEN,
+                _json(listing),
+                said.store_version,
+                DONE,
+            )
             for listing, said in zip(listings, decisions, strict=True)
         ]
         with self._changing() as database:
             database.executemany(
                 "UPDATE reviews SET decision = ?1, doubt = ?2, value = value_of(?2, times), state = ?3 "
-                "WHERE id = ?4 AND state = ?5",
+                "WHERE id = ?4 AND state = ?5 AND listing = ?6 AND ?7 >= "
+                "COALESCE((SELECT version FROM writes WHERE state = ?8 ORDER BY number DESC LIMIT 1), 0)",
                 rows,
             )
             _keep_most(database, RESOLVED)
@@ -270,7 +298,7 @@ class Desk:
         """The review of a listing. Raises QueryError where there is none."""
         found = self._rows("SELECT * FROM reviews WHERE id = ?", id_)
         if not found:
-            raise QueryError(f"there is no review of a listing with id {id_!r}")
+            raise AbsentError(f"there is no review of a listing with id {id_!r}")
         return _review(found[0])
 
     def find_listings(self, ids: Sequence[str]) -> dict[str, Item]:

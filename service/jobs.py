@@ -119,7 +119,7 @@ async def _classify(classify: Classify, job: Job, file: Path) -> None:
     with (
         open_records(file) as records,
         RejectFile(job.rejects) as rejects,
-        job.decided.open("w", encoding="utf-8-sig", newline="") as out,
+        job.decided.open("w", encoding="utf-8" if records.format == "jsonl" else "utf-8-sig", newline="") as out,
     ):
         job.format, job.notices = records.format, records.notices
         writer = DecisionWriter(out, records.format, records.columns, records.delimiter)

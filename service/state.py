@@ -3,10 +3,11 @@
 from asyncio import to_thread
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import cast
+from typing import Annotated, cast
 
+from fastapi import Depends
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -26,6 +27,7 @@ from service.tokens import Tokens, Visitor
 from service.writer import Writer
 
 ACKNOWLEDGE = 5.0  # seconds that a request waits for the index to have what it wrote
+SEEN = Way()  # how much of a decision a reviewer sees, and its value rests on, at least
 ROUNDS = 3  # of deciding anew, since others may come first then
 
 
@@ -51,14 +53,20 @@ class State:
 
     async def classify(self, way: Way, listings: Sequence[Item], review: bool) -> list[Decision]:
         """Decisions on listings, counted; with `review`, doubtful ones are put into the queue. Raises OverloadError."""
-        answers = await self.batcher.submit([Classify(listing, way) for listing in listings])
+        told = Way(max(way.top, SEEN.top), max(way.neighbors, SEEN.neighbors), way.tier) if review else way
+        answers = await self.batcher.submit([Classify(listing, told) for listing in listings])
         decisions = cast(list[Decision], answers)
         for decision in decisions:
             self.metrics.decisions.labels(decision.decision, decision.reason).inc()
         self.recent.add(decisions)
         if review:
             self.intake.put(listings, decisions)
-        return decisions
+        if told == way:
+            return decisions
+        return [
+            replace(said, alternatives=said.alternatives[: way.top], evidence=said.evidence[: way.neighbors])
+            for said in decisions
+        ]
 
     def known_path(self, path: str, new: bool = False) -> str:
         """A category path as it is written in the store, which has it unless it is `new`. Raises QueryError."""
@@ -77,11 +85,13 @@ class State:
 
         Raises QueryError where there is no open review, or where the category is not there and not said to be `new`.
         """
+        await self.intake.flush()
+        review = await to_thread(self.desk.find_review, id_)
         if action == "skip":
             await to_thread(self.desk.skip, id_, who.name)
             return None
-        if action == "accept" and not path:
-            path = (await to_thread(self.desk.find_review, id_)).decision.category_path
+        if action == "accept":
+            path = path or review.decision.category_path
         path = self.known_path(path, new)
         return await self._indexed(await to_thread(self.desk.answer, id_, path, who.name))
 
@@ -138,3 +148,8 @@ async def writer(request: Request) -> Visitor:
     if not visitor.writes:
         raise HTTPException(403, f"{visitor.name} may read and not write: a token of role write is needed")
     return visitor
+
+
+OneState = Annotated[State, Depends(state_of)]
+Reads = Annotated[Visitor, Depends(reader)]
+Writes = Annotated[Visitor, Depends(writer)]

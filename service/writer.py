@@ -2,18 +2,21 @@
 
 import asyncio
 import logging
+import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from classifier import maintenance
 from indexer.catalog import Item
 from indexer.errors import QueryError, ShelfwiseError
+from indexer.manifest import read_manifest, versions_of
 from service.desk import Desk, Write
 from service.served import Served
 
 Asked = tuple[int, asyncio.AbstractEventLoop, asyncio.Future[None]]  # who waits for a write, and where
 
+MADE = re.compile(r"writes (\d+) to (\d+)")  # how a version says which it has
 AGAIN = 1.0  # seconds until the next try where the store cannot be written, since another writer holds it, say
 log = logging.getLogger("shelfwise")
 
@@ -55,38 +58,56 @@ class Writer:
         return await asyncio.to_thread(self._desk.find_write, number)
 
     def _run(self) -> None:
-        while True:
+        while not self._ended.is_set():
             self._arrived.wait()
             self._arrived.clear()
+            while not self._ended.is_set() and not self._all_written():
+                self._ended.wait(AGAIN)
+
+    def _all_written(self) -> bool:
+        """Whether nothing waits any more; `problem` says why something does."""
+        try:
             while not self._ended.is_set() and (writes := self._desk.waiting()):
-                if not self._write(writes):
-                    self._ended.wait(AGAIN)
+                if left := self._settle_landed(writes):
+                    self._write(left)
                 self._tell()
             self._tell()
-            if self._ended.is_set():
-                return
-
-    def _write(self, writes: Sequence[Write]) -> bool:
-        """Whether some writes are settled now. Of several that cannot be made together each is tried alone."""
-        try:
-            version = self._put(writes)
-            self._desk.settle([write.number for write in writes], version)
             self.problem = ""
-        except QueryError as error:
-            if len(writes) > 1:
-                settled = [self._write([write]) for write in writes]
-                return all(settled)
-            self._desk.refuse(writes[0].number, str(error))
+            return True
         except ShelfwiseError as error:
             if self.problem != str(error):
                 log.warning("writes wait: %s", error)
             self.problem = str(error)
-            return False
         except Exception:
             log.exception("writes wait")
             self.problem = "an error of shelfwise itself: see the log"
-            return False
-        return True
+        return False
+
+    def _settle_landed(self, writes: Sequence[Write]) -> list[Write]:
+        """Those that the store does not have. A failure or a kill may have come after the store had them, and before
+        the desk knew."""
+        bases = [write.base for write in writes if write.base is not None]
+        if not bases:
+            return list(writes)
+        path, left = self._served.path, list(writes)
+        for version in versions_of(path):
+            if version > min(bases) and (made := MADE.fullmatch(read_manifest(path, version).change.command)):
+                first, last = map(int, made.groups())
+                there = [write.number for write in left if write.base is not None and first <= write.number <= last]
+                self._desk.settle(there, version)
+                left = [write for write in left if write.number not in there]
+        return left
+
+    def _write(self, writes: Sequence[Write]) -> None:
+        """Settle or refuse some writes. Of several that cannot be made together each is tried alone."""
+        try:
+            self._desk.settle([write.number for write in writes], self._put(writes))
+        except QueryError as error:
+            if len(writes) == 1:
+                self._desk.refuse(writes[0].number, str(error))
+            else:
+                for write in writes:
+                    self._write([write])
 
     def _put(self, writes: Sequence[Write]) -> int:
         """The version of the store that has some writes, open to be asked."""
@@ -95,18 +116,33 @@ class Writer:
         there = index.items(ids)
         final, before = dict(there), dict[int, Sequence[Item]]()
         for write in writes:
+            self._require_as_left(write.undoes, final)
             before[write.number] = [final[id_] for id_ in write.ids if id_ in final]
             for id_ in write.removed:
                 final.pop(id_, None)
             final |= {item.id: item for item in write.items}
-        self._desk.remember(before)
-        upserts = {id_: final[id_] for id_ in ids if id_ in final}
-        removed = [id_ for id_ in ids if id_ not in final]
-        report = maintenance.add(self._served.path, upserts, held=index, removed=removed)
+        self._desk.remember(before, index.snapshot.manifest.version)
+        report = maintenance.add(
+            self._served.path,
+            {id_: final[id_] for id_ in ids if id_ in final},
+            held=index,
+            removed=[id_ for id_ in ids if id_ not in final],
+            command=f"writes {writes[0].number} to {writes[-1].number}",
+        )
         self._served.refresh()
         for write in writes:
             log.info("write %d by %s: %s", write.number, write.who, write.what)
         return report.version
+
+    def _require_as_left(self, undone: int | None, items: Mapping[str, Item]) -> None:
+        """Raises QueryError where something else than a write has changed an item since the write that is undone."""
+        if undone is None:
+            return
+        write = self._desk.find_write(undone)
+        left = {item.id: item for item in write.items}
+        for id_ in write.ids:
+            if items.get(id_) != left.get(id_):
+                raise QueryError(f"item {id_!r} is not as write {undone} left it: a catalog or a command changed it")
 
     def _tell(self) -> None:
         """Those who wait for a write that is waiting no more."""

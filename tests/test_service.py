@@ -11,7 +11,8 @@ from classifier import maintenance
 from classifier.pipeline import Classifier
 from indexer import history
 from indexer.catalog import Item
-from indexer.errors import BusyError
+from indexer.errors import BusyError, StoreError
+from service.desk import Desk
 
 NEW = "Home > Kitchen > Air Fryers"
 
@@ -225,6 +226,78 @@ def test_a_store_is_compacted_while_it_is_served(client, store):
     assert client.post("/v1/writes/1/undo").json()["state"] == "done"
     assert [client.get(f"/v1/items/x{i}").status_code for i in range(4)] == [404, 200, 200, 200]
     assert client.get("/readyz").json()["problems"] == []
+
+
+def test_a_write_that_landed_unknown_to_the_desk_is_not_made_again(store, monkeypatch):
+    """As after a kill between the store's commit and the desk's: what it replaced is not forgotten."""
+    settle, failures = Desk.settle, [StoreError("the disk is full")]
+
+    def fails_once(desk, numbers, version):
+        if numbers and failures:
+            raise failures.pop()
+        settle(desk, numbers, version)
+
+    with client_of(store) as client:
+        before = client.get("/v1/items/als-003").json()
+        monkeypatch.setattr(Desk, "settle", fails_once)
+        put = {"items": [{"id": "als-003", "title": "not a sandal", "category_path": NEW}]}
+        written = client.post("/v1/items", json=put).json()
+        assert (written["state"], written["version"], failures) == ("done", 2, [])
+        client.post(f"/v1/writes/{written['number']}/undo")
+        assert client.get("/v1/items/als-003").json() == before
+
+
+def test_a_store_is_served_once_at_a_time(store):
+    with client_of(store), pytest.raises(StoreError, match="served by another process"):
+        client_of(store)
+    with client_of(store) as client:
+        assert client.get("/healthz").status_code == 200
+
+
+def test_an_undo_of_what_something_else_has_changed_is_refused(client, store):
+    put = {"items": [{"id": "x", "title": "a drone", "category_path": "Toys"}]}
+    number = client.post("/v1/items", json=put).json()["number"]
+    maintenance.add(store, {"x": Item("x", "a kite", category="Kites", category_path="Toys > Kites")})
+    refused = client.post(f"/v1/writes/{number}/undo")
+    assert (refused.status_code, refused.json()["state"]) == (409, "refused")
+    assert f"not as write {number} left it" in refused.json()["note"]
+    assert client.get("/v1/items/x").json()["title"] == "a kite"
+
+
+def test_what_is_over_comes_back_when_the_listing_says_something_else(client):
+    ask(client, "", listings=listing("L-1", "quilted picnic blanket"))
+    client.post("/v1/reviews/L-1", json={"action": "skip"})
+    ask(client, "", listings=listing("L-1", "quilted picnic blanket"))
+    assert open_reviews(client) == []
+    ask(client, "", listings=listing("L-1", "garden gnome"))
+    assert open_reviews(client) == ["L-1"]
+
+
+def test_a_late_decision_changes_no_review_that_was_overtaken(client):
+    ask(client, "", listings=listing("L-1", "quilted picnic blanket"))
+    client.post("/v1/items", json={"items": [{"id": "x", "title": "a drone", "category_path": "Toys"}]})
+    open_reviews(client)
+    desk = client.app.state.shelfwise.desk
+    (review,) = desk.reviews()
+    desk.renew_reviews([review.listing], [replace(review.decision, decision="accept", store_version=1)])
+    other = replace(review.listing, title="another")
+    desk.renew_reviews([other], [replace(review.decision, decision="accept", store_version=2)])
+    assert desk.reviews() == [review]
+
+
+def test_a_review_does_not_depend_on_how_much_was_asked_for(client):
+    few = ask(client, "", listings=listing("L-1", "strange thing"), top=1, neighbors=0)
+    assert (len(few["alternatives"]), few["evidence"]) == (1, [])
+    ask(client, "", listings=listing("L-2", "strange thing"))
+    one, other = client.get("/v1/reviews").json()["reviews"]
+    assert one["value"] == other["value"]
+    assert one["decision"]["evidence"] == other["decision"]["evidence"] != []
+
+
+def test_statuses_of_what_is_not_there_and_of_what_is_no_json(client):
+    assert client.post("/v1/reviews/none", json={"action": "skip"}).status_code == 404
+    assert client.post("/v1/writes/77/undo").status_code == 404
+    assert client.post("/v1/classify", content=b"{", headers={"content-type": "application/json"}).status_code == 400
 
 
 def test_a_write_that_would_leave_nothing_is_refused(client, store):

@@ -2,6 +2,7 @@
 
 from asyncio import to_thread
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Annotated
 
 from fastapi import Form, Query
@@ -9,21 +10,20 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from classifier.proposal import propose
-from indexer.catalog import Item
+from indexer.catalog import PATH_SEPARATOR, Item
 from indexer.errors import QueryError, ShelfwiseError, listed
-from service.api import OneState, Reads, Writes
 from service.overview import tree_of
-from service.pages.parts import OPTIONS, Lines, items_of, lines_of, page_router
+from service.pages.parts import OPTIONS, Lines, items_from, lines_of, page_router, part_of
 from service.rendering import render
-from service.schemas import MAX_ID
-from service.state import State
+from service.schemas import MAX_ID, MOST
+from service.state import OneState, Reads, State, Writes
 
 PENDING = 500  # listings of the review queue that a dry run looks at
 
 router = page_router()
 
 CategoryPath = Annotated[str, Form(max_length=2000)]
-Also = Annotated[list[str], Form(max_length=100)]
+Ids = Annotated[list[str], Form(max_length=MOST)]
 
 
 @router.get("/categories")
@@ -69,17 +69,28 @@ async def dry_run(
     request: Request, state: OneState, _: Writes, category_path: CategoryPath, examples: Lines
 ) -> Response:
     """What a new category would do."""
-    proposal, problem = None, ""
+    proposal, problem, ids, titles = None, "", list[str](), list[str]()
+    classifier = state.served.classifier
     try:
-        items = await _examples(state, lines_of(examples), category_path)
+        lines = lines_of(examples)
+        there = await _there(state, lines)
+        ids, titles = [line for line in lines if line in there], [line for line in lines if line not in there]
+        items = items_from(lines, category_path, there)
         pending = [review.listing for review in await to_thread(state.desk.reviews, most=PENDING)]
-        proposal = await to_thread(propose, state.served.classifier, items, pending)
+        proposal = await to_thread(propose, classifier, items, pending)
     except ShelfwiseError as error:
         problem = str(error)
-    template = "proposal.html" if "hx-request" in request.headers else "new_category.html"
-    form = {"category_path": category_path, "examples": examples}
     return render(
-        request, template, "New category", 422 if problem else 200, form=form, proposal=proposal, problem=problem
+        request,
+        part_of(request, "new_category.html", "proposal.html"),
+        "New category",
+        422 if problem else 200,
+        form={"category_path": category_path, "examples": examples},
+        proposal=proposal,
+        ids=ids,
+        titles=titles,
+        alike=_alike(proposal.category_path, classifier.labels.paths) if proposal and proposal.is_new else [],
+        problem=problem,
     )
 
 
@@ -88,25 +99,28 @@ async def insert_category(
     state: OneState,
     who: Writes,
     category_path: CategoryPath,
-    examples: Lines,
-    also: Also = [],  # noqa: B006
+    titles: Lines = "",
+    ids: Ids = [],  # noqa: B006
 ) -> Response:
-    """Put the examples of a category into the index, and the items and listings of the ids `also`."""
-    items = await _examples(state, lines_of(examples), category_path, also)
+    """Put examples into the index, in a category: some of these titles, and the items and listings of some ids."""
+    there = await _there(state, ids)
+    absent = [id_ for id_ in ids if id_ not in there]
+    if absent:
+        raise QueryError(f"there is no item and no open review {listed(absent)} any more: make the dry run again")
+    items = items_from([*lines_of(titles), *ids], category_path, there)
     await state.write(who, f"category {items[0].category_path}: {len(items)} examples", items)
     return RedirectResponse("/changes", 303)
 
 
-async def _examples(state: State, lines: list[str], category_path: str, also: Sequence[str] = ()) -> list[Item]:
-    """Each line is a title, or the id of a stored item or of a listing with an open review, as those of `also` are.
-
-    Raises InputError and QueryError.
-    """
+async def _there(state: State, ids: Sequence[str]) -> dict[str, Item]:
+    """The stored items, and the listings with an open review, that have some of the ids."""
     await state.intake.flush()
-    named = [*lines, *also]
-    there = await to_thread(state.desk.find_listings, named)
-    there |= await to_thread(state.served.classifier.index.items, named)
-    absent = [id_ for id_ in also if id_ not in there]
-    if absent:
-        raise QueryError(f"there is no item and no open review {listed(absent)} any more: make the dry run again")
-    return items_of(named, category_path, there)
+    listings = await to_thread(state.desk.find_listings, ids)
+    return listings | await to_thread(state.served.classifier.index.items, ids)
+
+
+def _alike(path: str, paths: Sequence[str]) -> list[str]:
+    """Categories that a new one may be meant for: written otherwise, or below it in the tree."""
+    below = path + PATH_SEPARATOR
+    written = [other for other in paths if other.casefold() == path.casefold() or other.startswith(below)]
+    return (written or get_close_matches(path, paths, n=3, cutoff=0.9))[:3]

@@ -6,9 +6,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from indexer.errors import QueryError
-from service.api import OneState, Reads, Writes
 from service.pages.parts import WriteNumber, page_router
 from service.rendering import render
+from service.state import OneState, Reads, Writes
 
 router = page_router()
 

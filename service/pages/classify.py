@@ -10,13 +10,12 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 
 from indexer.errors import QueryError, ShelfwiseError
 from service.answers import Way
-from service.api import OneState, Reads
 from service.batching import FULL, OverloadError
 from service.guard import UPLOAD, UPLOAD_BYTES
 from service.jobs import Job
-from service.pages.parts import Card, Lines, cards_of, items_of, lines_of, page_router
+from service.pages.parts import Card, Lines, cards_of, items_from, lines_of, page_router, part_of
 from service.rendering import render
-from service.state import State
+from service.state import OneState, Reads, State
 
 router = page_router()
 
@@ -38,14 +37,14 @@ async def classify_titles(
     """Decisions on what was pasted."""
     cards, problem = list[Card](), ""
     try:
-        listings = items_of(lines_of(titles))
+        listings = items_from(lines_of(titles))
         decisions = await state.classify(Way(), listings, bool(review))
         cards = await to_thread(cards_of, state, listings, decisions)
     except ShelfwiseError as error:
         problem = str(error)
     except OverloadError:
         problem = FULL
-    template = "decided.html" if "hx-request" in request.headers else "classify.html"
+    template = part_of(request, "classify.html", "decided.html")
     return render(request, template, "Classify", 422 if problem else 200, titles=titles, cards=cards, problem=problem)
 
 
@@ -62,7 +61,7 @@ async def classify_file(
 @router.get("/classify/files/{id}")
 def job(request: Request, id: str, state: OneState, _: Reads) -> Response:
     """How far a file is."""
-    template = "progress.html" if "hx-request" in request.headers else "job.html"
+    template = part_of(request, "job.html", "progress.html")
     return render(request, template, "Classify", job=_job(state, id))
 
 

@@ -3,10 +3,10 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.api import OneState, Reads
 from service.overview import drift_of, facts_of
 from service.pages.parts import page_router
 from service.rendering import render
+from service.state import OneState, Reads
 
 router = page_router()
 

@@ -6,10 +6,10 @@ from fastapi import Form
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from service.api import OneState
 from service.guard import SESSION
 from service.pages.parts import page_router
 from service.rendering import render
+from service.state import OneState
 from service.tokens import LOCAL
 
 router = page_router()

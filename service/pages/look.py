@@ -14,12 +14,11 @@ from classifier.output import guarded
 from indexer.errors import QueryError, ShelfwiseError
 from indexer.text import compose
 from service.answers import Look
-from service.api import OneState, Reads
 from service.batching import FULL, OverloadError
 from service.pages.parts import OPTIONS, page_router
 from service.rendering import language_of, render, translated
 from service.schemas import MOST_SIMILAR, WhereIn
-from service.state import State
+from service.state import OneState, Reads, State
 
 EXPORTED = ("id", "title", "brand", "category_path", "similarity")
 

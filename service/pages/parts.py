@@ -37,22 +37,21 @@ def page_router() -> APIRouter:
     return APIRouter(include_in_schema=False, max_body_size=BODY_BYTES)
 
 
-def part(request: Request, name: str) -> str:
-    """The part of a page that changes, or all of it for a browser without scripts."""
-    return f"{name}ed.html" if "hx-request" in request.headers else f"{name}.html"
+def part_of(request: Request, page: str, part: str) -> str:
+    """The template of the part of a page that changes, or that of all of it for a browser without scripts."""
+    return part if "hx-request" in request.headers else page
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines that say something. Raises InputError where there are none, or more than MOST."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    """The lines that say something."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def items_from(lines: Sequence[str], category_path: str = "", there: Mapping[str, Item] | None = None) -> list[Item]:
+    """A listing or, in a category, an example for each line: one of those that are `there`, by id, or else what has the
+    line as its title. Raises InputError where there are none, or more than MOST."""
     if not 0 < len(lines) <= MOST:
         raise InputError(f"{len(lines)} lines with a title: expected 1 to {MOST}")
-    return lines
-
-
-def items_of(lines: Sequence[str], category_path: str = "", there: Mapping[str, Item] | None = None) -> list[Item]:
-    """A listing or, in a category, an example for each line: one of those that are `there`, by id, or else what has the
-    line as its title. Raises InputError."""
     found = dict[str, Item]()
     for number, line in enumerate(lines, 1):
         try:

@@ -9,12 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from indexer.errors import QueryError
-from service.api import OneState, Reads, Writes
 from service.desk import OPEN, Review, Write
-from service.pages.parts import WriteNumber, cards_of, page_router, part
+from service.pages.parts import WriteNumber, cards_of, page_router, part_of
 from service.rendering import render
 from service.schemas import MAX_ID
-from service.state import State
+from service.state import OneState, Reads, State, Writes
 
 NEXT = 20  # reviews that are listed behind the one that is shown
 
@@ -26,7 +25,7 @@ async def review(
     request: Request, state: OneState, _: Reads, id: Annotated[str, Query(max_length=MAX_ID)] = ""
 ) -> Response:
     """The most valuable doubtful decision, or that on the listing `id`."""
-    return await _reviewed(request, state, "review.html", chosen=id)
+    return await _reviewed(request, state, chosen=id)
 
 
 @router.post("/review")
@@ -42,8 +41,8 @@ async def answer(
     try:
         write = await state.answer_review(id, action, category_path, who)
     except QueryError as error:
-        return await _reviewed(request, state, part(request, "review"), str(error), chosen=id, typed=category_path)
-    return await _reviewed(request, state, part(request, "review"), write=write)
+        return await _reviewed(request, state, str(error), chosen=id, typed=category_path)
+    return await _reviewed(request, state, write=write)
 
 
 @router.post("/review/undo")
@@ -52,14 +51,13 @@ async def undo(request: Request, state: OneState, who: Writes, number: WriteNumb
     try:
         write = await state.undo(number, who)
     except QueryError as error:
-        return await _reviewed(request, state, part(request, "review"), str(error))
-    return await _reviewed(request, state, part(request, "review"), write=write)
+        return await _reviewed(request, state, str(error))
+    return await _reviewed(request, state, write=write)
 
 
 async def _reviewed(
     request: Request,
     state: State,
-    template: str,
     problem: str = "",
     write: Write | None = None,
     chosen: str = "",
@@ -69,17 +67,20 @@ async def _reviewed(
     await state.renew_reviews()
     first = await to_thread(_first, state, chosen)
     shown = first[:1]
+    there = bool(shown) and state.served.classifier.index.has(shown[0].listing.id)
     cards = await to_thread(
         cards_of, state, [review.listing for review in shown], [review.decision for review in shown]
     )
     return render(
         request,
-        template,
+        part_of(request, "review.html", "reviewed.html"),
         "Review",
         422 if problem else 200,
         counts=await to_thread(state.desk.count_reviews),
         card=cards[0] if cards else None,
         next=first[1:],
+        there=there,
+        missed=chosen if not problem and chosen != (shown[0].listing.id if shown else "") else "",
         problem=problem,
         typed=typed,
         write=write,

@@ -20,6 +20,15 @@ document.addEventListener("click", async (event) => {
   }
 });
 
+// What was typed goes along.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-typed]");
+  if (!link) return;
+  const name = link.dataset.typed, url = new URL(link.href);
+  url.searchParams.set(name, link.closest("form").elements[name].value);
+  link.href = url;
+});
+
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const typing = event.target.closest("input, textarea, select");
