@@ -63,7 +63,7 @@ async def _reviewed(
     chosen: str = "",
     typed: str = "",
 ) -> Response:
-    """The page with what was `written` or the `problem` of it, and the review that is next."""
+    """The page with the `write` that was made, or the `problem` of it, and the review that is next."""
     await state.renew_reviews()
     first = await to_thread(_first, state, chosen)
     shown = first[:1]
