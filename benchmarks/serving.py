@@ -5,7 +5,7 @@
 
 DIR has the labelled sets of benchmarks/accuracy.py, of which ITEMS items are the catalog, and scale_mix, whose titles
 are the listings. `wrk` asks over loopback, on the same cores. FOLDER keeps the store. Results go to
-benchmarks/results/serving.json.
+benchmarks/results/serving.json (--results: another file, of another machine, say).
 """
 
 import csv
@@ -259,11 +259,18 @@ def prepare(data: Path | None, folder: Path) -> Path:
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), default=PARTS, help="Only this.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where the store is kept, and taken if it is there.")
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Where the results go.")
 @click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
 @click.option("--run", type=click.Path(path_type=Path), hidden=True)
 @click.option("--at-once", type=int, hidden=True)
 def main(
-    data: Path | None, parts: tuple[str, ...], folder: Path | None, quick: bool, run: Path | None, at_once: int
+    data: Path | None,
+    parts: tuple[str, ...],
+    folder: Path | None,
+    results: Path,
+    quick: bool,
+    run: Path | None,
+    at_once: int,
 ) -> None:
     """Measure, print and write the results."""
     if run:
@@ -288,7 +295,7 @@ def main(
         assert not figures["writes"]["failed"] and not figures["writes"]["lost"]
         return
     for name, entry in figures.items():
-        record(RESULTS, name, {"set": name, **entry})
+        record(results, name, {"set": name, **entry})
 
 
 if __name__ == "__main__":

@@ -274,29 +274,33 @@ def engines_table() -> str:
     return "\n".join([*lines, "", _machine(content)])
 
 
-def serving_table() -> str:
+def serving_table(file: str = "serving") -> str:
     """What the service does under load and beside writes, in sentences."""
-    content = _results("serving")
-    load, writes = content["sets"]["load"], content["sets"]["writes"]
+    content = _results(file)
+    load, writes = content["sets"]["load"], content["sets"].get("writes")
     rounds, over, memory = load["rounds"], load["over"], load["resident_mib"]
 
     def middle(name: str, figure: str) -> str:
         return f"{statistics.median(one[figure] for one in rounds[name]):,.0f}"
 
     together, alone, one_by_one = middle("together", "rate"), middle("alone", "rate"), middle("one_by_one", "rate")
-    return (
-        "With 50,000 items, a listing a request (`python benchmarks/serving.py --data DIR`): one client that calls "
-        f"one by one gets {alone} listings/s, each call in {middle('alone', 'p50')} ms; 32 clients get {together}, and "
+    said = (
+        f"One client that calls one by one gets {alone} listings/s, each call in {middle('alone', 'p50')} ms; "
+        f"32 clients get {together}, and "
         f"{one_by_one} where nothing is answered together ({load['times_one_by_one']:.1f} times). Of their calls "
         f"99 in 100 take at most {middle('together', 'p99')} ms, {load['p99_times_single']:.1f} times a single call. "
         f"Asked for twice as much as it can do, the service answers {over['rate']:,.0f} listings/s, 99 in 100 within "
         f"{over['p99']:.0f} ms, and refuses the others. {memory['requests']:,} requests took "
-        f"{memory['after'] - memory['before']:+.0f} MiB of memory. {writes['acknowledged']:,} adds and corrections "
-        f"were acknowledged in {writes['seconds']:.0f} s while 16 clients classified and the catalog "
-        f"was built again, and the server was then killed: {len(writes['failed'])} writes and "
-        f"{sum(one['failed'] for one in writes['reads'])} of the other requests failed, {len(writes['lost'])} writes "
-        f"were lost.\n\n{_machine(content)}"
+        f"{memory['after'] - memory['before']:+.0f} MiB of memory."
     )
+    if writes:
+        said += (
+            f" {writes['acknowledged']:,} adds and corrections were acknowledged in {writes['seconds']:.0f} s while 16 "
+            "clients classified and the catalog was built again, and the server was then killed: "
+            f"{len(writes['failed'])} writes and {sum(one['failed'] for one in writes['reads'])} of the other requests "
+            f"failed, {len(writes['lost'])} writes were lost."
+        )
+    return f"{said}\n\n{_machine(content)}"
 
 
 def _median(values: list[float]) -> str:
@@ -368,6 +372,7 @@ TABLES = {
         "speed": speed_table,
         "speed-amx": partial(speed_table, "speed-amx"),
         "serving": serving_table,
+        "serving-amx": partial(serving_table, "serving-amx"),
     },
     "ARCHITECTURE.md": {
         "faults": faults_table,

@@ -1,7 +1,7 @@
 """The ways in which a store changes, but for builds: add, remove, train. Each is one version or none."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -69,10 +69,11 @@ def add(
     progress: Progress | None = None,
     held: Index | None = None,
     removed: Sequence[str] = (),
+    catalog: Collection[str] = (),
     command: str = "add",
 ) -> Report:
     """Insert examples, or update those with the same id, without fitting anything again; those of the ids `removed`
-    that are there go in the same step.
+    that are there go in the same step. Those of the ids `catalog` become the catalog's, the others are beside it.
 
     A category that the head does not know works from here on by the vote alone. `held` is a version of the store that
     is open: what it has need not be verified or loaded again; `command` is how the version says that it was made.
@@ -85,7 +86,7 @@ def add(
         few = len(items) <= FEW
         stored = base.reader.with_ids(list(items)) if few else base.rows
         gone = base.reader.values_among("id", list(removed)) - items.keys()
-        changes = replace(find_changes(stored, items), removed=sorted(gone))
+        changes = replace(find_changes(stored, items, catalog), removed=sorted(gone))
         if not changes:
             return report_of(changes, base.manifest, base, choice)
         _require_left(path, base.manifest.rows + changes.added, len(gone))

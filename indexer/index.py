@@ -9,12 +9,12 @@ import numpy as np
 
 from indexer.catalog import Item
 from indexer.encoder import Encoder, Progress, Vectors
-from indexer.errors import QueryError, StoreError
+from indexer.errors import AbsentError, QueryError, StoreError
 from indexer.layers import Filter, Layer, Layers, layers_of
 from indexer.manifest import read_manifest
 from indexer.neighbors import Neighbors
 from indexer.replica import Replica, replica_of, space_of
-from indexer.rows import Rows
+from indexer.rows import CATALOG, Rows
 from indexer.search import resolve_engine
 from indexer.serving import encoder_for
 from indexer.space import Space
@@ -112,6 +112,12 @@ class Index:
         names = [field.name for field in fields(Item)]
         return {texts[0]: Item(*texts) for texts in self.layers.texts(names, np.array(rows, np.int64))}
 
+    def of_catalog(self, ids: Sequence[str]) -> set[str]:
+        """Those of some items that came with a catalog, and were not added beside it."""
+        rows = [row for row in map(self.layers.row_of, ids) if row is not None]
+        found = self.layers.texts(("id", "origin"), np.array(rows, np.int64))
+        return {id_ for id_, origin in found if origin == CATALOG}
+
     def has(self, id_: str) -> bool:
         """Whether an item is there."""
         return self.layers.row_of(id_) is not None
@@ -132,7 +138,7 @@ class Index:
     def _row_of(self, id_: str) -> int:
         row = self.layers.row_of(id_)
         if row is None:
-            raise QueryError(f"the store has no item with id {id_!r}: look ids up with shelfwise similar TEXT")
+            raise AbsentError(f"the store has no item with id {id_!r}: look ids up with shelfwise similar TEXT")
         return row
 
 

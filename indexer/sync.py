@@ -1,7 +1,7 @@
 """What has to change so that a store holds a catalog, and the changing of it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +19,8 @@ _CONTENT = ("title", "description", "brand", "attributes", "category", "category
 class Changes:
     """The difference between a store and the items that it should hold.
 
-    `upserts` are the items that are new or differ, with the text that is embedded for each in `texts`, and the
-    `origin` that they will have; `removed` are ids. An updated item counts in `updated` whether its text or only its
+    `upserts` are the items that are new or differ, with the text that is embedded for each in `texts`, and in `origins`
+    the origin that each will have; `removed` are ids. An updated item counts in `updated` whether its text or only its
     category changed.
     """
 
@@ -30,7 +30,7 @@ class Changes:
     added: int
     updated: int
     unchanged: int
-    origin: str = CATALOG
+    origins: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.upserts or self.removed)
@@ -40,11 +40,12 @@ class Changes:
         return Change(command, self.added, self.updated, len(self.removed))
 
 
-def find_changes(rows: Rows | None, items: Mapping[str, Item]) -> Changes:
-    """What adds `items` to `rows`: those that are not named stay."""
+def find_changes(rows: Rows | None, items: Mapping[str, Item], catalog: Collection[str] = ()) -> Changes:
+    """What adds `items` to `rows`: those that are not named stay. Items with ids of `catalog` are the catalog's, the
+    others are beside it."""
     stored = _contents(rows)
     upserts = [item for id_, item in items.items() if stored.get(id_) != _content(item)]
-    return _changes(stored, items, upserts, (), ADDED)
+    return _changes(stored, items, upserts, (), [CATALOG if item.id in catalog else ADDED for item in upserts])
 
 
 def find_catalog_changes(rows: Rows | None, items: Mapping[str, Item]) -> Changes:
@@ -54,7 +55,7 @@ def find_catalog_changes(rows: Rows | None, items: Mapping[str, Item]) -> Change
     origin = {} if rows is None else dict(zip(rows.column("id"), rows.column("origin"), strict=True))
     upserts = [item for id_, item in items.items() if stored.get(id_) != _content(item) or origin[id_] != CATALOG]
     gone = [id_ for id_, made in origin.items() if made == CATALOG and id_ not in items]
-    return _changes(stored, items, upserts, gone, CATALOG)
+    return _changes(stored, items, upserts, gone, [CATALOG] * len(upserts))
 
 
 def _contents(rows: Rows | None) -> dict[str, tuple[str, ...]]:
@@ -73,7 +74,7 @@ def _changes(
     items: Mapping[str, Item],
     upserts: list[Item],
     removed: Sequence[str],
-    origin: str,
+    origins: list[str],
 ) -> Changes:
     added = sum(item.id not in stored for item in upserts)
     updated = sum(item.id in stored and stored[item.id] != _content(item) for item in upserts)
@@ -84,7 +85,7 @@ def _changes(
         added=added,
         updated=updated,
         unchanged=len(items) - added - updated,
-        origin=origin,
+        origins=origins,
     )
 
 
@@ -103,7 +104,7 @@ def embed_changes(
     for i, (text, name) in enumerate(zip(changes.texts, digests, strict=True)):
         vectors[i] = vectors_of[text] if rows is None or text in vectors_of else rows.vectors[known[name]]
     columns = {name: [getattr(item, name) for item in changes.upserts] for name in ("id", *_CONTENT)}
-    columns["origin"] = [changes.origin] * len(digests)
+    columns["origin"] = changes.origins
     columns["text_digest"] = digests
     columns["twin_key"] = [twin_key(item.title) for item in changes.upserts]
     return Rows.of(columns, vectors), len(fresh)

@@ -34,7 +34,8 @@ TABLES = """
 CREATE TABLE writes (
     number INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL,
     items TEXT NOT NULL, removed TEXT NOT NULL, undoes INTEGER,
-    state TEXT NOT NULL, before TEXT NOT NULL DEFAULT '[]', base INTEGER, version INTEGER, note TEXT NOT NULL DEFAULT ''
+    state TEXT NOT NULL, before TEXT NOT NULL DEFAULT '[]',
+    catalog TEXT NOT NULL DEFAULT '[]', base INTEGER, version INTEGER, note TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX writes_by_state ON writes (state, number);
 CREATE TABLE touched (id TEXT NOT NULL, write INTEGER NOT NULL, PRIMARY KEY (id, write)) WITHOUT ROWID;
@@ -52,8 +53,8 @@ class Write:
     """Something written: when, by whom, and `what` in words; the items put in and the ids taken out.
 
     `state` is waiting (to be indexed), done, refused (`note` says why) or undone; `before` are the items that it
-    replaced or took out, `version` the store's version that has it and `base` the last one that surely has
-    not; `undoes` is the write that it takes back.
+    replaced or took out, `catalog` the ids of those that came with a catalog; `version` is the store's version that has
+    it and `base` the last one that surely has not; `undoes` is the write that it takes back.
     """
 
     number: int
@@ -65,6 +66,7 @@ class Write:
     undoes: int | None
     state: str
     before: tuple[Item, ...]
+    catalog: tuple[str, ...]
     base: int | None
     version: int | None
     note: str
@@ -163,12 +165,13 @@ class Desk:
         """All writes that the index does not have yet."""
         return {number for (number,) in self._rows("SELECT number FROM writes WHERE state = ?", WAITING)}
 
-    def remember(self, before: Mapping[int, Sequence[Item]], base: int) -> None:
-        """What some writes will replace or take out of the store's version `base`."""
+    def remember(self, before: Mapping[int, Sequence[Item]], catalog: Mapping[int, Sequence[str]], base: int) -> None:
+        """What some writes will replace or take out of the store's version `base`, and which of it came with a
+        catalog."""
         with self._changing() as database:
             database.executemany(
-                "UPDATE writes SET before = ?, base = ? WHERE number = ?",
-                [(_json(items), base, number) for number, items in before.items()],
+                "UPDATE writes SET before = ?, catalog = ?, base = ? WHERE number = ?",
+                [(_json(items), _json(catalog[number]), base, number) for number, items in before.items()],
             )
 
     def settle(self, numbers: Sequence[int], version: int) -> None:
@@ -185,7 +188,7 @@ class Desk:
                     "UPDATE writes SET state = ? WHERE number = (SELECT undoes FROM writes WHERE number = ?)",
                     (DONE, undone),
                 )
-                _reopen(database, undone)
+                _reopen(database, undone, number - 1)
                 database.execute(
                     "UPDATE reviews SET state = ? WHERE state = ? AND json_extract(decision, '$.store_version') >= "
                     "(SELECT version FROM writes WHERE number = ?)",
@@ -196,7 +199,7 @@ class Desk:
         """A write cannot be in the index: `note` says why. Reviews that were answered by it are open."""
         with self._changing() as database:
             database.execute("UPDATE writes SET state = ?, note = ? WHERE number = ?", (REFUSED, note, number))
-            _reopen(database, number)
+            _reopen(database, number, number)
 
     def writes(self, most: int = 50) -> list[Write]:
         """The last writes, the newest first."""
@@ -235,7 +238,7 @@ class Desk:
                 )
             there = {item.id for item in undone.before}
             gone = [id_ for id_ in undone.ids if id_ not in there]
-            return _append(database, who, f"undo {number}: {undone.what}", undone.before, gone, number)
+            return _append(database, who, f"undo {number}: {undone.what}", undone.before, gone, undone)
 
     # Reviews
 
@@ -350,15 +353,18 @@ def _append(
     what: str,
     items: Sequence[Item],
     removed: Sequence[str],
-    undoes: int | None = None,
+    undoes: Write | None = None,
 ) -> int:
+    """The number of a write that is taken in. It answers reviews unless it takes back what did."""
     number = database.execute(
         "INSERT INTO writes (at, who, what, items, removed, undoes, state) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (now(), who, what, _json(items), _json(removed), undoes, WAITING),
+        (now(), who, what, _json(items), _json(removed), undoes.number if undoes else None, WAITING),
     ).lastrowid
     assert number is not None
     ids = {*(item.id for item in items), *removed}
     database.executemany("INSERT INTO touched (id, write) VALUES (?, ?)", [(id_, number) for id_ in ids])
+    if undoes and undoes.undoes is None:
+        return number
     database.executemany(
         "UPDATE reviews SET state = IIF(json_extract(decision, '$.category_path') = ?1, ?2, ?3), category_path = ?1, "
         "who = ?4, write = ?5, at = ?6 WHERE id = ?7 AND state = ?8",
@@ -367,10 +373,12 @@ def _append(
     return number
 
 
-def _reopen(database: sqlite3.Connection, number: int) -> None:
-    """Have the reviews open that were answered by a write."""
+def _reopen(database: sqlite3.Connection, number: int, last: int) -> None:
+    """Have the reviews open that were answered by a write, or by one up to the `last` that did the same again."""
     database.execute(
-        "UPDATE reviews SET state = ?, category_path = '', who = '', write = NULL WHERE write = ?", (OPEN, number)
+        "UPDATE reviews SET state = ?1, category_path = '', who = '', write = NULL "
+        "WHERE id IN (SELECT id FROM touched WHERE write = ?2) AND write BETWEEN ?2 AND ?3",
+        (OPEN, number, last),
     )
 
 
@@ -403,6 +411,7 @@ def _writes(rows: Sequence[sqlite3.Row]) -> list[Write]:
                 "items": _items(row["items"]),
                 "removed": tuple(orjson.loads(row["removed"])),
                 "before": _items(row["before"]),
+                "catalog": tuple(orjson.loads(row["catalog"])),
             }
         )
         for row in rows

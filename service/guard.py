@@ -91,6 +91,10 @@ class Guard:
             refusal = _said(401, "a token is needed: send the header Authorization: Bearer TOKEN")
             refusal.headers["www-authenticate"] = "Bearer"
             return refusal
+        if "hx-request" in headers:  # a part of a page would be replaced by the whole page for logging in
+            refusal = _said(401, "a token is needed: log in")
+            refusal.headers["hx-redirect"] = "/login"
+            return refusal
         return RedirectResponse("/login", 303)
 
 

@@ -55,6 +55,9 @@ class Served:
                 if self.problem != str(error):
                     log.warning("the version before serves on: %s", error)
                 self.problem = str(error)
+            except Exception:
+                log.exception("the version before serves on")
+                self.problem = "an error of shelfwise itself: see the log"
 
 
 def _ready(classifier: Classifier) -> None:

@@ -119,8 +119,8 @@ class State:
         return await self._indexed(await to_thread(self.desk.undo, number, who.name))
 
     async def _indexed(self, number: int) -> Write:
-        """A write, when the index has it or after ACKNOWLEDGE seconds."""
-        return await self.writer.indexed(number, ACKNOWLEDGE)
+        """A write, when the index has it or after ACKNOWLEDGE seconds; at once where writes cannot be made just now."""
+        return await self.writer.indexed(number, 0 if self.writer.problem else ACKNOWLEDGE)
 
     @property
     def problems(self) -> list[str]:

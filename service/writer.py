@@ -113,36 +113,31 @@ class Writer:
         """The version of the store that has some writes, open to be asked."""
         ids = list(dict.fromkeys(id_ for write in writes for id_ in write.ids))
         index = self._served.refresh().index
-        there = index.items(ids)
-        final, before = dict(there), dict[int, Sequence[Item]]()
+        final, catalog = index.items(ids), index.of_catalog(ids)
+        before, theirs = dict[int, Sequence[Item]](), dict[int, Sequence[str]]()
         for write in writes:
-            self._require_as_left(write.undoes, final)
+            undone = None if write.undoes is None else self._desk.find_write(write.undoes)
+            if undone:
+                _require_as_left(undone, final)
             before[write.number] = [final[id_] for id_ in write.ids if id_ in final]
+            theirs[write.number] = [id_ for id_ in write.ids if id_ in catalog]
             for id_ in write.removed:
                 final.pop(id_, None)
             final |= {item.id: item for item in write.items}
-        self._desk.remember(before, index.snapshot.manifest.version)
+            catalog = catalog - set(write.ids) | set(undone.catalog if undone else ())
+        self._desk.remember(before, theirs, index.snapshot.manifest.version)
         report = maintenance.add(
             self._served.path,
             {id_: final[id_] for id_ in ids if id_ in final},
             held=index,
             removed=[id_ for id_ in ids if id_ not in final],
+            catalog=catalog,
             command=f"writes {writes[0].number} to {writes[-1].number}",
         )
         self._served.refresh()
         for write in writes:
             log.info("write %d by %s: %s", write.number, write.who, write.what)
         return report.version
-
-    def _require_as_left(self, undone: int | None, items: Mapping[str, Item]) -> None:
-        """Raises QueryError where something else than a write has changed an item since the write that is undone."""
-        if undone is None:
-            return
-        write = self._desk.find_write(undone)
-        left = {item.id: item for item in write.items}
-        for id_ in write.ids:
-            if items.get(id_) != left.get(id_):
-                raise QueryError(f"item {id_!r} is not as write {undone} left it: a catalog or a command changed it")
 
     def _tell(self) -> None:
         """Those who wait for a write that is waiting no more."""
@@ -153,6 +148,14 @@ class Writer:
         for _, loop, settled in told:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_set, settled)
+
+
+def _require_as_left(undone: Write, items: Mapping[str, Item]) -> None:
+    """Raises QueryError where something else than a write has changed an item since the write that is undone."""
+    left = {item.id: item for item in undone.items}
+    for id_ in undone.ids:
+        if items.get(id_) != left.get(id_):
+            raise QueryError(f"item {id_!r} is not as write {undone.number} left it: a catalog or a command changed it")
 
 
 def _set(settled: "asyncio.Future[None]") -> None:

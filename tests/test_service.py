@@ -53,7 +53,7 @@ def test_similar_by_text_by_id_and_filtered(client):
     id_ = found[0]["id"]
     found = client.post("/v1/similar", json={"id": id_, "k": 5}).json()["items"]
     assert id_ not in [item["id"] for item in found]
-    assert client.post("/v1/similar", json={"id": "none"}).status_code == 409
+    assert client.post("/v1/similar", json={"id": "none"}).status_code == 404
     assert client.post("/v1/similar", json={"text": "a", "where": {"brand": "' OR 1=1"}}).json() == {"items": []}
 
 
@@ -262,6 +262,39 @@ def test_an_undo_of_what_something_else_has_changed_is_refused(client, store):
     assert (refused.status_code, refused.json()["state"]) == (409, "refused")
     assert f"not as write {number} left it" in refused.json()["note"]
     assert client.get("/v1/items/x").json()["title"] == "a kite"
+
+
+def test_an_undo_gives_the_catalog_its_items_back(client, run, store):
+    put = {"items": [{"id": "als-003", "title": "not a sandal", "category_path": NEW}]}
+    number = client.post("/v1/items", json=put).json()["number"]
+    client.post(f"/v1/writes/{number}/undo")
+    assert run("remove", "--store", store, "--added").exit_code == 1  # nothing is beside the catalog
+    client.delete("/v1/items/als-004")
+    newest = client.get("/v1/writes").json()["writes"][0]["number"]
+    client.post(f"/v1/writes/{newest}/undo")
+    assert run("remove", "--store", store, "--added").exit_code == 1
+    assert {"als-003", "als-004"} == Classifier.open(store).index.of_catalog(["als-003", "als-004"])
+
+
+def test_undone_done_again_and_undone_a_review_is_open(client):
+    ask(client, "", listings=listing("L-1", "quilted picnic blanket"))
+    seen = {"action": "accept", "category_path": "Home > Kitchen > Mugs"}
+    answered = client.post("/v1/reviews/L-1", json=seen).json()["write"]["number"]
+    undo = client.post(f"/v1/writes/{answered}/undo").json()["number"]
+    assert open_reviews(client) == ["L-1"]
+    assert client.post(f"/v1/writes/{undo}/undo").json()["state"] == "done"
+    assert (open_reviews(client), client.get("/v1/items/L-1").status_code) == ([], 200)
+    assert client.post(f"/v1/writes/{answered}/undo").json()["state"] == "done"
+    assert (open_reviews(client), client.get("/v1/items/L-1").status_code) == (["L-1"], 404)
+
+
+def test_an_undo_answers_no_review(client):
+    put = {"items": [{"id": "als-003", "title": "quilted picnic blanket", "category_path": NEW}]}
+    number = client.post("/v1/items", json=put).json()["number"]
+    ask(client, "", listings=listing("als-003", "garden gnome"))
+    assert open_reviews(client) == ["als-003"]
+    client.post(f"/v1/writes/{number}/undo")
+    assert open_reviews(client) == ["als-003"]
 
 
 def test_what_is_over_comes_back_when_the_listing_says_something_else(client):

@@ -36,6 +36,8 @@ def test_roles_and_tokens(store, tokens):
         assert (refused.status_code, "role write" in refused.json()["detail"]) == (403, True)
         assert client.post("/v1/items", json=item, headers=writes).json()["who"] == "anna"
         assert client.get("/", follow_redirects=False).headers["location"] == "/login"
+        part = client.post("/review", headers={"hx-request": "true"})
+        assert (part.status_code, part.headers["hx-redirect"]) == (401, "/login")
         assert client.post("/login", data={"token": "nonsense"}).status_code == 401
         entered = client.post("/login", data={"token": READ}, follow_redirects=False)
         cookie = entered.headers["set-cookie"].lower()

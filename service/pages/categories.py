@@ -115,8 +115,8 @@ async def insert_category(
 async def _there(state: State, ids: Sequence[str]) -> dict[str, Item]:
     """The stored items, and the listings with an open review, that have some of the ids."""
     await state.intake.flush()
-    listings = await to_thread(state.desk.find_listings, ids)
-    return listings | await to_thread(state.served.classifier.index.items, ids)
+    items = await to_thread(state.served.classifier.index.items, ids)
+    return items | await to_thread(state.desk.find_listings, ids)  # which say it as it is by now
 
 
 def _alike(path: str, paths: Sequence[str]) -> list[str]:
