@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.datastructures import URL
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -64,6 +65,7 @@ def render(request: Request, template: str, title: str, status: int = 200, **val
         _=translated(language),
         pages=PAGES,
         here=request.url.path,
+        again=request.url if request.method == "GET" else URL(f"/{request.url.path.split('/')[1]}"),
         title=title,
         visitor=getattr(request.state, "visitor", None),
         **values,

@@ -15,6 +15,8 @@ def test_pages_speak_both_languages(client):
     assert 'lang="en"' in english.text and "Look up" in english.text
     assert 'lang="zh"' in chinese.text and "查找" in chinese.text
     assert client.get("/health").text.count("状态") >= 1  # the choice is kept
+    refused = client.post("/review/undo", data={"number": 7})
+    assert 'href="/review?lang=en"' in refused.text  # not what was posted to
     client.cookies.clear()
     assert 'lang="zh"' in client.get("/", headers={"accept-language": "zh-CN,zh;q=0.9,en;q=0.8"}).text
 
