@@ -191,7 +191,7 @@ def votable(store: Path, encoder: Encoder, times: int) -> dict[str, Any]:
         item = Item(f"new {i}", f"unheard of article {i}", "", "", "", "new", "new")
         query = index.space.project(encoder.encode([item.text()]))
         started = time.perf_counter()
-        add(store, {item.id: item}, encoder=encoder)
+        add(store, {item.id: item}, held=index)
         index = index.current()
         assert nearest(index, query) == item.id
         seconds["add"].append(time.perf_counter() - started)
