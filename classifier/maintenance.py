@@ -90,8 +90,10 @@ def add(
         if not changes:
             return report_of(changes, base.manifest, base, choice)
         _require_left(path, base.manifest.rows + changes.added, len(gone))
-        same = held is not None and held.snapshot.manifest.encoder == base.manifest.encoder
-        encoder = held.encoder if held and same else encoder_for(path, base.manifest, device)
+        if held and held.snapshot.manifest.encoder == base.manifest.encoder:
+            encoder = held.encoder
+        else:
+            encoder = encoder_for(path, base.manifest, device)
         upserts, embedded = embed_changes(None if few else stored, changes, encoder, progress)
         if held and held.snapshot.manifest.version == base.manifest.version:
             fresh = held.layers.fresh_row_ids
