@@ -42,7 +42,8 @@ PARTS = ("load", "writes")
 ITEMS, LISTINGS = 50_000, 20_000
 CLIENTS, READERS, WRITERS, MANY = 32, 16, 8, 400  # connections; the last for more than can be done
 WRITES = 2_000
-ROUNDS, SECONDS = 5, 10
+ROUNDS, SECONDS = 9, 10
+SETTLE = 1.0  # seconds after which nothing is left of what `wrk` asked last and did not wait for
 WARM, FLAT = 10_000, 20_000  # requests before and after which memory is looked at: caches fill first
 PORT = 18_417
 URL = f"http://127.0.0.1:{PORT}"
@@ -109,6 +110,7 @@ def load(folder: Path, clients: int, seconds: float, delay: int = 0) -> dict[str
     environment = os.environ | {"TITLES": str(folder / "titles.txt"), "OUT": str(out), "DELAY": str(delay)}
     command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds:.0f}s", "--timeout", "30s", "-s", folder / "ask.lua", URL]
     said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    time.sleep(SETTLE)
     status, micros = np.loadtxt(out, dtype=np.int64, unpack=True, ndmin=2)
     answered = micros[status == 200] / 1000
     return {

@@ -32,7 +32,7 @@ from service.schemas import (
     WritesOut,
     items_of,
 )
-from service.state import OneState, Reads, Writes
+from service.state import OneState, Writes
 
 Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
@@ -61,7 +61,7 @@ def json(value: object, status: int = 200) -> Response:
 
 
 @router.post("/classify", response_model=DecisionsOut)
-async def classify(asked: ClassifyIn, state: OneState, _: Reads) -> Response:
+async def classify(asked: ClassifyIn, state: OneState) -> Response:
     """Give every listing a category, a probability and the evidence."""
     listings = items_of(asked.listings, "listings")
     decisions = await state.classify(Way(asked.top, asked.neighbors, asked.tier), listings, asked.review)
@@ -70,7 +70,7 @@ async def classify(asked: ClassifyIn, state: OneState, _: Reads) -> Response:
 
 
 @router.post("/similar", response_model=FoundOut)
-async def similar(asked: SimilarIn, state: OneState, _: Reads) -> Response:
+async def similar(asked: SimilarIn, state: OneState) -> Response:
     """The stored items most like a text, or like a stored item."""
     text = None if asked.text is None else compose(asked.text)
     (found,) = await state.batcher.submit([Look(text, asked.id, asked.k, asked.where.filter())])
@@ -90,7 +90,7 @@ async def add_items(asked: ItemsIn, state: OneState, who: Writes) -> Response:
 
 
 @router.get("/items/{id:path}", response_model=ItemOut)
-def item(id: str, state: OneState, _: Reads) -> Response:
+def item(id: str, state: OneState) -> Response:
     """A stored item."""
     return json(asdict(state.served.classifier.index.item(id)))
 
@@ -103,7 +103,7 @@ async def remove_item(id: str, state: OneState, who: Writes) -> Response:
 
 
 @router.get("/categories", response_model=CategoriesOut)
-def categories(state: OneState, _: Reads) -> Response:
+def categories(state: OneState) -> Response:
     """All categories and their items."""
     classifier = state.served.classifier
     rows = zip(classifier.labels.paths, classifier.counts.tolist(), classifier.known.tolist(), strict=True)
@@ -114,7 +114,6 @@ def categories(state: OneState, _: Reads) -> Response:
 @router.get("/reviews", response_model=ReviewsOut)
 async def reviews(
     state: OneState,
-    _: Reads,
     which: Annotated[ReviewState, Query(alias="state")] = "open",
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
@@ -138,13 +137,13 @@ async def answer(id: str, asked: ReviewIn, state: OneState, who: Writes) -> Resp
 
 
 @router.get("/writes", response_model=WritesOut)
-def writes(state: OneState, _: Reads, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> Response:
+def writes(state: OneState, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> Response:
     """What was written last, by whom, and whether the index has it."""
     return json({"writes": [_shown(write) for write in state.desk.writes(limit)]})
 
 
 @router.get("/writes/{number}", response_model=WriteOut)
-def one_write(number: Number, state: OneState, _: Reads) -> Response:
+def one_write(number: Number, state: OneState) -> Response:
     """One write."""
     return json(_shown(state.desk.find_write(number)))
 

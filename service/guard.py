@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
-from time import monotonic
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
@@ -124,14 +123,15 @@ def _is_same_site(headers: Mapping[str, str], host: str) -> bool:
 
 def _in_time(receive: Receive, seconds: float) -> Receive:
     """`receive` that ends where a body is too slow."""
-    until, more = monotonic() + seconds, True
+    until, more = asyncio.get_running_loop().time() + seconds, True
 
     async def limited() -> Message:
         nonlocal more
         if not more:
             return await receive()
         try:
-            message = await asyncio.wait_for(receive(), until - monotonic())
+            async with asyncio.timeout_at(until):
+                message = await receive()
         except TimeoutError:
             raise HTTPException(408, "the request took too long to come in") from None
         more = bool(message.get("more_body"))

@@ -1,6 +1,7 @@
 """Versions: listed, named, told apart, gone back to, cleared away; and a store that is not whole."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -24,9 +25,10 @@ def same_rows(one, other):
     return one.table.equals(other.table) and np.array_equal(one.vectors, other.vectors)
 
 
-@pytest.fixture
-def lived(store):
-    """A store of seven versions: built, added to, changed in, taken from and trained."""
+@pytest.fixture(scope="module")
+def seven(built, tmp_path_factory):
+    """A store of seven versions: built, added to, changed in, taken from and trained. To be copied, not changed."""
+    store = shutil.copytree(built, tmp_path_factory.mktemp("seven") / "store")
     items = {item.id: item for item in small_catalog()}
     first, second, *others = sorted(items)
     for letter in LETTERS[:3]:
@@ -35,6 +37,11 @@ def lived(store):
     maintenance.remove(store, others[:5])
     maintenance.train(store)
     return store
+
+
+@pytest.fixture
+def lived(seven, tmp_path):
+    return shutil.copytree(seven, tmp_path / "store")
 
 
 def test_versions_say_what_made_them(run, lived):

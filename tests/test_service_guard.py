@@ -8,6 +8,7 @@ import pytest
 from conftest import client_of
 
 from indexer.errors import InputError
+from service import api, pages
 from service.guard import BODY_BYTES
 from service.tokens import Tokens
 
@@ -46,6 +47,17 @@ def test_roles_and_tokens(store, tokens):
         assert client.get("/categories/new").status_code == 403
         client.post("/logout")
         assert client.get("/", follow_redirects=False).status_code == 303
+
+
+def test_nothing_is_told_without_a_token(store, tokens):
+    with client_of(store, tokens) as client:
+        routers = [module.router for module in (api, *vars(pages).values()) if hasattr(module, "router")]
+        asked = [(method, route.path) for router in routers for route in router.routes for method in route.methods]
+        assert len(asked) > 30
+        for method, path in asked:
+            answer = client.request(method, re.sub("{[^}]*}", "1", path), follow_redirects=False)
+            told = answer.headers.get("location") != "/login" and answer.status_code != 401
+            assert told == (path == "/login"), (method, path)
 
 
 @pytest.mark.parametrize(

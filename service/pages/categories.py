@@ -16,7 +16,7 @@ from service.overview import tree_of
 from service.pages.parts import OPTIONS, Lines, items_from, lines_of, page_router, part_of
 from service.rendering import render
 from service.schemas import MAX_ID, MOST
-from service.state import OneState, Reads, State, Writes
+from service.state import OneState, State, Writes
 
 PENDING = 500  # listings of the review queue that a dry run looks at
 
@@ -27,7 +27,7 @@ Ids = Annotated[list[str], Form(max_length=MOST)]
 
 
 @router.get("/categories")
-def categories(request: Request, state: OneState, _: Reads) -> Response:
+def categories(request: Request, state: OneState) -> Response:
     """The tree, with counts and quality."""
     classifier = state.served.classifier
     survey = state.overview.survey(classifier)
@@ -43,9 +43,7 @@ def categories(request: Request, state: OneState, _: Reads) -> Response:
 
 
 @router.get("/categories/options")
-def options(
-    request: Request, state: OneState, _: Reads, category_path: Annotated[str, Query(max_length=2000)] = ""
-) -> Response:
+def options(request: Request, state: OneState, category_path: Annotated[str, Query(max_length=2000)] = "") -> Response:
     """Categories whose path has what was typed so far."""
     typed = category_path.casefold()
     paths = [path for path in state.served.classifier.labels.paths if typed in path.casefold()]

@@ -8,13 +8,13 @@ from starlette.responses import RedirectResponse, Response
 from indexer.errors import QueryError
 from service.pages.parts import WriteNumber, page_router
 from service.rendering import render
-from service.state import OneState, Reads, Writes
+from service.state import OneState, Writes
 
 router = page_router()
 
 
 @router.get("/changes")
-def changes(request: Request, state: OneState, _: Reads) -> Response:
+def changes(request: Request, state: OneState) -> Response:
     """What was written, by whom, and the undoing of it."""
     return render(request, "changes.html", "Changes", writes=state.desk.writes(), problem="")
 

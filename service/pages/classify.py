@@ -15,13 +15,13 @@ from service.guard import UPLOAD, UPLOAD_BYTES
 from service.jobs import Job
 from service.pages.parts import Card, Lines, cards_of, items_from, lines_of, page_router, part_of
 from service.rendering import render
-from service.state import OneState, Reads, State
+from service.state import OneState, State
 
 router = page_router()
 
 
 @router.get("/classify")
-def classify(request: Request, _: Reads) -> Response:
+def classify(request: Request) -> Response:
     """Paste listings, or choose a file."""
     return render(request, "classify.html", "Classify", titles="", cards=[], problem="")
 
@@ -30,7 +30,6 @@ def classify(request: Request, _: Reads) -> Response:
 async def classify_titles(
     request: Request,
     state: OneState,
-    _: Reads,
     titles: Lines,
     review: Annotated[str, Form()] = "",
 ) -> Response:
@@ -50,7 +49,7 @@ async def classify_titles(
 
 @router.post(UPLOAD, max_body_size=UPLOAD_BYTES)
 async def classify_file(
-    request: Request, state: OneState, _: Reads, file: UploadFile, review: Annotated[str, Form()] = ""
+    request: Request, state: OneState, file: UploadFile, review: Annotated[str, Form()] = ""
 ) -> Response:
     """Take in a file, and show how far it is."""
     classify = partial(state.classify, Way())
@@ -59,14 +58,14 @@ async def classify_file(
 
 
 @router.get("/classify/files/{id}")
-def job(request: Request, id: str, state: OneState, _: Reads) -> Response:
+def job(request: Request, id: str, state: OneState) -> Response:
     """How far a file is."""
     template = part_of(request, "job.html", "progress.html")
     return render(request, template, "Classify", job=_job(state, id))
 
 
 @router.get("/classify/files/{id}/decided")
-def decided(id: str, state: OneState, _: Reads) -> Response:
+def decided(id: str, state: OneState) -> Response:
     """What came of a file."""
     job = _job(state, id)
     if not job.ended or job.problem:
@@ -76,7 +75,7 @@ def decided(id: str, state: OneState, _: Reads) -> Response:
 
 
 @router.get("/classify/files/{id}/rejects")
-def rejects(id: str, state: OneState, _: Reads) -> Response:
+def rejects(id: str, state: OneState) -> Response:
     """The rows of a file that could not be used."""
     job = _job(state, id)
     if not job.rejected:

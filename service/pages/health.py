@@ -6,13 +6,13 @@ from starlette.responses import Response
 from service.overview import drift_of, facts_of
 from service.pages.parts import page_router
 from service.rendering import render
-from service.state import OneState, Reads
+from service.state import OneState
 
 router = page_router()
 
 
 @router.get("/health")
-def health(request: Request, state: OneState, _: Reads) -> Response:
+def health(request: Request, state: OneState) -> Response:
     """How the store is, and how the last listings are."""
     classifier = state.served.classifier
     accepted = state.recent.accepted()

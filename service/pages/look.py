@@ -18,7 +18,7 @@ from service.batching import FULL, OverloadError
 from service.pages.parts import OPTIONS, page_router
 from service.rendering import language_of, render, translated
 from service.schemas import MOST_SIMILAR, WhereIn
-from service.state import OneState, Reads, State
+from service.state import OneState, State
 
 EXPORTED = ("id", "title", "brand", "category_path", "similarity")
 
@@ -40,20 +40,20 @@ Asked = Annotated[Search, Depends()]
 
 
 @router.get("/")
-async def look(request: Request, state: OneState, _: Reads, asked: Asked) -> Response:
+async def look(request: Request, state: OneState, asked: Asked) -> Response:
     """Look up similar items."""
     paths = list(state.served.classifier.labels.paths)[:OPTIONS]
     return render(request, "look.html", "Look up", paths=paths, **await _found(state, asked))
 
 
 @router.get("/found")
-async def found(request: Request, state: OneState, _: Reads, asked: Asked) -> Response:
+async def found(request: Request, state: OneState, asked: Asked) -> Response:
     """The part of the page that changes as somebody types."""
     return render(request, "found.html", "Look up", **await _found(state, asked))
 
 
 @router.get("/found.csv")
-async def found_csv(state: OneState, _: Reads, asked: Asked) -> Response:
+async def found_csv(state: OneState, asked: Asked) -> Response:
     """The same as a file; what a spreadsheet would run as a formula gets an apostrophe before it."""
     content = await _found(state, asked)
     if content["problem"]:
@@ -89,14 +89,14 @@ async def _found(state: State, asked: Search) -> dict[str, Any]:
 
 
 @router.get("/items/{id:path}")
-def item(request: Request, id: str, state: OneState, _: Reads) -> Response:
+def item(request: Request, id: str, state: OneState) -> Response:
     """One item, whole."""
     items = [state.served.classifier.index.item(id)]
     return render(request, "compare.html", "Item", items=items, similarity=None, problem="")
 
 
 @router.get("/compare")
-def compare(request: Request, state: OneState, _: Reads, id: Annotated[list[str], Query()] = []) -> Response:  # noqa: B006
+def compare(request: Request, state: OneState, id: Annotated[list[str], Query()] = []) -> Response:  # noqa: B006
     """Two items beside each other."""
     if len(id) != 2:
         problem = translated(language_of(request))("Choose two items to compare.")

@@ -13,7 +13,7 @@ from service.desk import OPEN, Review, Write
 from service.pages.parts import WriteNumber, cards_of, page_router, part_of
 from service.rendering import render
 from service.schemas import MAX_ID
-from service.state import OneState, Reads, State, Writes
+from service.state import OneState, State, Writes
 
 NEXT = 20  # reviews that are listed behind the one that is shown
 
@@ -21,9 +21,7 @@ router = page_router()
 
 
 @router.get("/review")
-async def review(
-    request: Request, state: OneState, _: Reads, id: Annotated[str, Query(max_length=MAX_ID)] = ""
-) -> Response:
+async def review(request: Request, state: OneState, id: Annotated[str, Query(max_length=MAX_ID)] = "") -> Response:
     """The most valuable doubtful decision, or that on the listing `id`."""
     return await _reviewed(request, state, chosen=id)
 
