@@ -13,8 +13,8 @@ from classifier.output import FIELDS
 from indexer.errors import ShelfwiseError, listed
 from indexer.text import compose
 from service.answers import Look, Way
-from service.desk import REFUSED, SKIPPED, WAITING, Write
 from service.guard import BODY_BYTES
+from service.records import REFUSED, SKIPPED, WAITING, Write
 from service.schemas import (
     AnsweredOut,
     CategoriesOut,

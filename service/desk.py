@@ -8,27 +8,37 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from math import log2
 from pathlib import Path
-from typing import Any
 
 import orjson
 from filelock import FileLock, Timeout
 
-from classifier.decision import ACCEPT, Alternative, Decision, SimilarItem
+from classifier.decision import ACCEPT, Decision
 from indexer.catalog import Item
 from indexer.errors import AbsentError, QueryError, StoreError
 from indexer.lock import now
+from service.records import (
+    ACCEPTED,
+    CORRECTED,
+    DONE,
+    OPEN,
+    REFUSED,
+    RESOLVED,
+    REVIEW_STATES,
+    SKIPPED,
+    UNDONE,
+    WAITING,
+    Review,
+    Write,
+    doubt_of,
+    to_json,
+    value_of,
+)
 
 DESK = "desk.sqlite"  # in a store
 LAYOUT = 2  # of the tables; another one is refused
 AT_ONCE = 1_000  # writes that go into the index together
 OPEN_MOST = 100_000  # reviews that are open, or resolved; beyond them the least valuable go
-WAITING, DONE, REFUSED, UNDONE = "waiting", "done", "refused", "undone"  # states of a write
-OPEN, ACCEPTED, CORRECTED, SKIPPED = "open", "accepted", "corrected", "skipped"  # states of a review
-RESOLVED = "resolved"  # another: a later version accepts it, nobody has to look
-REVIEW_STATES = (OPEN, ACCEPTED, CORRECTED, SKIPPED, RESOLVED)
 
 TABLES = """
 CREATE TABLE writes (
@@ -47,52 +57,7 @@ CREATE TABLE reviews (
 CREATE INDEX reviews_by_value ON reviews (state, value DESC, id);
 """
 
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """Something written: when, by whom, and `what` in words; the items put in and the ids taken out.
-
-    `state` is waiting (to be indexed), done, refused (`note` says why) or undone; `before` are the items that it
-    replaced or took out, `catalog` the ids of those that came with a catalog; `version` is the store's version that has
-    it and `base` the last one that surely has not; `undoes` is the write that it takes back.
-    """
-
-    number: int
-    at: str
-    who: str
-    what: str
-    items: tuple[Item, ...]
-    removed: tuple[str, ...]
-    undoes: int | None
-    state: str
-    before: tuple[Item, ...]
-    catalog: tuple[str, ...]
-    base: int | None
-    version: int | None
-    note: str
-
-    @property
-    def ids(self) -> list[str]:
-        """All items that it touched."""
-        return list(dict.fromkeys([*(item.id for item in self.items), *self.removed]))
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """A decision that a person should look at, with its listing.
-
-    `times` is how often the listing came, `value` what an answer is worth (see `value_of`), `state` one of
-    REVIEW_STATES; `category_path` what a person said.
-    """
-
-    listing: Item
-    decision: Decision
-    times: int
-    value: float
-    at: str
-    state: str
-    category_path: str
-    who: str
+ONE_WRITE = "SELECT * FROM writes WHERE number = ?"
 
 
 class Desk:
@@ -159,7 +124,8 @@ class Desk:
 
     def waiting(self) -> list[Write]:
         """The first AT_ONCE writes that the index does not have yet, in order."""
-        return _writes(self._rows(f"SELECT * FROM writes WHERE state = ? ORDER BY number LIMIT {AT_ONCE}", WAITING))
+        query = f"SELECT * FROM writes WHERE state = ? ORDER BY number LIMIT {AT_ONCE}"
+        return [Write.of(row) for row in self._rows(query, WAITING)]
 
     def waiting_numbers(self) -> set[int]:
         """All writes that the index does not have yet."""
@@ -171,7 +137,7 @@ class Desk:
         with self._changing() as database:
             database.executemany(
                 "UPDATE writes SET before = ?, catalog = ?, base = ? WHERE number = ?",
-                [(_json(items), _json(catalog[number]), base, number) for number, items in before.items()],
+                [(to_json(items), to_json(catalog[number]), base, number) for number, items in before.items()],
             )
 
     def settle(self, numbers: Sequence[int], version: int) -> None:
@@ -203,14 +169,11 @@ class Desk:
 
     def writes(self, most: int = 50) -> list[Write]:
         """The last writes, the newest first."""
-        return _writes(self._rows("SELECT * FROM writes ORDER BY number DESC LIMIT ?", most))
+        return [Write.of(row) for row in self._rows("SELECT * FROM writes ORDER BY number DESC LIMIT ?", most)]
 
     def find_write(self, number: int) -> Write:
         """Raises QueryError where there is no such write."""
-        found = _writes(self._rows("SELECT * FROM writes WHERE number = ?", number))
-        if not found:
-            raise AbsentError(f"there is no write {number}")
-        return found[0]
+        return _only(self._rows(ONE_WRITE, number), number)
 
     def undo(self, number: int, who: str) -> int:
         """Take in a write that gives all items of another one back what they were before it; its number.
@@ -218,10 +181,7 @@ class Desk:
         Raises QueryError where that one is not done, or where a later write touched one of its items.
         """
         with self._changing() as database:
-            found = _writes(database.execute("SELECT * FROM writes WHERE number = ?", (number,)).fetchall())
-            if not found:
-                raise AbsentError(f"there is no write {number}")
-            (undone,) = found
+            undone = _only(database.execute(ONE_WRITE, (number,)).fetchall(), number)
             if undone.state != DONE:
                 raise QueryError(f"write {number} is {undone.state}: only what is done can be undone")
             begun = database.execute("SELECT number FROM writes WHERE undoes = ? AND state = ?", (number, WAITING))
@@ -247,8 +207,8 @@ class Desk:
         over stays so, unless the listing says something else now."""
         at = now()
         rows = [
-            (listing.id, _json(listing), _json(decision), _doubt(decision), value_of(_doubt(decision), 1), at, OPEN)
-            for listing, decision in zip(listings, decisions, strict=True)
+            (listing.id, to_json(listing), to_json(said), doubt_of(said), value_of(doubt_of(said), 1), at, OPEN)
+            for listing, said in zip(listings, decisions, strict=True)
         ]
         with self._changing() as database:
             database.executemany(
@@ -266,12 +226,12 @@ class Desk:
         or a listing has overtaken meanwhile is left out."""
         rows = [
             (
-                _json(said),
-                _doubt(said),
+                to_json(said),
+                doubt_of(said),
                 RESOLVED if said.decision == ACCEPT else OPEN,
                 listing.id,
                 OPEN,
-                _json(listing),
+                to_json(listing),
                 said.store_version,
                 DONE,
             )
@@ -289,7 +249,7 @@ class Desk:
     def reviews(self, state: str = OPEN, most: int = 50, offset: int = 0) -> list[Review]:
         """Reviews in one state, the most valuable first."""
         query = "SELECT * FROM reviews WHERE state = ? ORDER BY value DESC, id LIMIT ? OFFSET ?"
-        return [_review(row) for row in self._rows(query, state, most, offset)]
+        return [Review.of(row) for row in self._rows(query, state, most, offset)]
 
     def count_reviews(self) -> dict[str, int]:
         """How many reviews are in each state."""
@@ -302,12 +262,12 @@ class Desk:
         found = self._rows("SELECT * FROM reviews WHERE id = ?", id_)
         if not found:
             raise AbsentError(f"there is no review of a listing with id {id_!r}")
-        return _review(found[0])
+        return Review.of(found[0])
 
     def find_listings(self, ids: Sequence[str]) -> dict[str, Item]:
         """Those of some listings whose reviews are open, by id."""
         query = "SELECT id, listing FROM reviews WHERE state = ? AND id IN (SELECT value FROM json_each(?))"
-        return {id_: Item(**orjson.loads(listing)) for id_, listing in self._rows(query, OPEN, _json(ids))}
+        return {id_: Item(**orjson.loads(listing)) for id_, listing in self._rows(query, OPEN, to_json(ids))}
 
     def skip(self, id_: str, who: str) -> None:
         """Close a review without an answer. Raises QueryError where it is not open."""
@@ -331,20 +291,10 @@ class Desk:
             return number
 
 
-def is_doubtful(decision: Decision) -> bool:
-    """Whether a person should look at it: it is not accepted, and there is something to look at."""
-    return decision.decision != ACCEPT and decision.reason != "empty_text"
-
-
-def value_of(doubt: float, times: int) -> float:
-    """What an answer is worth: the margin by which the first category leads the second, taken from 1 (Scheffer et al.,
-    "Active Hidden Markov Models for Information Extraction", IDA 2001), times 1 + log2 of how often it came."""
-    return doubt * (1 + log2(times))
-
-
-def _doubt(decision: Decision) -> float:
-    first, second = (*(said.probability for said in decision.alternatives[:2]), 0.0, 0.0)[:2]
-    return 1 - (first - second)
+def _only(rows: Sequence[sqlite3.Row], number: int) -> Write:
+    if not rows:
+        raise AbsentError(f"there is no write {number}")
+    return Write.of(rows[0])
 
 
 def _append(
@@ -358,7 +308,7 @@ def _append(
     """The number of a write that is taken in. It answers reviews unless it takes back what did."""
     number = database.execute(
         "INSERT INTO writes (at, who, what, items, removed, undoes, state) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (now(), who, what, _json(items), _json(removed), undoes.number if undoes else None, WAITING),
+        (now(), who, what, to_json(items), to_json(removed), undoes.number if undoes else None, WAITING),
     ).lastrowid
     assert number is not None
     ids = {*(item.id for item in items), *removed}
@@ -393,35 +343,3 @@ def _keep_most(database: sqlite3.Connection, state: str) -> None:
 
 def _not_open(id_: str) -> QueryError:
     return QueryError(f"there is no open review of a listing with id {id_!r}: somebody may have closed it")
-
-
-def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()
-
-
-def _items(text: str) -> tuple[Item, ...]:
-    return tuple(Item(**content) for content in orjson.loads(text))
-
-
-def _writes(rows: Sequence[sqlite3.Row]) -> list[Write]:
-    return [
-        Write(
-            **{
-                **dict(row),
-                "items": _items(row["items"]),
-                "removed": tuple(orjson.loads(row["removed"])),
-                "before": _items(row["before"]),
-                "catalog": tuple(orjson.loads(row["catalog"])),
-            }
-        )
-        for row in rows
-    ]
-
-
-def _review(row: sqlite3.Row) -> Review:
-    decision = orjson.loads(row["decision"])
-    for name, kind in (("alternatives", Alternative), ("levels", Alternative), ("evidence", SimilarItem)):
-        decision[name] = tuple(kind(**content) for content in decision[name])
-    decision["prediction_set"] = tuple(decision["prediction_set"])
-    names = ("times", "value", "at", "state", "category_path", "who")
-    return Review(Item(**orjson.loads(row["listing"])), Decision(**decision), **{name: row[name] for name in names})

@@ -9,7 +9,8 @@ from typing import Self
 from classifier.decision import Decision
 from indexer.catalog import Item
 from indexer.errors import StoreError
-from service.desk import OPEN_MOST, Desk, is_doubtful
+from service.desk import OPEN_MOST, Desk
+from service.records import is_doubtful
 
 EVERY = 0.5  # seconds
 log = logging.getLogger("shelfwise")

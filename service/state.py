@@ -16,12 +16,13 @@ from indexer.catalog import Item, normal_path
 from indexer.errors import QueryError, listed
 from service.answers import Answer, Ask, Classify, Way
 from service.batching import SMALL, Batcher, OverloadError
-from service.desk import Desk, Write
+from service.desk import Desk
 from service.intake import Intake
 from service.jobs import Jobs
 from service.metrics import Metrics
 from service.overview import Overview
 from service.recent import Recent
+from service.records import Write
 from service.served import Served
 from service.tokens import Tokens, Visitor
 from service.writer import Writer

@@ -11,7 +11,8 @@ from classifier import maintenance
 from indexer.catalog import Item
 from indexer.errors import QueryError, ShelfwiseError
 from indexer.manifest import read_manifest, versions_of
-from service.desk import Desk, Write
+from service.desk import Desk
+from service.records import Write
 from service.served import Served
 
 Asked = tuple[int, asyncio.AbstractEventLoop, asyncio.Future[None]]  # who waits for a write, and where

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from indexer.errors import QueryError
-from service.desk import OPEN, Review, Write
 from service.pages.parts import WriteNumber, cards_of, page_router, part_of
+from service.records import OPEN, Review, Write
 from service.rendering import render
 from service.schemas import MAX_ID
 from service.state import OneState, State, Writes
