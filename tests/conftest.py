@@ -1,6 +1,7 @@
 """Small catalogs, and the command line as a function."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -19,6 +20,10 @@ from cli import main
 from indexer.catalog import Item
 from service.app import Config, create_app
 from service.tokens import Tokens
+
+# For the processes that run the tests: threads that wait for each other would take the cores from those that compute.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 ROOT = Path(__file__).parent.parent
 
