@@ -6,6 +6,7 @@ Everything here is decided from headers, before a route is looked for.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -24,14 +25,17 @@ UPLOAD = "/classify/file"
 OPEN = frozenset({"/healthz", "/readyz", "/login"})  # to everybody; /static/, too
 SESSION = "shelfwise"  # the cookie that a browser is known by
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-}
+HEADERS = [
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
 
 
 def is_loopback(host: str) -> bool:
@@ -59,10 +63,7 @@ class Guard:
 
         async def sealed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message["headers"],
-                    *((name.encode(), value.encode()) for name, value in HEADERS.items()),
-                ]
+                message["headers"] = [*message["headers"], *HEADERS]
             await send(message)
 
         refusal = self._refusal(scope, headers)
@@ -74,7 +75,7 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> Response | None:
         path, host = scope["path"], headers.get("host", "")
-        if self.tokens is None and not is_loopback(_host_of(host)):
+        if self.tokens is None and not _is_this_machine(host):
             return _said(403, f"host {host!r} is not this machine: use localhost, or start with --token-file")
         if scope["method"] not in SAFE_METHODS and not _is_same_site(headers, host):
             return _said(403, "the request comes from another site: it was not done")
@@ -140,12 +141,13 @@ def _in_time(receive: Receive, seconds: float) -> Receive:
     return limited
 
 
-def _host_of(address: str) -> str:
-    """The host of HOST:PORT or SCHEME://HOST:PORT, empty where it is neither."""
+@lru_cache(64)
+def _is_this_machine(address: str) -> bool:
+    """Whether HOST:PORT or HOST, as a request names the one it asks, is this machine."""
     try:
-        return urlsplit(address if "//" in address else f"//{address}").hostname or ""
+        return is_loopback(urlsplit(f"//{address}").hostname or "")
     except ValueError:
-        return ""
+        return False
 
 
 def _said(status: int, line: str) -> Response:
