@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from classifier.decision import Decision
 from classifier.output import FIELDS
-from indexer.errors import ShelfwiseError, listed
+from indexer.catalog import Item
+from indexer.errors import InputError, ShelfwiseError, listed
 from indexer.text import compose
 from service.answers import Look, Way
 from service.guard import BODY_BYTES
@@ -85,7 +86,10 @@ async def add_items(asked: ItemsIn, state: OneState, who: Writes) -> Response:
 
     They stay when the store is built again, until a catalog names their ids.
     """
-    items = {item.id: item for item in items_of(asked.items, "items")}
+    items = dict[str, Item]()
+    for place, item in enumerate(items_of(asked.items, "items")):
+        if items.setdefault(item.id, item) != item:
+            raise InputError(f"items[{place}]: id {item.id!r} came before with something else: send it once")
     return _acknowledged(await state.write(who, f"put {listed(items, SHOWN)}", list(items.values())))
 
 

@@ -104,6 +104,18 @@ def test_a_correction_changes_the_next_similar_listing_and_can_be_undone(client)
     assert "L-1" in open_reviews(client)
 
 
+def test_one_id_with_two_items_is_refused_and_one_that_is_said_twice_is_not(client):
+    pan, wok = ({"id": "fry", "title": title, "category_path": NEW} for title in ("frying pan", "wok"))
+    refused = client.post("/v1/items", json={"items": [pan, pan, wok]})
+    assert (refused.status_code, refused.json()["detail"]) == (
+        422,
+        "items[2]: id 'fry' came before with something else: send it once",
+    )
+    assert client.get("/v1/items/fry").status_code == 404
+    assert client.post("/v1/items", json={"items": [pan, pan]}).status_code == 200
+    assert client.get("/v1/items/fry").json()["title"] == "frying pan"
+
+
 def test_an_item_that_is_put_in_answers_its_review_until_it_is_undone(client):
     for id_, title in (("L-1", "quilted picnic blanket"), ("L-2", "garden gnome")):
         ask(client, "", listings=listing(id_, title))
