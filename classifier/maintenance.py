@@ -17,7 +17,7 @@ from classifier.voting import K, category_weights, vote
 from indexer.catalog import Item, normal_path
 from indexer.encoder import EncoderChoice, Progress
 from indexer.engine import EngineSearcher, recalled, spread
-from indexer.errors import QueryError, listed
+from indexer.errors import BusyError, QueryError, listed
 from indexer.index import Index
 from indexer.manifest import Manifest, ReplicaIdentity, verify_files
 from indexer.replica import SPACE_BLOB, Replica, make_replica, new_replica_name, open_replica
@@ -71,16 +71,20 @@ def add(
     removed: Sequence[str] = (),
     catalog: Collection[str] = (),
     command: str = "add",
+    at: int | None = None,
 ) -> Report:
     """Insert examples, or update those with the same id, without fitting anything again; those of the ids `removed`
     that are there go in the same step. Those of the ids `catalog` become the catalog's, the others are beside it.
 
     A category that the head does not know works from here on by the vote alone. `held` is a version of the store that
-    is open: what it has need not be verified or loaded again; `command` is how the version says that it was made.
-    Raises QueryError where nothing would be left.
+    is open: what it has need not be verified or loaded again; `command` is how the version says that it was made; `at`
+    is the version from which all this was found out. Raises QueryError where nothing would be left, and BusyError where
+    a version came after `at`.
     """
     with writing(path, held=held.snapshot.manifest if held else None) as draft:
         base = base_of(draft)
+        if at is not None and base.manifest.version != at:
+            raise BusyError(f"store {path} was changed to version {base.manifest.version} meanwhile: try again")
         choice = stored_choice(base)
         # A few are looked up without reading, and so verifying, the whole table: then no vector is taken from it.
         few = len(items) <= FEW
@@ -95,7 +99,7 @@ def add(
         else:
             encoder = encoder_for(path, base.manifest, device)
         upserts, embedded = embed_changes(None if few else stored, changes, encoder, progress)
-        if held and held.snapshot.manifest.version == base.manifest.version:
+        if held and held.snapshot.manifest == base.manifest:  # the same version in another table has other row ids
             fresh = held.layers.fresh_row_ids
             if files_of(fresh) > FILES:
                 upserts = changed(base.reader.take(fresh)[0], upserts, changes.removed)

@@ -53,6 +53,16 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         503: "Too much is being asked: come again after the seconds in Retry-After.",
     }.items()
 }
+LATER = "It is not lost, and the index will have it."
+NOT_AS_THINGS_ARE = REFUSALS[409]["description"]
+WRITTEN: dict[int | str, dict[str, Any]] = {
+    202: {"model": WriteOut, "description": LATER},
+    409: {"model": WriteOut | Refusal, "description": NOT_AS_THINGS_ARE},
+}
+ANSWERED: dict[int | str, dict[str, Any]] = {
+    202: {"model": AnsweredOut, "description": LATER},
+    409: {"model": AnsweredOut | Refusal, "description": NOT_AS_THINGS_ARE},
+}
 router = APIRouter(prefix="/v1", responses=REFUSALS, max_body_size=BODY_BYTES)
 
 
@@ -80,7 +90,7 @@ async def similar(asked: SimilarIn, state: OneState) -> Response:
     return json({"items": found})
 
 
-@router.post("/items", response_model=WriteOut)
+@router.post("/items", response_model=WriteOut, responses=WRITTEN)
 async def add_items(asked: ItemsIn, state: OneState, who: Writes) -> Response:
     """Add labelled items, or put them in place of those with the same id; a new category works at once.
 
@@ -99,10 +109,11 @@ def item(id: str, state: OneState) -> Response:
     return json(asdict(state.served.classifier.index.item(id)))
 
 
-@router.delete("/items/{id:path}", response_model=WriteOut)
+@router.delete("/items/{id:path}", response_model=WriteOut, responses=WRITTEN)
 async def remove_item(id: str, state: OneState, who: Writes) -> Response:
     """Take a stored item out."""
-    _ = state.served.classifier.index.item(id)
+    if not await to_thread(state.desk.awaits, id):
+        _ = state.served.classifier.index.item(id)
     return _acknowledged(await state.write(who, f"remove {id}", removed=[id]))
 
 
@@ -130,7 +141,7 @@ async def reviews(
     return json({"counts": counts, "reviews": shown})
 
 
-@router.post("/reviews/{id:path}", response_model=AnsweredOut)
+@router.post("/reviews/{id:path}", response_model=AnsweredOut, responses=ANSWERED)
 async def answer(id: str, asked: ReviewIn, state: OneState, who: Writes) -> Response:
     """Accept, correct or skip a doubtful decision. What is accepted or corrected goes into the index at once."""
     written = await state.answer_review(id, asked.action, asked.category_path, who, asked.new_category)
@@ -152,7 +163,7 @@ def one_write(number: Number, state: OneState) -> Response:
     return json(_shown(state.desk.find_write(number)))
 
 
-@router.post("/writes/{number}/undo", response_model=WriteOut)
+@router.post("/writes/{number}/undo", response_model=WriteOut, responses=WRITTEN)
 async def undo(number: Number, state: OneState, who: Writes) -> Response:
     """Give all items that a write touched back what they were before it. It is a write, too."""
     return _acknowledged(await state.undo(number, who))

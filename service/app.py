@@ -32,6 +32,7 @@ from service.intake import Intake
 from service.jobs import Jobs
 from service.metrics import Metrics
 from service.overview import Overview
+from service.pages.parts import part_of
 from service.recent import Recent
 from service.rendering import render
 from service.schemas import ReadyOut
@@ -153,9 +154,11 @@ def show_metrics(request: Request) -> Response:
 
 def said(request: Request, status: int, line: str, headers: Mapping[str, str] | None = None) -> Response:
     """One line on what was not done: as JSON, or as a page for people."""
-    if request.url.path.startswith("/v1/") or "text/html" not in request.headers.get("accept", ""):
+    people = "text/html" in request.headers.get("accept", "") or "hx-request" in request.headers
+    if request.url.path.startswith("/v1/") or not people:
         return JSONResponse({"detail": line}, status, headers)
-    response = render(request, "problem.html", "Not done", status, problem=line)
+    template = part_of(request, "problem.html", "told.html")
+    response = render(request, template, "Not done", status, problem=line)
     response.headers.update(headers or {})
     return response
 

@@ -82,7 +82,7 @@ class Batcher(Generic[In, Out]):
             return []
         request = _Request[In, Out](asks, asyncio.get_running_loop().create_future())
         if len(asks) <= SMALL:
-            if self._unanswered and self._unanswered + len(asks) > self._most:
+            if self.is_full:
                 raise OverloadError
             self._small.append(request)
             self._unanswered += len(asks)
@@ -124,7 +124,8 @@ class Batcher(Generic[In, Out]):
     def _taken(self) -> list[tuple[_Request[In, Out], list[In]]]:
         """The next batch: some requests, and what of their asks is in it. Those that nobody waits for are dropped."""
         batch, room = list[tuple[_Request[In, Out], list[In]]](), self._at_once
-        while self._small and (room >= len(self._small[0].asks) or not batch):
+        kept = self._at_once // 2 if self._large else 0  # for a large one, however many small ones come
+        while self._small and (room - kept >= len(self._small[0].asks) or not batch):
             request = self._small.popleft()
             if not request.answer.done():
                 batch.append((request, request.take(len(request.asks))))

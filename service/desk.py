@@ -131,6 +131,11 @@ class Desk:
         """All writes that the index does not have yet."""
         return {number for (number,) in self._rows("SELECT number FROM writes WHERE state = ?", WAITING)}
 
+    def awaits(self, id_: str) -> bool:
+        """Whether something was written of an item that the index does not have yet."""
+        query = "SELECT 1 FROM touched JOIN writes ON number = write WHERE id = ? AND state = ? LIMIT 1"
+        return bool(self._rows(query, id_, WAITING))
+
     def remember(self, before: Mapping[int, Sequence[Item]], catalog: Mapping[int, Sequence[str]], base: int) -> None:
         """What some writes will replace or take out of the store's version `base`, and which of it came with a
         catalog."""

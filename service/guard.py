@@ -7,11 +7,11 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -103,11 +103,8 @@ def _visitor(tokens: Tokens, headers: Mapping[str, str]) -> Visitor | None:
     kind, _, token = headers.get("authorization", "").partition(" ")
     if kind:
         return tokens.visitor(token.strip()) if kind.lower() == "bearer" else None
-    try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(SESSION)
-    except CookieError:
-        return None
-    return tokens.session(cookie.value) if cookie else None
+    session = cookie_parser(headers.get("cookie", "")).get(SESSION)  # unlike SimpleCookie it reads on after odd ones
+    return tokens.session(session) if session else None
 
 
 def _is_same_site(headers: Mapping[str, str], host: str) -> bool:

@@ -17,7 +17,7 @@ from typing import IO
 from classifier.decision import Decision
 from classifier.output import DecisionWriter
 from indexer.catalog import Item, Listing, ReadOptions, read_listings
-from indexer.errors import InputError, ShelfwiseError
+from indexer.errors import InputError, ShelfwiseError, StoreError
 from indexer.files import open_records
 from indexer.rejects import RejectFile
 from service.batching import RETRY_AFTER, OverloadError
@@ -90,7 +90,7 @@ class Jobs:
         file = job.folder / ("listings" + "".join(endings).lower())
         try:
             job.rows = await asyncio.to_thread(_copied, content, file)
-        except InputError:
+        except BaseException:  # a full disk and a visitor who went away, too
             shutil.rmtree(job.folder, ignore_errors=True)
             raise
         self._jobs[job.id] = job
@@ -162,6 +162,8 @@ def _copied(content: IO[bytes], file: Path) -> int:
                 out.write(block)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"the file is damaged ({error}): fetch it again") from None
+    except OSError as error:
+        raise StoreError(f"a file that came in cannot be kept: {error}") from None
     if size == 0:
         raise InputError("the file is empty: choose one with a header and rows")
     return rows

@@ -134,6 +134,7 @@ class Writer:
             removed=[id_ for id_ in ids if id_ not in final],
             catalog=catalog,
             command=f"writes {writes[0].number} to {writes[-1].number}",
+            at=index.snapshot.manifest.version,
         )
         self._served.refresh()
         for write in writes:

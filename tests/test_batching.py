@@ -33,6 +33,24 @@ async def retried(batcher: Batcher[int, int], asks: list[int]) -> list[int]:
             await asyncio.sleep(0.001)
 
 
+def test_a_request_of_many_asks_is_taken_beside_a_small_one(monkeypatch):
+    monkeypatch.setattr(batching, "usable_threads", lambda: 1)
+    go = threading.Event()
+
+    def work(asks: list[int]) -> list[int]:
+        go.wait(10)
+        return doubled(asks)
+
+    async def ask_all() -> list[list[int]]:
+        async with Batcher(work, 64) as batcher:
+            both = [asyncio.create_task(batcher.submit(asks)) for asks in ([1], list(range(batching.SMALL)))]
+            await asyncio.sleep(0.05)
+            go.set()
+            return await asyncio.gather(*both)
+
+    assert asyncio.run(ask_all()) == [[2], doubled(list(range(batching.SMALL)))]
+
+
 def test_what_arrives_together_is_answered_together_and_the_surplus_is_refused(monkeypatch):
     monkeypatch.setattr(batching, "usable_threads", lambda: 1)
     sizes, go = [], threading.Event()

@@ -202,10 +202,7 @@ def test_what_was_acknowledged_is_there_after_a_restart_even_where_it_was_not_in
         assert (ready.status_code, ready.json()["writes_waiting"]) == (503, 1)
         assert "being written" in ready.json()["problems"][0]
     with client_of(store) as client:
-        for _ in range(100):
-            if client.get("/readyz").json()["writes_waiting"] == 0:
-                break
-            threading.Event().wait(0.05)
+        indexed(client)
         assert client.get("/v1/items/x").json()["category_path"] == "Toys"
 
 
@@ -228,7 +225,50 @@ def test_a_version_made_elsewhere_is_served_without_a_restart(client, store):
     assert ask(client, "a drone")["category_path"] == "Toys > Drones"
 
 
-def test_a_store_is_compacted_while_it_is_served(client, store):
+def indexed(client):
+    """Wait until nothing waits for the index."""
+    for _ in range(100):
+        if client.get("/readyz").json()["writes_waiting"] == 0:
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError("writes wait")
+
+
+def test_an_undo_that_waited_for_a_build_does_not_take_back_what_that_changed(client, monkeypatch):
+    item = {"id": "x", "title": "a drone", "category_path": "Toys"}
+    number = client.post("/v1/items", json={"items": [item]}).json()["number"]
+    add, others = maintenance.add, []
+
+    def waits(path, items, **how):
+        if not others:  # another one has the store, and is done when this one gets it
+            others.append(add(path, {"x": Item("x", "a kite", category="Toys", category_path="Toys")}))
+        return add(path, items, **how)
+
+    monkeypatch.setattr(maintenance, "add", waits)
+    undone = client.post(f"/v1/writes/{number}/undo").json()["number"]
+    indexed(client)
+    assert client.get(f"/v1/writes/{undone}").json()["state"] == "refused"
+    assert client.get("/v1/items/x").json()["title"] == "a kite"
+
+
+def test_what_is_not_indexed_yet_can_be_removed(client, monkeypatch):
+    def held(*_, **__):
+        raise BusyError("store is being written by process 1")
+
+    monkeypatch.setattr("service.state.ACKNOWLEDGE", 0.2)
+    with monkeypatch.context() as patched:
+        patched.setattr(maintenance, "add", held)
+        item = {"id": "x", "title": "a drone", "category_path": "Toys"}
+        assert client.post("/v1/items", json={"items": [item]}).status_code == 202
+        assert client.delete("/v1/items/x").status_code == 202
+        assert client.delete("/v1/items/y").status_code == 404
+    indexed(client)
+    assert client.get("/v1/items/x").status_code == 404
+
+
+@pytest.mark.parametrize("files", [1, maintenance.FILES])
+def test_a_store_is_compacted_while_it_is_served(client, store, monkeypatch, files):
+    monkeypatch.setattr(maintenance, "FILES", files)  # rows of more files are gathered
     for i in range(4):
         client.post("/v1/items", json={"items": [{"id": f"x{i}", "title": f"a drone {i}", "category_path": "Toys"}]})
         if i % 2:

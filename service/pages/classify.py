@@ -34,17 +34,17 @@ async def classify_titles(
     review: Annotated[str, Form()] = "",
 ) -> Response:
     """Decisions on what was pasted."""
-    cards, problem = list[Card](), ""
+    cards, problem, status = list[Card](), "", 200
     try:
         listings = items_from(lines_of(titles))
         decisions = await state.classify(Way(), listings, bool(review))
         cards = await to_thread(cards_of, state, listings, decisions)
     except ShelfwiseError as error:
-        problem = str(error)
+        problem, status = str(error), 422
     except OverloadError:
-        problem = FULL
+        problem, status = FULL, 503
     template = part_of(request, "classify.html", "decided.html")
-    return render(request, template, "Classify", 422 if problem else 200, titles=titles, cards=cards, problem=problem)
+    return render(request, template, "Classify", status, titles=titles, cards=cards, problem=problem)
 
 
 @router.post(UPLOAD, max_body_size=UPLOAD_BYTES)

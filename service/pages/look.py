@@ -56,6 +56,8 @@ async def found(request: Request, state: OneState, asked: Asked) -> Response:
 async def found_csv(state: OneState, asked: Asked) -> Response:
     """The same as a file; what a spreadsheet would run as a formula gets an apostrophe before it."""
     content = await _found(state, asked)
+    if content["problem"] == FULL:
+        raise OverloadError
     if content["problem"]:
         raise QueryError(str(content["problem"]))
     out = io.StringIO()
