@@ -17,7 +17,7 @@ def test_pages_speak_both_languages(client):
     assert client.get("/health").text.count("状态") >= 1  # the choice is kept
     refused = client.post("/review/undo", data={"number": 7})
     assert 'href="/review?lang=en"' in refused.text  # not what was posted to
-    elsewhere = client.get("//elsewhere.example/", headers={"accept": "text/html"})
+    elsewhere = client.get(f"{client.base_url}//elsewhere.example/", headers={"accept": "text/html"})
     assert elsewhere.status_code == 404 and 'href="//' not in elsewhere.text
     told = client.post("/review/undo", data={"number": "x"}, headers={"hx-request": "true"})
     assert told.status_code == 422 and told.text.startswith('<p class="problem"')  # in its place on the page
