@@ -137,14 +137,17 @@ async def reviews(
     anew where the store has changed since; those that are accepted by now are resolved."""
     await state.renew_reviews()
     counts, found = await to_thread(state.desk.count_reviews), await to_thread(state.desk.reviews, which, limit, offset)
-    shown = [asdict(review) | {"decision": decided(review.listing.id, review.decision)} for review in found]
+    shown = [
+        asdict(review) | {"decision": decided(review.listing.id, review.decision), "seen": review.seen}
+        for review in found
+    ]
     return json({"counts": counts, "reviews": shown})
 
 
 @router.post("/reviews/{id:path}", response_model=AnsweredOut, responses=ANSWERED)
 async def answer(id: str, asked: ReviewIn, state: OneState, who: Writes) -> Response:
     """Accept, correct or skip a doubtful decision. What is accepted or corrected goes into the index at once."""
-    written = await state.answer_review(id, asked.action, asked.category_path, who, asked.new_category)
+    written = await state.answer_review(id, asked.action, asked.category_path, who, asked.new_category, asked.seen)
     if written is None:
         return json({"state": SKIPPED, "write": None})
     answered = await to_thread(state.desk.find_review, id)

@@ -284,16 +284,19 @@ class Desk:
             if not done.rowcount:
                 raise _not_open(id_)
 
-    def answer(self, id_: str, category_path: str, who: str) -> int:
+    def answer(self, id_: str, category_path: str, who: str, seen: str = "") -> int:
         """Take in the write that puts the listing of an open review into the index, in a category; the number of the
-        write. Raises QueryError where it is not open."""
-        review = self.find_review(id_)
-        verb = "accept" if category_path == review.decision.category_path else "correct"
+        write. Raises QueryError where it is not open, or says something else than what was `seen` of it."""
         with self._changing() as database:
-            number = _append(database, who, f"{verb} {id_}: {category_path}", [review.listing.moved(category_path)], ())
-            if not database.execute("SELECT 1 FROM reviews WHERE id = ? AND write = ?", (id_, number)).fetchone():
+            found = database.execute("SELECT * FROM reviews WHERE id = ? AND state = ?", (id_, OPEN)).fetchone()
+            if not found:
                 raise _not_open(id_)
-            return number
+            review = Review.of(found)
+            if seen not in ("", review.seen):
+                raise QueryError(f"listing {id_!r} was sent again and says something else now: look at it once more")
+            verb = "accept" if category_path == review.decision.category_path else "correct"
+            moved = review.listing.moved(category_path)
+            return _append(database, who, f"{verb} {id_}: {category_path}", [moved], ())
 
 
 def _only(rows: Sequence[sqlite3.Row], number: int) -> Write:

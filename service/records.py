@@ -9,6 +9,7 @@ import orjson
 
 from classifier.decision import ACCEPT, Alternative, Decision, SimilarItem
 from indexer.catalog import Item
+from indexer.text import digest
 
 WAITING, DONE, REFUSED, UNDONE = "waiting", "done", "refused", "undone"  # states of a write
 OPEN, ACCEPTED, CORRECTED, SKIPPED = "open", "accepted", "corrected", "skipped"  # states of a review
@@ -68,6 +69,11 @@ class Review:
     state: str
     category_path: str
     who: str
+
+    @property
+    def seen(self) -> str:
+        """What stands for the words of the listing: an answer is to the one that somebody saw."""
+        return digest(self.listing.text())
 
     @classmethod
     def of(cls, row: sqlite3.Row) -> Self:

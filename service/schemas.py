@@ -99,12 +99,14 @@ class ItemsIn(Taken):
 
 class ReviewIn(Taken):
     """accept what was decided, correct it with a `category_path`, or skip it. With a `category_path`, accept is of that
-    one: a review may have been decided anew since it was looked at. A category that the store does not have is taken
+    one: a review may have been decided anew since it was looked at. `seen`, as the review tells it, stands for the
+    listing's words: where these have changed since, nothing is done. A category that the store does not have is taken
     for a slip unless it is said to be a `new_category`."""
 
     action: Literal["accept", "correct", "skip"]
     category_path: Text = ""
     new_category: bool = False
+    seen: Id = ""
 
     @model_validator(mode="after")
     def _corrected_by(self) -> Self:
@@ -217,6 +219,7 @@ class ReviewOut(BaseModel):
     state: ReviewState
     category_path: str
     who: str
+    seen: str
 
 
 class ReviewsOut(BaseModel):

@@ -80,9 +80,11 @@ class State:
             raise QueryError(f"the store has no category {wanted!r}: {hint}")
         return wanted
 
-    async def answer_review(self, id_: str, action: str, path: str, who: Visitor, new: bool = False) -> Write | None:
+    async def answer_review(
+        self, id_: str, action: str, path: str, who: Visitor, new: bool = False, seen: str = ""
+    ) -> Write | None:
         """accept, correct with a category `path`, or skip a review; the write that the answer became, None for a skip.
-        To accept, `path` is what was seen: it may be decided anew meanwhile.
+        To accept, `path` is what was seen: it may be decided anew meanwhile; `seen` stands for the listing's words.
 
         Raises QueryError where there is no open review, or where the category is not there and not said to be `new`.
         """
@@ -94,7 +96,7 @@ class State:
         if action == "accept":
             path = path or review.decision.category_path
         path = self.known_path(path, new)
-        return await self._indexed(await to_thread(self.desk.answer, id_, path, who.name))
+        return await self._indexed(await to_thread(self.desk.answer, id_, path, who.name, seen))
 
     async def write(self, who: Visitor, what: str, items: Sequence[Item] = (), removed: Sequence[str] = ()) -> Write:
         """Put items into the index, which answers open reviews of listings with their ids, and take others out."""

@@ -225,6 +225,21 @@ def test_a_version_made_elsewhere_is_served_without_a_restart(client, store):
     assert ask(client, "a drone")["category_path"] == "Toys > Drones"
 
 
+def test_an_answer_is_to_the_listing_that_was_seen(client):
+    for title in ("xyz qwv", "qwv zyx something else"):
+        client.post("/v1/classify", json={"listings": [{"id": "L-1", "title": title}]})
+        (review,) = client.get("/v1/reviews").json()["reviews"]
+        answer = {"action": "correct", "category_path": NEW, "new_category": True, "seen": review["seen"]}
+        if title == "xyz qwv":
+            first = answer
+    refused = client.post("/v1/reviews/L-1", json=first)
+    assert refused.status_code == 409 and "something else now" in refused.json()["detail"]
+    page = client.post("/review", data={"id": "L-1", "action": "accept", "seen": first["seen"]})
+    assert page.status_code == 422 and "something else now" in page.text
+    assert client.get("/v1/items/L-1").status_code == 404
+    assert client.post("/v1/reviews/L-1", json=answer).json()["state"] == "corrected"
+
+
 def indexed(client):
     """Wait until nothing waits for the index."""
     for _ in range(100):

@@ -34,10 +34,11 @@ async def answer(
     id: Annotated[str, Form(max_length=MAX_ID)],
     action: Annotated[str, Form(pattern="^(accept|correct|skip)$")],
     category_path: Annotated[str, Form(max_length=2000)] = "",
+    seen: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
     """Accept, correct or skip, and go on to the next."""
     try:
-        write = await state.answer_review(id, action, category_path, who)
+        write = await state.answer_review(id, action, category_path, who, seen=seen)
     except QueryError as error:
         return await _reviewed(request, state, str(error), chosen=id, typed=category_path)
     return await _reviewed(request, state, write=write)
@@ -76,6 +77,7 @@ async def _reviewed(
         422 if problem else 200,
         counts=await to_thread(state.desk.count_reviews),
         card=cards[0] if cards else None,
+        seen=shown[0].seen if shown else "",
         next=first[1:],
         there=there,
         missed=chosen if not problem and chosen != (shown[0].listing.id if shown else "") else "",
