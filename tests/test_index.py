@@ -133,9 +133,9 @@ class ApproximateStoreMachine(StoreMachine):
 
 
 TestApproximateStore = ApproximateStoreMachine.TestCase
-TestApproximateStore.settings = settings(max_examples=6, stateful_step_count=6)
+TestApproximateStore.settings = settings(max_examples=8, stateful_step_count=6)
 TestStore = StoreMachine.TestCase
-TestStore.settings = settings(max_examples=6, stateful_step_count=6)
+TestStore.settings = settings(max_examples=8, stateful_step_count=6)
 
 
 @pytest.fixture
