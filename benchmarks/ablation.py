@@ -16,28 +16,27 @@ from typing import Any
 import click
 import numpy as np
 from accuracy import ROOT, Set, items_of, real_sets, record, sample_set
-
-from classifier import release
-from classifier.dense import KINDS
-from classifier.head import Features, Head
-from classifier.heldout import choose_axes, folds, splits
-from classifier.labels import Labels
-from classifier.metrics import expected_calibration_error, macro_f1, share
-from classifier.mixing import Grid
-from classifier.model import Goals, Model
-from classifier.pipeline import Classifier
-from classifier.training import choose_settings
-from classifier.voting import K
-from indexer.encoder import Encoder, Vectors, load_encoder
-from indexer.index import Index
-from indexer.layers import Layer, Layers
-from indexer.lexical import ngram_counts
-from indexer.neighbors import Neighbors
-from indexer.rows import Rows
-from indexer.search import FaissSearcher
-from indexer.serving import encoder_for
-from indexer.space import Space
-from indexer.store import Snapshot, read_snapshot
+from shelfwise.classifier import release
+from shelfwise.classifier.dense import KINDS
+from shelfwise.classifier.head import Features, Head
+from shelfwise.classifier.heldout import choose_axes, folds, splits
+from shelfwise.classifier.labels import Labels
+from shelfwise.classifier.metrics import expected_calibration_error, macro_f1, share
+from shelfwise.classifier.mixing import Grid
+from shelfwise.classifier.model import Goals, Model
+from shelfwise.classifier.pipeline import Classifier
+from shelfwise.classifier.training import choose_settings
+from shelfwise.classifier.voting import K
+from shelfwise.indexer.encoder import Encoder, Vectors, load_encoder
+from shelfwise.indexer.index import Index
+from shelfwise.indexer.layers import Layer, Layers
+from shelfwise.indexer.lexical import ngram_counts
+from shelfwise.indexer.neighbors import Neighbors
+from shelfwise.indexer.rows import Rows
+from shelfwise.indexer.search import FaissSearcher
+from shelfwise.indexer.serving import encoder_for
+from shelfwise.indexer.space import Space
+from shelfwise.indexer.store import Snapshot, read_snapshot
 
 RESULTS = ROOT / "benchmarks" / "results" / "ablation.json"
 PARTS = {

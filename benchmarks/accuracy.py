@@ -25,14 +25,13 @@ from typing import Any
 import click
 import numpy as np
 import peers as peer
-
-from classifier.baselines import linear_svc, timed, vector_logistic
-from classifier.evaluation import compare
-from classifier.labels import depth_of, node_of
-from classifier.metrics import Names, macro_f1, precision_recall_f1
-from indexer.catalog import PATH_SEPARATOR, Item, read_catalog
-from indexer.encoder import load_encoder
-from indexer.rejects import RejectFile
+from shelfwise.classifier.baselines import linear_svc, timed, vector_logistic
+from shelfwise.classifier.evaluation import compare
+from shelfwise.classifier.labels import depth_of, node_of
+from shelfwise.classifier.metrics import Names, macro_f1, precision_recall_f1
+from shelfwise.indexer.catalog import PATH_SEPARATOR, Item, read_catalog
+from shelfwise.indexer.encoder import load_encoder
+from shelfwise.indexer.rejects import RejectFile
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy.json"
@@ -137,7 +136,7 @@ def measured(*arguments: object) -> dict[str, Any]:
 
     A small process starts it: one that a large one starts is said to have had the large one's memory.
     """
-    command = [sys.executable, "-m", "cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "shelfwise", *map(str, arguments)]
     start = time.perf_counter()
     with tempfile.NamedTemporaryFile("r") as peak:
         started = [sys.executable, "-I", "-S", "-c", STARTER, peak.name, *command]

@@ -19,10 +19,8 @@ from typing import Any
 import click
 import numpy as np
 from accuracy import ROOT, record
-from titles import grown, read_titles
-
-from indexer.encoder import Vectors
-from indexer.engine import (
+from shelfwise.indexer.encoder import Vectors
+from shelfwise.indexer.engine import (
     PROPOSED,
     RECALL,
     RECALL_K,
@@ -33,8 +31,9 @@ from indexer.engine import (
     recalls_of,
     typical,
 )
-from indexer.search import FaissSearcher, import_faiss
-from indexer.threads import usable_threads
+from shelfwise.indexer.search import FaissSearcher, import_faiss
+from shelfwise.indexer.threads import usable_threads
+from titles import grown, read_titles
 
 RESULTS = ROOT / "benchmarks" / "results" / "engines.json"
 SHARES = [1.25**step / 64 for step in range(13)]  # of all cells, that are gone through for a query: up to a quarter

@@ -22,13 +22,12 @@ from typing import Any
 
 import click
 from accuracy import ROOT, items_of, record
-
-from classifier import maintenance, release
-from classifier.checking import check
-from indexer import history
-from indexer.catalog import Item
-from indexer.manifest import read_manifest
-from indexer.store import read_snapshot
+from shelfwise.classifier import maintenance, release
+from shelfwise.classifier.checking import check
+from shelfwise.indexer import history
+from shelfwise.indexer.catalog import Item
+from shelfwise.indexer.manifest import read_manifest
+from shelfwise.indexer.store import read_snapshot
 
 RESULTS = ROOT / "benchmarks" / "results" / "faults.json"
 ITEMS = 300  # of the sample catalog: small, so that most of the time goes into writing

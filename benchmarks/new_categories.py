@@ -18,21 +18,20 @@ import numpy as np
 import pyarrow as pa
 from accuracy import ROOT, Set, items_of, machine, real_sets, record, sample_set
 from numpy.typing import NDArray
-
-from classifier.adoption import lessons_of
-from classifier.finetune import Limits, finetune
-from classifier.fusion import Evidence, HeadShares, Mix, head_shares, known_to
-from classifier.head import Features, Head
-from classifier.heldout import rank_within, share_kept_back
-from classifier.labels import Labels, Numbers
-from classifier.model import Goals
-from classifier.training import train
-from classifier.voting import K, Probabilities
-from indexer.encoder import SentenceEncoder, Vectors, load_encoder
-from indexer.lexical import ngram_counts
-from indexer.rows import Rows
-from indexer.search import FaissSearcher
-from indexer.text import twin_key
+from shelfwise.classifier.adoption import lessons_of
+from shelfwise.classifier.finetune import Limits, finetune
+from shelfwise.classifier.fusion import Evidence, HeadShares, Mix, head_shares, known_to
+from shelfwise.classifier.head import Features, Head
+from shelfwise.classifier.heldout import rank_within, share_kept_back
+from shelfwise.classifier.labels import Labels, Numbers
+from shelfwise.classifier.model import Goals
+from shelfwise.classifier.training import train
+from shelfwise.classifier.voting import K, Probabilities
+from shelfwise.indexer.encoder import SentenceEncoder, Vectors, load_encoder
+from shelfwise.indexer.lexical import ngram_counts
+from shelfwise.indexer.rows import Rows
+from shelfwise.indexer.search import FaissSearcher
+from shelfwise.indexer.text import twin_key
 
 RESULTS = ROOT / "benchmarks" / "results" / "new_categories.json"
 NAMES = ("instacart", "mwpd_gpc")

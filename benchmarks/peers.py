@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-
-from classifier.finetune import BATCH, LARGE_TABLE, TOKENS, shuffled_batches, suitable_epochs
-from indexer.encoder import SentenceEncoder, load_encoder
+from shelfwise.classifier.finetune import BATCH, LARGE_TABLE, TOKENS, shuffled_batches, suitable_epochs
+from shelfwise.indexer.encoder import SentenceEncoder, load_encoder
 
 SEED = 0
 AUTOTUNE_SECONDS = 120

@@ -21,14 +21,13 @@ from typing import Any
 
 import click
 from accuracy import ROOT, items_of, record
-
-from classifier import maintenance, release
-from classifier.checking import check
-from classifier.pipeline import Classifier
-from indexer import history
-from indexer.catalog import Item
-from indexer.manifest import read_manifest
-from indexer.store import read_snapshot
+from shelfwise.classifier import maintenance, release
+from shelfwise.classifier.checking import check
+from shelfwise.classifier.pipeline import Classifier
+from shelfwise.indexer import history
+from shelfwise.indexer.catalog import Item
+from shelfwise.indexer.manifest import read_manifest
+from shelfwise.indexer.store import read_snapshot
 
 RESULTS = ROOT / "benchmarks" / "results" / "readers.json"
 ITEMS, LISTINGS, READERS = 300, 20, 8

@@ -23,26 +23,25 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 import numpy as np
+from shelfwise.classifier.maintenance import add, put_fitted, remove
+from shelfwise.classifier.model import Model, Settings
+from shelfwise.classifier.training import Fitted
+from shelfwise.classifier.voting import VoteSettings, category_weights, vote
+from shelfwise.indexer.catalog import Item
+from shelfwise.indexer.encoder import Encoder, Vectors
+from shelfwise.indexer.engine import RECALL_K, build_engine, layout, recalls_of, searcher_of, typical
+from shelfwise.indexer.index import Index
+from shelfwise.indexer.layers import Layer, layers_of
+from shelfwise.indexer.manifest import Change
+from shelfwise.indexer.neighbors import Neighbors
+from shelfwise.indexer.replica import VECTORS, Replica, replica_of, space_of
+from shelfwise.indexer.rows import TEXT_COLUMNS, Rows
+from shelfwise.indexer.search import FaissSearcher, import_faiss
+from shelfwise.indexer.serving import identity_of
+from shelfwise.indexer.space import Space
+from shelfwise.indexer.store import read_snapshot, writing
+from shelfwise.indexer.threads import usable_threads
 from titles import ROOT, Titles, grown, read_titles
-
-from classifier.maintenance import add, put_fitted, remove
-from classifier.model import Model, Settings
-from classifier.training import Fitted
-from classifier.voting import VoteSettings, category_weights, vote
-from indexer.catalog import Item
-from indexer.encoder import Encoder, Vectors
-from indexer.engine import RECALL_K, build_engine, layout, recalls_of, searcher_of, typical
-from indexer.index import Index
-from indexer.layers import Layer, layers_of
-from indexer.manifest import Change
-from indexer.neighbors import Neighbors
-from indexer.replica import VECTORS, Replica, replica_of, space_of
-from indexer.rows import TEXT_COLUMNS, Rows
-from indexer.search import FaissSearcher, import_faiss
-from indexer.serving import identity_of
-from indexer.space import Space
-from indexer.store import read_snapshot, writing
-from indexer.threads import usable_threads
 
 RESULTS = ROOT / "benchmarks" / "results" / "scale.json"
 ALONE = 50  # of the queries are searched for one by one

@@ -34,9 +34,9 @@ from accuracy import ROOT, items_of, measured, record, sample_set
 from rebuild import one_catalog, write
 from titles import mixed, real_titles, sample_titles
 
-from service.app import Config, create_app
-from service.batching import AT_ONCE
-from service.desk import DESK
+from shelfwise.service.app import Config, create_app
+from shelfwise.service.batching import AT_ONCE
+from shelfwise.service.desk import DESK
 
 RESULTS = ROOT / "benchmarks" / "results" / "serving.json"
 PARTS = ("load", "writes")
@@ -187,7 +187,17 @@ def written(store: Path, work: Path, writes: int) -> dict[str, Any]:
                 list(pool.map(put, range(2 * len(reviewed))))
 
         writing, reading = threading.Thread(target=write_all), threading.Thread(target=read)
-        command = [sys.executable, "-m", "cli", "build", work / "next.csv", "--store", changed, "--max-flipped", "1"]
+        command = [
+            sys.executable,
+            "-m",
+            "shelfwise",
+            "build",
+            work / "next.csv",
+            "--store",
+            changed,
+            "--max-flipped",
+            "1",
+        ]
         start = time.monotonic()
         writing.start()
         reading.start()

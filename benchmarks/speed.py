@@ -27,28 +27,27 @@ import pyarrow as pa
 from accuracy import ROOT, items_of, measured, record, recorded, sample_set
 from rebuild import one_catalog, write
 from scale import ratio
+from shelfwise.classifier.baselines import timed
+from shelfwise.classifier.decision import FAST, FULL
+from shelfwise.classifier.head import Features
+from shelfwise.classifier.maintenance import put_fitted
+from shelfwise.classifier.model import model_of
+from shelfwise.classifier.output import DecisionWriter
+from shelfwise.classifier.pipeline import AUTO, BATCHES, Classifier
+from shelfwise.classifier.training import Fitted
+from shelfwise.classifier.voting import K
+from shelfwise.indexer.catalog import Item, Listing, ReadOptions, read_listings
+from shelfwise.indexer.encoder import BATCH, SentenceEncoder, load_encoder
+from shelfwise.indexer.files import open_records
+from shelfwise.indexer.lexical import ngram_counts
+from shelfwise.indexer.manifest import Change
+from shelfwise.indexer.rejects import RejectFile
+from shelfwise.indexer.replica import space_of
+from shelfwise.indexer.rows import Rows
+from shelfwise.indexer.runtime import RUNTIMES, Runtime, export
+from shelfwise.indexer.store import read_snapshot, writing
+from shelfwise.indexer.threads import usable_threads
 from titles import grown, mixed, real_titles, sample_titles
-
-from classifier.baselines import timed
-from classifier.decision import FAST, FULL
-from classifier.head import Features
-from classifier.maintenance import put_fitted
-from classifier.model import model_of
-from classifier.output import DecisionWriter
-from classifier.pipeline import AUTO, BATCHES, Classifier
-from classifier.training import Fitted
-from classifier.voting import K
-from indexer.catalog import Item, Listing, ReadOptions, read_listings
-from indexer.encoder import BATCH, SentenceEncoder, load_encoder
-from indexer.files import open_records
-from indexer.lexical import ngram_counts
-from indexer.manifest import Change
-from indexer.rejects import RejectFile
-from indexer.replica import space_of
-from indexer.rows import Rows
-from indexer.runtime import RUNTIMES, Runtime, export
-from indexer.store import read_snapshot, writing
-from indexer.threads import usable_threads
 
 RESULTS = ROOT / "benchmarks" / "results" / "speed.json"
 PARTS = ("encode", "classify", "large", "memory", "start")
@@ -187,11 +186,11 @@ def stages(classifier: Classifier, file: Path) -> dict[str, float]:
 
 def started(store: Path, rounds: int) -> dict[str, Any]:
     """Seconds of processes, in turns: a search for similar items and the help, beside imports of others."""
-    similar = ["-m", "cli", "similar", TEXT, "--store", str(store)]
+    similar = ["-m", "shelfwise", "similar", TEXT, "--store", str(store)]
     commands = {
         "similar": similar,
         "import sentence_transformers": ["-c", "import sentence_transformers"],
-        "help": ["-m", "cli", "--help"],
+        "help": ["-m", "shelfwise", "--help"],
         "import click": ["-c", "import click"],
     }
     seconds: dict[str, list[float]] = {name: [] for name in commands}

@@ -24,16 +24,15 @@ import numpy as np
 import peers
 from accuracy import ROOT, Set, items_of, measured, real_sets, record, recorded, sample_set
 from scale import ratio
-
-from classifier.baselines import timed
-from classifier.decision import FAST, FULL, Decision
-from classifier.output import DecisionWriter
-from classifier.pipeline import AUTO, BATCHES, TIERS, Classifier
-from indexer import lexical
-from indexer.catalog import ReadOptions, read_listings
-from indexer.encoder import load_encoder
-from indexer.files import open_records
-from indexer.rejects import RejectFile
+from shelfwise.classifier.baselines import timed
+from shelfwise.classifier.decision import FAST, FULL, Decision
+from shelfwise.classifier.output import DecisionWriter
+from shelfwise.classifier.pipeline import AUTO, BATCHES, TIERS, Classifier
+from shelfwise.indexer import lexical
+from shelfwise.indexer.catalog import ReadOptions, read_listings
+from shelfwise.indexer.encoder import load_encoder
+from shelfwise.indexer.files import open_records
+from shelfwise.indexer.rejects import RejectFile
 
 RESULTS = ROOT / "benchmarks" / "results" / "tiers.json"
 ROUNDS = 5

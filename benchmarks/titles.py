@@ -10,10 +10,9 @@ from typing import Any, TypeVar
 
 import click
 import numpy as np
-
-from indexer.encoder import Encoder, Vectors, load_encoder
-from indexer.engine import EngineSearcher, build_engine
-from indexer.search import FaissSearcher
+from shelfwise.indexer.encoder import Encoder, Vectors, load_encoder
+from shelfwise.indexer.engine import EngineSearcher, build_engine
+from shelfwise.indexer.search import FaissSearcher
 
 T = TypeVar("T")
 ROOT = Path(__file__).parent.parent

@@ -7,21 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
-from classifier.calibration import NEVER
-from classifier.finetune import Lessons, Limits, Trained, finetune
-from classifier.heldout import kept_back, share_kept_back, tried
-from classifier.labels import Labels
-from classifier.maintenance import Report, put_fitted, report_of, stored_choice
-from classifier.model import Settings, settings_of
-from classifier.training import Trial, fit, hold_out
-from indexer.encoder import BATCH, Progress, SentenceEncoder
-from indexer.errors import EncoderError, QueryError
-from indexer.manifest import Change
-from indexer.rows import Rows
-from indexer.serving import exported, identity_of, model_for, place_of
-from indexer.store import ENCODERS, base_of, writing
-from indexer.sync import Changes
+from shelfwise.classifier.calibration import NEVER
+from shelfwise.classifier.finetune import Lessons, Limits, Trained, finetune
+from shelfwise.classifier.heldout import kept_back, share_kept_back, tried
+from shelfwise.classifier.labels import Labels
+from shelfwise.classifier.maintenance import Report, put_fitted, report_of, stored_choice
+from shelfwise.classifier.model import Settings, settings_of
+from shelfwise.classifier.training import Trial, fit, hold_out
+from shelfwise.indexer.encoder import BATCH, Progress, SentenceEncoder
+from shelfwise.indexer.errors import EncoderError, QueryError
+from shelfwise.indexer.manifest import Change
+from shelfwise.indexer.rows import Rows
+from shelfwise.indexer.serving import exported, identity_of, model_for, place_of
+from shelfwise.indexer.store import ENCODERS, base_of, writing
+from shelfwise.indexer.sync import Changes
 
 CHECKPOINT = "finetune.checkpoint"  # in the store, until fine-tuning is done
 FITS_AFTER = 1.8  # times that holding out takes before fine-tuning: held out once more, and the head fitted to all

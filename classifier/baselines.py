@@ -6,9 +6,8 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
-
-from classifier.metrics import Names
-from indexer.encoder import Vectors
+from shelfwise.classifier.metrics import Names
+from shelfwise.indexer.encoder import Vectors
 
 T = TypeVar("T")
 MIN_SHARE_UNSPACED = 0.5  # of the texts from which characters serve better than words

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
-from classifier.model import HEAD_BLOB, SETTINGS_BLOB, Model
-from indexer.errors import ShelfwiseError, StoreError
-from indexer.history import tags_of
-from indexer.lock import locked
-from indexer.manifest import Manifest, read_manifest, verify_files, versions_of
-from indexer.replica import SPACE_BLOB, open_replica
-from indexer.space import Space
-from indexer.store import Snapshot
-from indexer.text import digest
+from shelfwise.classifier.model import HEAD_BLOB, SETTINGS_BLOB, Model
+from shelfwise.indexer.errors import ShelfwiseError, StoreError
+from shelfwise.indexer.history import tags_of
+from shelfwise.indexer.lock import locked
+from shelfwise.indexer.manifest import Manifest, read_manifest, verify_files, versions_of
+from shelfwise.indexer.replica import SPACE_BLOB, open_replica
+from shelfwise.indexer.space import Space
+from shelfwise.indexer.store import Snapshot
+from shelfwise.indexer.text import digest
 
 UNIT_ERROR = 1e-3  # by which the length of a stored vector may differ from 1
 

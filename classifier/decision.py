@@ -6,9 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-
-from classifier.calibration import Calibration
-from classifier.voting import Probabilities
+from shelfwise.classifier.calibration import Calibration
+from shelfwise.classifier.voting import Probabilities
 
 DECIMALS = 4  # of probabilities and similarities that are shown
 ACCEPT, REVIEW, UNKNOWN = "accept", "review", "unknown"

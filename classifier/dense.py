@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from classifier.labels import Numbers
-from indexer.encoder import Vectors
+from shelfwise.classifier.labels import Numbers
+from shelfwise.indexer.encoder import Vectors
 
 Tensors = Mapping[str, NDArray[Any]]
 Scores = NDArray[Any]  # (m, c), higher is likelier

@@ -7,11 +7,10 @@ from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
-
-from classifier.baselines import linear_svc, timed, vector_logistic
-from classifier.decision import ACCEPT, FAST, FULL, Decision
-from classifier.labels import UNKNOWN, Labels, depth_of, lies_in, node_of
-from classifier.metrics import (
+from shelfwise.classifier.baselines import linear_svc, timed, vector_logistic
+from shelfwise.classifier.decision import ACCEPT, FAST, FULL, Decision
+from shelfwise.classifier.labels import UNKNOWN, Labels, depth_of, lies_in, node_of
+from shelfwise.classifier.metrics import (
     Names,
     bootstrap_intervals,
     coverage_at,
@@ -22,11 +21,11 @@ from classifier.metrics import (
     risk_coverage,
     share,
 )
-from classifier.pipeline import Classifier
-from classifier.training import SET_COVERAGE
-from indexer.catalog import Item, Listing
-from indexer.encoder import Progress
-from indexer.errors import InputError
+from shelfwise.classifier.pipeline import Classifier
+from shelfwise.classifier.training import SET_COVERAGE
+from shelfwise.indexer.catalog import Item, Listing
+from shelfwise.indexer.encoder import Progress
+from shelfwise.indexer.errors import InputError
 
 TOP = 3
 CONFUSIONS = 20  # pairs of categories that are listed

@@ -7,10 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-
-from classifier.head import Head
-from indexer.lexical import placed_ngrams
-from indexer.text import clean
+from shelfwise.classifier.head import Head
+from shelfwise.indexer.lexical import placed_ngrams
+from shelfwise.indexer.text import clean
 
 PIECE = re.compile(r"[㐀-䶿一-鿿豈-﫿]|[^\W㐀-䶿一-鿿豈-﫿]+|[\W]+")  # a Chinese character, a word, or what is between
 BETWEEN = re.compile(r"\W")  # how a piece that is between begins

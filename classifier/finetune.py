@@ -19,12 +19,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from classifier.labels import Numbers
-from classifier.voting import K, VoteSettings, vote
-from indexer.encoder import Progress, SentenceEncoder, Vectors
-from indexer.search import FaissSearcher
-from indexer.space import Space
+from shelfwise.classifier.labels import Numbers
+from shelfwise.classifier.voting import K, VoteSettings, vote
+from shelfwise.indexer.encoder import Progress, SentenceEncoder, Vectors
+from shelfwise.indexer.search import FaissSearcher
+from shelfwise.indexer.space import Space
 
 STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2_200, 4, 8  # see `suitable_epochs`
 BATCH = 64  # titles a step

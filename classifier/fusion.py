@@ -4,13 +4,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-
-from classifier.calibration import sharpened
-from classifier.head import Features, Head
-from classifier.labels import UNKNOWN, Labels, Numbers
-from classifier.voting import Probabilities, VoteSettings, category_weights, renormalised, vote
-from indexer.lexical import Counts
-from indexer.neighbors import Neighbors
+from shelfwise.classifier.calibration import sharpened
+from shelfwise.classifier.head import Features, Head
+from shelfwise.classifier.labels import UNKNOWN, Labels, Numbers
+from shelfwise.classifier.voting import Probabilities, VoteSettings, category_weights, renormalised, vote
+from shelfwise.indexer.lexical import Counts
+from shelfwise.indexer.neighbors import Neighbors
 
 
 def known_to(head: Head | None, labels: Labels) -> NDArray[np.bool_]:

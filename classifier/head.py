@@ -7,11 +7,10 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-
-from classifier.dense import KINDS, SEED, Scores, Tensors, linear_scores, linear_tensors
-from classifier.voting import Probabilities
-from indexer.encoder import Vectors
-from indexer.lexical import Counts, rarity_of, weighted
+from shelfwise.classifier.dense import KINDS, SEED, Scores, Tensors, linear_scores, linear_tensors
+from shelfwise.classifier.voting import Probabilities
+from shelfwise.indexer.encoder import Vectors
+from shelfwise.indexer.lexical import Counts, rarity_of, weighted
 
 LEXICAL_C = 1.0  # inverse strength of the L2 penalty; see ARCHITECTURE.md for what others gave
 TOLERANCE = 1e-2

@@ -5,16 +5,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-
-from classifier.fusion import Evidence, HeadShares, head_shares, known_to
-from classifier.head import Features, Head
-from classifier.labels import Labels, Numbers
-from classifier.voting import K, VoteSettings, renormalised, vote
-from indexer.lexical import ngram_counts
-from indexer.neighbors import Neighbors
-from indexer.rows import Rows
-from indexer.search import FaissSearcher
-from indexer.space import Space
+from shelfwise.classifier.fusion import Evidence, HeadShares, head_shares, known_to
+from shelfwise.classifier.head import Features, Head
+from shelfwise.classifier.labels import Labels, Numbers
+from shelfwise.classifier.voting import K, VoteSettings, renormalised, vote
+from shelfwise.indexer.lexical import ngram_counts
+from shelfwise.indexer.neighbors import Neighbors
+from shelfwise.indexer.rows import Rows
+from shelfwise.indexer.search import FaissSearcher
+from shelfwise.indexer.space import Space
 
 FOLDS = 5
 ONE_FOLD_FROM = 5_000  # rows: a fifth of so many is enough to choose a handful of settings

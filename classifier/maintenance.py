@@ -7,26 +7,25 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
-
-from classifier.fusion import known_to
-from classifier.labels import Labels, Numbers, lies_in
-from classifier.model import Goals, Model, Settings, model_of, settings_of
-from classifier.training import Fitted
-from classifier.training import train as fit_all
-from classifier.voting import K, category_weights, vote
-from indexer.catalog import Item, normal_path
-from indexer.encoder import EncoderChoice, Progress
-from indexer.engine import EngineSearcher, recalled, spread
-from indexer.errors import BusyError, QueryError, listed
-from indexer.index import Index
-from indexer.manifest import Manifest, ReplicaIdentity, verify_files
-from indexer.replica import SPACE_BLOB, Replica, make_replica, new_replica_name, open_replica
-from indexer.rows import ADDED, Rows
-from indexer.search import FaissSearcher
-from indexer.serving import encoder_for
-from indexer.store import Draft, Snapshot, base_of, read_snapshot, writing
-from indexer.sync import Changes, changed, embed_changes, find_changes
-from indexer.table import files_of
+from shelfwise.classifier.fusion import known_to
+from shelfwise.classifier.labels import Labels, Numbers, lies_in
+from shelfwise.classifier.model import Goals, Model, Settings, model_of, settings_of
+from shelfwise.classifier.training import Fitted
+from shelfwise.classifier.training import train as fit_all
+from shelfwise.classifier.voting import K, category_weights, vote
+from shelfwise.indexer.catalog import Item, normal_path
+from shelfwise.indexer.encoder import EncoderChoice, Progress
+from shelfwise.indexer.engine import EngineSearcher, recalled, spread
+from shelfwise.indexer.errors import BusyError, QueryError, listed
+from shelfwise.indexer.index import Index
+from shelfwise.indexer.manifest import Manifest, ReplicaIdentity, verify_files
+from shelfwise.indexer.replica import SPACE_BLOB, Replica, make_replica, new_replica_name, open_replica
+from shelfwise.indexer.rows import ADDED, Rows
+from shelfwise.indexer.search import FaissSearcher
+from shelfwise.indexer.serving import encoder_for
+from shelfwise.indexer.store import Draft, Snapshot, base_of, read_snapshot, writing
+from shelfwise.indexer.sync import Changes, changed, embed_changes, find_changes
+from shelfwise.indexer.table import files_of
 
 FEW = 1000  # examples that are added without reading the whole store
 FILES = 64  # that rows are added in; then they are written again to one, since a table of many files is slow

@@ -5,13 +5,12 @@ from dataclasses import dataclass, replace
 from itertools import product, starmap
 
 import numpy as np
-
-from classifier.calibration import FLOOR
-from classifier.fusion import Mix, balanced, fuse
-from classifier.heldout import Fold
-from classifier.labels import Numbers
-from classifier.metrics import macro_f1
-from classifier.voting import Probabilities, VoteSettings, renormalised
+from shelfwise.classifier.calibration import FLOOR
+from shelfwise.classifier.fusion import Mix, balanced, fuse
+from shelfwise.classifier.heldout import Fold
+from shelfwise.classifier.labels import Numbers
+from shelfwise.classifier.metrics import macro_f1
+from shelfwise.classifier.voting import Probabilities, VoteSettings, renormalised
 
 SLACK = 0.002  # of the measure: mixes so close to the best may still be chosen for what they do for new categories
 GOOD_MIXES = 10

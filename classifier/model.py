@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
-from classifier.calibration import NEVER, Calibration
-from classifier.dense import KINDS
-from classifier.fusion import Mix
-from classifier.head import Head
-from classifier.voting import VoteSettings
-from indexer.errors import StoreError
-from indexer.store import Snapshot
+from shelfwise.classifier.calibration import NEVER, Calibration
+from shelfwise.classifier.dense import KINDS
+from shelfwise.classifier.fusion import Mix
+from shelfwise.classifier.head import Head
+from shelfwise.classifier.voting import VoteSettings
+from shelfwise.indexer.errors import StoreError
+from shelfwise.indexer.store import Snapshot
 
 HEAD_BLOB, SETTINGS_BLOB = "head", "settings"
 MEASURES = ("accuracy", "macro-f1")

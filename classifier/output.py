@@ -7,9 +7,8 @@ from operator import attrgetter
 from typing import TextIO
 
 import orjson
-
-from classifier.decision import Alternative, Decision, SimilarItem
-from indexer.catalog import Listing
+from shelfwise.classifier.decision import Alternative, Decision, SimilarItem
+from shelfwise.indexer.catalog import Listing
 
 FIELDS = {  # of a decision, by output column
     "predicted_category": "category",

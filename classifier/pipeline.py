@@ -10,10 +10,8 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
-
-from classifier.calibration import NEVER
-from classifier.decision import (
+from shelfwise.classifier.calibration import NEVER
+from shelfwise.classifier.decision import (
     ACCEPT,
     DECIMALS,
     FAST,
@@ -27,19 +25,20 @@ from classifier.decision import (
     ranked,
     reasons,
 )
-from classifier.fusion import Evidence, Opinions, head_shares, known_to, lexical_shares
-from classifier.head import Features
-from classifier.labels import Labels, Numbers
-from classifier.model import Model, model_of
-from classifier.voting import K, Probabilities
-from indexer.catalog import Item, Listing
-from indexer.encoder import Progress, Vectors
-from indexer.index import Index
-from indexer.layers import Filter
-from indexer.lexical import Counts, ngram_counts
-from indexer.neighbors import NONE, Neighbors
-from indexer.text import Words, compose
-from indexer.threads import usable_threads
+from shelfwise.classifier.fusion import Evidence, Opinions, head_shares, known_to, lexical_shares
+from shelfwise.classifier.head import Features
+from shelfwise.classifier.labels import Labels, Numbers
+from shelfwise.classifier.model import Model, model_of
+from shelfwise.classifier.voting import K, Probabilities
+from shelfwise.indexer.catalog import Item, Listing
+from shelfwise.indexer.encoder import Progress, Vectors
+from shelfwise.indexer.index import Index
+from shelfwise.indexer.layers import Filter
+from shelfwise.indexer.lexical import Counts, ngram_counts
+from shelfwise.indexer.neighbors import NONE, Neighbors
+from shelfwise.indexer.text import Words, compose
+from shelfwise.indexer.threads import usable_threads
+from threadpoolctl import threadpool_limits
 
 AUTO = "auto"  # tier: fast where the n-grams are sure, full where not
 TIERS = (FULL, AUTO, FAST)

@@ -5,16 +5,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-
-from classifier.head import Features
-from classifier.labels import Numbers
-from classifier.pipeline import Classifier
-from classifier.voting import K
-from indexer.catalog import Item
-from indexer.encoder import Vectors
-from indexer.lexical import ngram_counts
-from indexer.sync import embed_changes, find_changes
-from indexer.text import twin_key, words_of
+from shelfwise.classifier.head import Features
+from shelfwise.classifier.labels import Numbers
+from shelfwise.classifier.pipeline import Classifier
+from shelfwise.classifier.voting import K
+from shelfwise.indexer.catalog import Item
+from shelfwise.indexer.encoder import Vectors
+from shelfwise.indexer.lexical import ngram_counts
+from shelfwise.indexer.sync import embed_changes, find_changes
+from shelfwise.indexer.text import twin_key, words_of
 
 AROUND = 50  # stored items near each example that are looked at
 SHOWN = 20  # of what it would take

@@ -7,9 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-
-from classifier.head import Features
-from classifier.maintenance import (
+from shelfwise.classifier.head import Features
+from shelfwise.classifier.maintenance import (
     Report,
     Wishes,
     goals_of,
@@ -17,21 +16,21 @@ from classifier.maintenance import (
     report_of,
     stored_choice,
 )
-from classifier.model import Goals, settings_of
-from classifier.pipeline import Classifier
-from classifier.training import Fitted, train
-from indexer.catalog import Item
-from indexer.difference import SHOWN, difference, state_of
-from indexer.embedded import Embedded, forget_embedded
-from indexer.encoder import Encoder, EncoderChoice, Progress, choose_encoder, load_encoder
-from indexer.errors import EncoderError, ReleaseError
-from indexer.index import Index
-from indexer.lexical import ngram_counts
-from indexer.manifest import versions_of
-from indexer.rows import Rows
-from indexer.serving import encoder_for, exported, identity_of
-from indexer.store import Draft, Snapshot, writing
-from indexer.sync import changed, embed_changes, find_catalog_changes
+from shelfwise.classifier.model import Goals, settings_of
+from shelfwise.classifier.pipeline import Classifier
+from shelfwise.classifier.training import Fitted, train
+from shelfwise.indexer.catalog import Item
+from shelfwise.indexer.difference import SHOWN, difference, state_of
+from shelfwise.indexer.embedded import Embedded, forget_embedded
+from shelfwise.indexer.encoder import Encoder, EncoderChoice, Progress, choose_encoder, load_encoder
+from shelfwise.indexer.errors import EncoderError, ReleaseError
+from shelfwise.indexer.index import Index
+from shelfwise.indexer.lexical import ngram_counts
+from shelfwise.indexer.manifest import versions_of
+from shelfwise.indexer.rows import Rows
+from shelfwise.indexer.serving import encoder_for, exported, identity_of
+from shelfwise.indexer.store import Draft, Snapshot, writing
+from shelfwise.indexer.sync import changed, embed_changes, find_catalog_changes
 
 PROBES = 500  # stored items that are asked for before and after
 VERSIONS_BEFORE = 5  # that are looked through for vectors: what a bad catalog left out comes back with the next one

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from classifier.pipeline import SPARE_TWINS, Classifier
-from classifier.voting import K, category_weights, vote
+from shelfwise.classifier.pipeline import SPARE_TWINS, Classifier
+from shelfwise.classifier.voting import K, category_weights, vote
 
 EACH = 20  # items of a category that are looked at
 AT_ONCE = 1_000

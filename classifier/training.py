@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-
-from classifier.calibration import (
+from shelfwise.classifier.calibration import (
     Calibration,
     fit_reliability,
     fit_temperature,
@@ -14,17 +13,17 @@ from classifier.calibration import (
     stand_in_from,
     threshold_for,
 )
-from classifier.head import Features, Head
-from classifier.heldout import Fold, choose_axes, folds, splits
-from classifier.labels import Labels, Numbers
-from classifier.metrics import expected_calibration_error, macro_f1, share
-from classifier.mixing import Grid, choose_mix
-from classifier.model import Goals, Model, Settings
-from classifier.voting import Probabilities, VoteSettings
-from indexer.encoder import Progress
-from indexer.lexical import ngram_counts
-from indexer.rows import Rows
-from indexer.space import Space
+from shelfwise.classifier.head import Features, Head
+from shelfwise.classifier.heldout import Fold, choose_axes, folds, splits
+from shelfwise.classifier.labels import Labels, Numbers
+from shelfwise.classifier.metrics import expected_calibration_error, macro_f1, share
+from shelfwise.classifier.mixing import Grid, choose_mix
+from shelfwise.classifier.model import Goals, Model, Settings
+from shelfwise.classifier.voting import Probabilities, VoteSettings
+from shelfwise.indexer.encoder import Progress
+from shelfwise.indexer.lexical import ngram_counts
+from shelfwise.indexer.rows import Rows
+from shelfwise.indexer.space import Space
 
 SET_COVERAGE = 0.95  # of prediction sets: the share that holds the right category
 FAST_LOSS = 0.003  # of accuracy that tier auto may cost

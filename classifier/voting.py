@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from classifier.labels import Numbers
-from indexer.neighbors import Neighbors
+from shelfwise.classifier.labels import Numbers
+from shelfwise.indexer.neighbors import Neighbors
 
 Probabilities = NDArray[np.float64]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from indexer.errors import InputError, listed
-from indexer.files import RecordFile, open_records
-from indexer.rejects import Reject, RejectFile
-from indexer.text import Words, clean, compose, digest, words_of
+from shelfwise.indexer.errors import InputError, listed
+from shelfwise.indexer.files import RecordFile, open_records
+from shelfwise.indexer.rejects import Reject, RejectFile
+from shelfwise.indexer.text import Words, clean, compose, digest, words_of
 
 FIELDS = ("id", "title", "description", "brand", "attributes", "category", "category_path")
 SYNONYMS: Mapping[str, tuple[str, ...]] = {

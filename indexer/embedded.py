@@ -7,12 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-
-from indexer.encoder import Encoder, Progress, Vectors
-from indexer.errors import StoreError
-from indexer.manifest import verify_files
-from indexer.store import EMBEDDED, read_snapshot
-from indexer.text import RECIPE, digest
+from shelfwise.indexer.encoder import Encoder, Progress, Vectors
+from shelfwise.indexer.errors import StoreError
+from shelfwise.indexer.manifest import verify_files
+from shelfwise.indexer.store import EMBEDDED, read_snapshot
+from shelfwise.indexer.text import RECIPE, digest
 
 BATCH = 4_096  # texts in a file
 

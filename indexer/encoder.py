@@ -11,11 +11,10 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from indexer.errors import EncoderError, EngineError, first_line
-from indexer.quiet import hush
-from indexer.text import beyond_latin
-from indexer.threads import usable_threads
+from shelfwise.indexer.errors import EncoderError, EngineError, first_line
+from shelfwise.indexer.quiet import hush
+from shelfwise.indexer.text import beyond_latin
+from shelfwise.indexer.threads import usable_threads
 
 Vectors = NDArray[np.float32]
 
@@ -198,8 +197,7 @@ def resolve_device(device: str) -> str:
 def _folder_of(name: str, cache: Path | None) -> Path:
     if name == "e5":
         from platformdirs import user_cache_path
-
-        from indexer.e5 import e5_folder
+        from shelfwise.indexer.e5 import e5_folder
 
         return e5_folder(cache or user_cache_path("shelfwise") / "encoders")
     if name == "minilm":

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from indexer.encoder import Progress, Vectors
-from indexer.neighbors import NONE, Neighbors, nearest
-from indexer.search import FaissSearcher, Mask, Searcher, copy_on_gpu, import_faiss
+from shelfwise.indexer.encoder import Progress, Vectors
+from shelfwise.indexer.neighbors import NONE, Neighbors, nearest
+from shelfwise.indexer.search import FaissSearcher, Mask, Searcher, copy_on_gpu, import_faiss
 
 EXACT, APPROXIMATE = "exact", "ivf-pq-fastscan"
 APPROXIMATE_FROM = 20_000  # rows: from here on exact search would take more than a fifth of the time of encoding

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
-from indexer.errors import InputError, first_line, listed
-from indexer.rejects import Reject
+from shelfwise.indexer.errors import InputError, first_line, listed
+from shelfwise.indexer.rejects import Reject
 
 SAMPLE = 1 << 20  # bytes that decide about encoding, format and delimiter
 MAX_RECORD_LINES = 500  # a quoted field that runs longer was never closed

@@ -6,12 +6,11 @@ from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
-
-from indexer.embedded import forget_embedded
-from indexer.engine import recalled
-from indexer.errors import QueryError, StoreError
-from indexer.lock import now
-from indexer.manifest import (
+from shelfwise.indexer.embedded import forget_embedded
+from shelfwise.indexer.engine import recalled
+from shelfwise.indexer.errors import QueryError, StoreError
+from shelfwise.indexer.lock import now
+from shelfwise.indexer.manifest import (
     Manifest,
     forget_version,
     keep_manifest,
@@ -23,11 +22,11 @@ from indexer.manifest import (
     write_manifest,
     write_sealed,
 )
-from indexer.replica import REPLICAS, SPACE_BLOB, make_replica, new_replica_name, open_replica, space_of
-from indexer.rows import Rows
-from indexer.runtime import RUNTIMES
-from indexer.store import BLOBS, ENCODERS, Snapshot, base_of, read_snapshot, writing
-from indexer.table import TABLE, TableWriter, table_files
+from shelfwise.indexer.replica import REPLICAS, SPACE_BLOB, make_replica, new_replica_name, open_replica, space_of
+from shelfwise.indexer.rows import Rows
+from shelfwise.indexer.runtime import RUNTIMES
+from shelfwise.indexer.store import BLOBS, ENCODERS, Snapshot, base_of, read_snapshot, writing
+from shelfwise.indexer.table import TABLE, TableWriter, table_files
 
 TAGS = "tags.json"
 

@@ -6,19 +6,18 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 import numpy as np
-
-from indexer.catalog import Item
-from indexer.encoder import Encoder, Progress, Vectors
-from indexer.errors import AbsentError, QueryError, StoreError
-from indexer.layers import Filter, Layer, Layers, layers_of
-from indexer.manifest import read_manifest
-from indexer.neighbors import Neighbors
-from indexer.replica import Replica, replica_of, space_of
-from indexer.rows import CATALOG, Rows
-from indexer.search import resolve_engine
-from indexer.serving import encoder_for
-from indexer.space import Space
-from indexer.store import Snapshot, read_snapshot
+from shelfwise.indexer.catalog import Item
+from shelfwise.indexer.encoder import Encoder, Progress, Vectors
+from shelfwise.indexer.errors import AbsentError, QueryError, StoreError
+from shelfwise.indexer.layers import Filter, Layer, Layers, layers_of
+from shelfwise.indexer.manifest import read_manifest
+from shelfwise.indexer.neighbors import Neighbors
+from shelfwise.indexer.replica import Replica, replica_of, space_of
+from shelfwise.indexer.rows import CATALOG, Rows
+from shelfwise.indexer.search import resolve_engine
+from shelfwise.indexer.serving import encoder_for
+from shelfwise.indexer.space import Space
+from shelfwise.indexer.store import Snapshot, read_snapshot
 
 
 @dataclass(frozen=True)

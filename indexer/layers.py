@@ -8,18 +8,17 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-
-from indexer.catalog import PATH_SEPARATOR
-from indexer.encoder import Vectors
-from indexer.engine import searcher_of
-from indexer.manifest import verify_files
-from indexer.neighbors import Neighbors, nearest
-from indexer.replica import Replica
-from indexer.rows import Rows
-from indexer.search import FaissSearcher, Mask, Searcher
-from indexer.space import Space
-from indexer.store import Snapshot
-from indexer.table import RowIds
+from shelfwise.indexer.catalog import PATH_SEPARATOR
+from shelfwise.indexer.encoder import Vectors
+from shelfwise.indexer.engine import searcher_of
+from shelfwise.indexer.manifest import verify_files
+from shelfwise.indexer.neighbors import Neighbors, nearest
+from shelfwise.indexer.replica import Replica
+from shelfwise.indexer.rows import Rows
+from shelfwise.indexer.search import FaissSearcher, Mask, Searcher
+from shelfwise.indexer.space import Space
+from shelfwise.indexer.store import Snapshot
+from shelfwise.indexer.table import RowIds
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from typing import Any
 import mmh3
 import numpy as np
 from numpy.typing import NDArray
-
-from indexer.text import Words
+from shelfwise.indexer.text import Words
 
 Counts = Any  # scipy.sparse.csr_array, (n, FEATURES) float32
 Rarity = NDArray[np.float32]  # (FEATURES,) inverse document frequency of every n-gram

@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-
-from indexer.errors import BusyError, StoreError
-from indexer.manifest import LOCK
+from shelfwise.indexer.errors import BusyError, StoreError
+from shelfwise.indexer.manifest import LOCK
 
 WRITER = ".writer.json"  # who holds the lock
 QUEUE = ".queue"  # held by the writer whose turn is next, so that one that writes on and on lets others in

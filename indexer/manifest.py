@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from indexer.errors import StoreError, listed
+from shelfwise.indexer.errors import StoreError, listed
 
 FORMAT = 8  # of the folder and of the model in it; a reader refuses any other
 FILE, LOCK, VERSIONS = "manifest.json", ".lock", "versions"

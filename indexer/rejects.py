@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from indexer.errors import InputError
+from shelfwise.indexer.errors import InputError
 
 MAX_VALUE = 2_000  # characters of the offending value that are kept
 

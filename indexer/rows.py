@@ -9,9 +9,8 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-
-from indexer.encoder import Vectors
-from indexer.text import Words, compose, words_of
+from shelfwise.indexer.encoder import Vectors
+from shelfwise.indexer.text import Words, compose, words_of
 
 TEXT_COLUMNS = (
     "id", "title", "description", "brand", "attributes", "category", "category_path", "origin",

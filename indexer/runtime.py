@@ -17,10 +17,9 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-
-from indexer.encoder import Progress, SentenceEncoder, Vectors
-from indexer.errors import EncoderError, first_line
-from indexer.threads import usable_threads
+from shelfwise.indexer.encoder import Progress, SentenceEncoder, Vectors
+from shelfwise.indexer.errors import EncoderError, first_line
+from shelfwise.indexer.threads import usable_threads
 
 RUNTIMES = "runtimes"  # in a store
 FACTS, GRAPH, TOKENIZER = "runtime.json", "graph.xml", "tokenizer.json"

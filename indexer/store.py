@@ -13,10 +13,10 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
-from indexer.encoder import fingerprint_of
-from indexer.errors import StoreError
-from indexer.lock import locked, now
-from indexer.manifest import (
+from shelfwise.indexer.encoder import fingerprint_of
+from shelfwise.indexer.errors import StoreError
+from shelfwise.indexer.lock import locked, now
+from shelfwise.indexer.manifest import (
     FILE,
     VERSIONS,
     Change,
@@ -29,9 +29,9 @@ from indexer.manifest import (
     verify_files,
     write_manifest,
 )
-from indexer.rows import Rows
-from indexer.table import TABLE, RowIds, TableReader, TableWriter, table_files
-from indexer.text import RECIPE
+from shelfwise.indexer.rows import Rows
+from shelfwise.indexer.table import TABLE, RowIds, TableReader, TableWriter, table_files
+from shelfwise.indexer.text import RECIPE
 
 BLOBS, ENCODERS = "blobs", "encoders"
 EMBEDDED = "embedded"  # vectors that a build has made before it is done

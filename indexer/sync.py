@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-
-from indexer.catalog import Item
-from indexer.encoder import Encoder, Progress
-from indexer.manifest import Change
-from indexer.rows import ADDED, CATALOG, Rows
-from indexer.text import digest, twin_key
+from shelfwise.indexer.catalog import Item
+from shelfwise.indexer.encoder import Encoder, Progress
+from shelfwise.indexer.manifest import Change
+from shelfwise.indexer.rows import ADDED, CATALOG, Rows
+from shelfwise.indexer.text import digest, twin_key
 
 _CONTENT = ("title", "description", "brand", "attributes", "category", "category_path")
 

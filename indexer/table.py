@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-
-from indexer.errors import QueryError, StoreError
-from indexer.rows import TEXT_COLUMNS, Rows, text_fields
+from shelfwise.indexer.errors import QueryError, StoreError
+from shelfwise.indexer.rows import TEXT_COLUMNS, Rows, text_fields
 
 TABLE = "items"
 BATCH = 1000  # values in one SQL list

@@ -14,12 +14,12 @@ from pathlib import Path
 import hypothesis
 import pytest
 from click.testing import CliRunner, Result
+from shelfwise.indexer.catalog import Item
 from starlette.testclient import TestClient
 
-from cli import main
-from indexer.catalog import Item
-from service.app import Config, create_app
-from service.tokens import Tokens
+from shelfwise.commands.main import main
+from shelfwise.service.app import Config, create_app
+from shelfwise.service.tokens import Tokens
 
 # For the processes that run the tests: threads that wait for each other would take the cores from those that compute.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -107,7 +107,7 @@ def service(built, tmp_path_factory) -> Iterator[str]:
     store = shutil.copytree(built, tmp_path_factory.mktemp("served") / "store")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "cli", "serve", "--store", str(store), "--port", str(port)]
+    command = [sys.executable, "-m", "shelfwise", "serve", "--store", str(store), "--port", str(port)]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         url = f"http://127.0.0.1:{port}"
         for _ in range(200):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import batching
-from service.batching import Batcher, OverloadError
+from shelfwise.service import batching
+from shelfwise.service.batching import Batcher, OverloadError
 
 
 def doubled(asks: list[int]) -> list[int]:

@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 from scipy.stats import binomtest
-
-from classifier.calibration import (
+from shelfwise.classifier.calibration import (
     ASSURANCE,
     IDENTITY,
     NEVER,
@@ -16,7 +15,7 @@ from classifier.calibration import (
     sharpened,
     threshold_for,
 )
-from classifier.metrics import (
+from shelfwise.classifier.metrics import (
     bootstrap_intervals,
     coverage_at,
     expected_calibration_error,

@@ -2,10 +2,17 @@ import json
 
 import pytest
 from conftest import rejects
-
-from indexer.catalog import MAX_TITLE, Item, ReadOptions, match_columns, normal_path, parse_columns, read_catalog
-from indexer.errors import InputError
-from indexer.rejects import RejectFile
+from shelfwise.indexer.catalog import (
+    MAX_TITLE,
+    Item,
+    ReadOptions,
+    match_columns,
+    normal_path,
+    parse_columns,
+    read_catalog,
+)
+from shelfwise.indexer.errors import InputError
+from shelfwise.indexer.rejects import RejectFile
 
 
 def read(path, **options):

@@ -9,8 +9,7 @@ import time
 
 import pytest
 from conftest import rejects, small_catalog, write_catalog
-
-from indexer.manifest import FORMAT, read_sealed, write_sealed
+from shelfwise.indexer.manifest import FORMAT, read_sealed, write_sealed
 
 
 def failed(result, *said, code=1):
@@ -201,12 +200,12 @@ def test_build_does_not_write_into_a_folder_of_other_things(run, catalog_file, t
 
 def test_store_made_with_another_encoder(run, store, catalog_file, monkeypatch):
     failed(run("build", catalog_file, "--store", store, "--encoder", "e5"), "made with encoder hashing, not e5")
-    monkeypatch.setattr("indexer.encoder.HashingEncoder.fingerprint", "other weights")
+    monkeypatch.setattr("shelfwise.indexer.encoder.HashingEncoder.fingerprint", "other weights")
     failed(run("similar", "x", "--store", store), "not the one that the store was made with", "new folder")
 
 
 def test_store_made_with_another_recipe(run, store, monkeypatch):
-    monkeypatch.setattr("indexer.serving.RECIPE", "another recipe")
+    monkeypatch.setattr("shelfwise.indexer.serving.RECIPE", "another recipe")
     failed(run("similar", "x", "--store", store), "text recipe", "new folder")
 
 
@@ -239,7 +238,7 @@ def test_local_folder_without_a_model(run, catalog_file, tmp_path):
 def test_output_that_cannot_be_written_is_said_before_the_work(run, store, tmp_path, monkeypatch, output):
     (tmp_path / "folder").mkdir()
     (tmp_path / "l.csv").write_text("title,category\nshoe,Shoes\n")
-    monkeypatch.setattr("classifier.pipeline.Classifier.open", lambda *_: pytest.fail("the work had begun"))
+    monkeypatch.setattr("shelfwise.classifier.pipeline.Classifier.open", lambda *_: pytest.fail("the work had begun"))
     failed(run("classify", "l.csv", "--store", store, "-o", output), f"cannot write {output}")
     failed(run("evaluate", "l.csv", "--store", store, "--json", output), f"cannot write {output}")
 
@@ -285,7 +284,10 @@ def test_cuda_that_is_not_there(run, store):
 def interrupt(arguments, folder, when):
     """Starts the command line, sends ctrl-C as soon as `when()` holds, and returns (exit code, stderr)."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "cli", *map(str, arguments)], cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "shelfwise", *map(str, arguments)],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     deadline = time.monotonic() + 60
     while not when() and time.monotonic() < deadline and process.poll() is None:

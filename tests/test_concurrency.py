@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 from conftest import small_catalog
-
-from classifier import maintenance, release
-from classifier.checking import check
-from classifier.pipeline import Classifier
-from indexer import store as store_module
-from indexer.catalog import Item
-from indexer.errors import StoreError
-from indexer.history import compact, history
-from indexer.lock import locked
-from indexer.store import read_snapshot
+from shelfwise.classifier import maintenance, release
+from shelfwise.classifier.checking import check
+from shelfwise.classifier.pipeline import Classifier
+from shelfwise.indexer import store as store_module
+from shelfwise.indexer.catalog import Item
+from shelfwise.indexer.errors import StoreError
+from shelfwise.indexer.history import compact, history
+from shelfwise.indexer.lock import locked
+from shelfwise.indexer.store import read_snapshot
 
 LISTINGS = [Item(str(i), item.title) for i, item in enumerate(small_catalog(2))]
 
@@ -91,7 +90,7 @@ def test_two_writers_lose_nothing(store):
 
 
 def test_a_writer_that_writes_on_and_on_lets_another_in(store, monkeypatch):
-    monkeypatch.setattr("indexer.lock.WAIT", 2.0)
+    monkeypatch.setattr("shelfwise.indexer.lock.WAIT", 2.0)
     done = threading.Event()
 
     def without_a_pause():
@@ -114,14 +113,14 @@ def test_a_reader_that_is_up_to_date_opens_nothing(store, monkeypatch):
     classifier = Classifier.open(store)
     assert classifier.current() is classifier
     maintenance.add(store, {"new": Item("new", "zirconium crucible", category="Labware", category_path="Labware")})
-    monkeypatch.setattr("indexer.index.encoder_for", lambda *_: pytest.fail("the encoder is loaded already"))
+    monkeypatch.setattr("shelfwise.indexer.index.encoder_for", lambda *_: pytest.fail("the encoder is loaded already"))
     (decision,) = classifier.current().classify([Item("", "zirconium crucible")])
     assert (decision.category, decision.store_version) == ("Labware", 2)
 
 
 def test_a_second_first_build_leaves_the_first_alone(tmp_path, monkeypatch):
     """The loser of two first builds must not take the folder away under the winner."""
-    monkeypatch.setattr("indexer.lock.WAIT", 0.2)
+    monkeypatch.setattr("shelfwise.indexer.lock.WAIT", 0.2)
     items = {item.id: item for item in small_catalog()}
     real = Path.exists
 

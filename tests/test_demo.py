@@ -2,8 +2,9 @@
 
 import re
 
-from classifier.demo import sample
-from indexer.text import beyond_latin
+from shelfwise.indexer.text import beyond_latin
+
+from shelfwise.commands.demo import sample
 
 
 def test_the_sample_data_is_what_it_should_be():
@@ -42,6 +43,6 @@ def test_demo(run):
 def test_the_broken_rows_of_the_sample_are_rejected(run, tmp_path):
     from importlib.resources import files
 
-    result = run("build", files("shelfwise_data") / "broken.csv", "--store", "s", "--encoder", "hashing")
+    result = run("build", files("shelfwise.data") / "broken.csv", "--store", "s", "--encoder", "hashing")
     assert result.exit_code == 0
     assert "rows rejected" in result.stderr

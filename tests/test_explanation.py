@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from classifier.explanation import explain
-from classifier.head import Features
-from classifier.pipeline import Classifier
-from classifier.proposal import propose
-from classifier.survey import survey
-from indexer.catalog import Item
-from indexer.lexical import FEATURES, ngram_counts, placed_ngrams
-from indexer.text import Words, clean
+from shelfwise.classifier.explanation import explain
+from shelfwise.classifier.head import Features
+from shelfwise.classifier.pipeline import Classifier
+from shelfwise.classifier.proposal import propose
+from shelfwise.classifier.survey import survey
+from shelfwise.indexer.catalog import Item
+from shelfwise.indexer.lexical import FEATURES, ngram_counts, placed_ngrams
+from shelfwise.indexer.text import Words, clean
 
 NEW = "Home > Kitchen > Air Fryers"
 
@@ -56,7 +55,7 @@ def test_the_words_of_a_category_speak_for_it(classifier):
 
 
 def test_a_proposal_changes_nothing_and_tells_what_inserting_would_do(classifier, store):
-    from classifier import maintenance
+    from shelfwise.classifier import maintenance
 
     before = len(classifier.index)
     pending = [Item("p1", "air fryer 12 litre"), Item("p2", "blue rain boot")]
@@ -71,7 +70,7 @@ def test_a_proposal_changes_nothing_and_tells_what_inserting_would_do(classifier
 
 
 def test_a_proposal_over_added_rows_and_over_ids_that_are_there(classifier, store):
-    from classifier import maintenance
+    from shelfwise.classifier import maintenance
 
     maintenance.add(store, {item.id: item for item in fryers(2)})
     proposal = propose(classifier.current(), [replace(fryers(1)[0], title="air fryer 99"), *fryers(4)[2:]])

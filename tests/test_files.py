@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
-
-from indexer.errors import InputError
-from indexer.files import MAX_RECORD_LINES, Record, detect_encoding, open_records
-from indexer.rejects import Reject
+from shelfwise.indexer.errors import InputError
+from shelfwise.indexer.files import MAX_RECORD_LINES, Record, detect_encoding, open_records
+from shelfwise.indexer.rejects import Reject
 
 CHINESE = "编号,标题,类目\n1,无线蓝牙耳机,电子产品\n2,纯棉T恤 男,服装\n"
 

@@ -8,20 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import small_catalog, write_catalog
-
-from classifier import adoption
-from classifier import finetune as module
-from classifier.calibration import NEVER, Calibration
-from classifier.finetune import Lessons, Limits, finetune
-from classifier.heldout import kept_back, tried
-from classifier.labels import Labels
-from classifier.model import Settings
-from classifier.training import Trial
-from indexer.encoder import SentenceEncoder, load_encoder
-from indexer.errors import EncoderError, QueryError
-from indexer.index import Index
-from indexer.runtime import Runtime
-from indexer.text import twin_key
+from shelfwise.classifier import adoption
+from shelfwise.classifier import finetune as module
+from shelfwise.classifier.calibration import NEVER, Calibration
+from shelfwise.classifier.finetune import Lessons, Limits, finetune
+from shelfwise.classifier.heldout import kept_back, tried
+from shelfwise.classifier.labels import Labels
+from shelfwise.classifier.model import Settings
+from shelfwise.classifier.training import Trial
+from shelfwise.indexer.encoder import SentenceEncoder, load_encoder
+from shelfwise.indexer.errors import EncoderError, QueryError
+from shelfwise.indexer.index import Index
+from shelfwise.indexer.runtime import Runtime
+from shelfwise.indexer.text import twin_key
 
 
 @pytest.fixture(scope="module")

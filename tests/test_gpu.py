@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-
-from indexer import search
-from indexer.engine import Engine, searcher_of
-from indexer.search import FLOAT16_ERROR, GPU_MAX_K, ExactSearcher, FaissSearcher, copy_on_gpu, import_faiss
+from shelfwise.indexer import search
+from shelfwise.indexer.engine import Engine, searcher_of
+from shelfwise.indexer.search import FLOAT16_ERROR, GPU_MAX_K, ExactSearcher, FaissSearcher, copy_on_gpu, import_faiss
 
 pytestmark = pytest.mark.gpu
 

@@ -7,16 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import small_catalog, write_catalog
-
-from classifier import maintenance, release
-from classifier.checking import check
-from indexer import history as module
-from indexer.difference import difference, state_of
-from indexer.errors import QueryError, StoreError
-from indexer.history import compact, history, rollback, tag
-from indexer.index import Index
-from indexer.manifest import read_manifest, versions_of
-from indexer.store import read_snapshot
+from shelfwise.classifier import maintenance, release
+from shelfwise.classifier.checking import check
+from shelfwise.indexer import history as module
+from shelfwise.indexer.difference import difference, state_of
+from shelfwise.indexer.errors import QueryError, StoreError
+from shelfwise.indexer.history import compact, history, rollback, tag
+from shelfwise.indexer.index import Index
+from shelfwise.indexer.manifest import read_manifest, versions_of
+from shelfwise.indexer.store import read_snapshot
 
 LETTERS = "abcdef"
 

@@ -22,65 +22,89 @@ HEAVY = {
     "fastapi",
     "uvicorn",
 }
-LAYERS = ("indexer", "classifier", "service")
+LAYERS = {  # folders of the repository, and the packages that they are installed as
+    "indexer": "shelfwise.indexer",
+    "classifier": "shelfwise.classifier",
+    "shelfwise/service": "shelfwise.service",
+    "shelfwise/commands": "shelfwise.commands",
+}
+TERMINAL = ("shelfwise.commands", "click", "rich")
+FORBIDDEN = {  # what each layer may not import
+    "indexer": ("shelfwise.classifier", "shelfwise.service", "shelfwise.store", *TERMINAL),
+    "classifier": ("shelfwise.service", "shelfwise.store", *TERMINAL),
+    "shelfwise/service": TERMINAL,
+    "shelfwise/commands": (),
+}
+FILES = [(layer, path) for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
 
 
-def imported_by(path: Path) -> set[str]:
+def imported_by(source: str) -> set[str]:
+    """The full names of the modules that a source text imports."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.partition(".")[0])
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
-def test_the_command_line_loads_nothing_heavy():
-    code = "import cli, sys; print(' '.join(sorted({name.partition('.')[0] for name in sys.modules})))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert HEAVY.isdisjoint(loaded)
-    assert "click" in loaded
+def forbidden(layer: str, source: str) -> set[str]:
+    """What a source text imports that its layer may not."""
+    return {name for name in imported_by(source) for no in FORBIDDEN[layer] if f"{name}.".startswith(f"{no}.")}
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("module", ["shelfwise", "shelfwise.commands.main"])
+def test_an_import_loads_nothing_heavy(module):
+    loaded = run_python(f"import {module}, sys; print(' '.join({{name.partition('.')[0] for name in sys.modules}}))")
+    assert HEAVY.isdisjoint(loaded.split())
+    assert ("click" in loaded.split()) == (module != "shelfwise")
 
 
 def test_a_look_into_a_store_without_fresh_rows_opens_no_table(built):
     arguments = ["similar", "mug", "--store", str(built)]
     code = (
-        f"import cli, sys; cli.main({arguments!r}, standalone_mode=False); "
+        f"import sys; from shelfwise.commands.main import main; main({arguments!r}, standalone_mode=False); "
         "assert {'lancedb', 'torch'}.isdisjoint(sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.count("mug")
+    assert run_python(code).count("mug")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "indexer").glob("*.py")), ids=lambda path: path.name)
-def test_the_indexer_knows_no_classifier_and_no_terminal(path):
-    assert {"classifier", "service", "cli", "options", "terminal", "upkeep", "click", "rich"}.isdisjoint(
-        imported_by(path)
-    )
+@pytest.mark.parametrize(("layer", "path"), FILES, ids=lambda value: str(getattr(value, "name", value)))
+def test_imports_go_one_way(layer, path):
+    assert not forbidden(layer, path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "classifier").glob("*.py")), ids=lambda path: path.name)
-def test_the_classifier_knows_no_terminal(path):
-    assert {"service", "cli", "options", "terminal", "upkeep", "click", "rich"}.isdisjoint(imported_by(path))
+def test_the_guard_of_imports_sees_every_form_of_a_wrong_one():
+    for wrong in (
+        "import shelfwise.classifier.model",
+        "from shelfwise.classifier import model",
+        "from click import echo",
+    ):
+        assert forbidden("indexer", wrong)
+    assert not forbidden("classifier", "from shelfwise.indexer.rows import Rows")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "service").rglob("*.py")), ids=lambda path: path.name)
-def test_the_service_knows_no_terminal(path):
-    assert {"cli", "options", "terminal", "upkeep", "click", "rich"}.isdisjoint(imported_by(path))
-
-
-@pytest.mark.parametrize(
-    "path", sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py")), ids=lambda path: path.name
-)
-def test_the_library_prints_nothing_and_unpickles_nothing(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+@pytest.mark.parametrize(("layer", "path"), FILES, ids=lambda value: str(getattr(value, "name", value)))
+def test_the_library_prints_nothing_and_unpickles_nothing(layer, path):
+    source = path.read_text(encoding="utf-8")
+    called = {
+        node.func.id
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
     assert "print" not in called
-    assert {"pickle", "joblib", "dill", "shelve"}.isdisjoint(imported_by(path))
+    assert {"pickle", "joblib", "dill", "shelve"}.isdisjoint(name.partition(".")[0] for name in imported_by(source))
 
 
 def test_the_options_on_the_command_line_are_the_librarys():
-    from classifier import dense, model, pipeline
-    from options import HEADS, MEASURES, TIERS
+    from shelfwise.classifier import dense, model, pipeline
+
+    from shelfwise.commands.options import HEADS, MEASURES, TIERS
 
     assert tuple(dense.KINDS) == HEADS
     assert model.MEASURES == MEASURES
@@ -88,12 +112,10 @@ def test_the_options_on_the_command_line_are_the_librarys():
 
 
 def test_no_import_cycles():
-    files = [path for layer in LAYERS for path in (ROOT / layer).rglob("*.py")]
-    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in files}
-    uses = {}
-    for name, path in modules.items():
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        uses[name] = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module in modules}
+    modules = {
+        ".".join([LAYERS[layer], *path.relative_to(ROOT / layer).with_suffix("").parts]): path for layer, path in FILES
+    }
+    uses = {name: imported_by(path.read_text(encoding="utf-8")) & modules.keys() for name, path in modules.items()}
     while free := [name for name, used in uses.items() if not used & uses.keys()]:
         for name in free:
             del uses[name]

@@ -12,16 +12,15 @@ from conftest import small_catalog
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-
-from classifier import maintenance, release
-from indexer import engine
-from indexer import store as store_module
-from indexer.catalog import Item
-from indexer.errors import QueryError, StoreError
-from indexer.index import Index
-from indexer.search import ExactSearcher
-from indexer.store import read_snapshot
-from indexer.table import files_of
+from shelfwise.classifier import maintenance, release
+from shelfwise.indexer import engine
+from shelfwise.indexer import store as store_module
+from shelfwise.indexer.catalog import Item
+from shelfwise.indexer.errors import QueryError, StoreError
+from shelfwise.indexer.index import Index
+from shelfwise.indexer.search import ExactSearcher
+from shelfwise.indexer.store import read_snapshot
+from shelfwise.indexer.table import files_of
 
 IDS = st.sampled_from([f"{letter}'{number}" for letter in "abc" for number in range(4)])  # with an SQL quote in it
 TITLES = st.sampled_from(["red shoe", "red shoes", "blue mug", "blue mug 2", "茶杯", "雨靴 加厚", "kettle"])
@@ -193,7 +192,7 @@ def test_a_dead_writer_leaves_the_version_before(path):
 
 
 def test_a_second_writer_waits_and_is_told_who_holds_the_store(path, monkeypatch):
-    monkeypatch.setattr("indexer.lock.WAIT", 0.2)
+    monkeypatch.setattr("shelfwise.indexer.lock.WAIT", 0.2)
     with store_module.writing(path), pytest.raises(StoreError, match=f"process {os.getpid()} on .*try again"):
         maintenance.remove(path, category="Fashion")
 

@@ -10,9 +10,8 @@ import sys
 
 import numpy as np
 import pytest
-
-from indexer.encoder import HashingEncoder, choose_encoder, fingerprint_of, load_encoder
-from indexer.errors import EncoderError
+from shelfwise.indexer.encoder import HashingEncoder, choose_encoder, fingerprint_of, load_encoder
+from shelfwise.indexer.errors import EncoderError
 
 TITLES = [
     "无线蓝牙耳机 降噪",
@@ -83,8 +82,8 @@ def test_missing_packages_are_named(monkeypatch, tmp_path):
     def none(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("indexer.encoder.distribution", none)
-    monkeypatch.setattr("indexer.e5.distribution", none)
+    monkeypatch.setattr("shelfwise.indexer.encoder.distribution", none)
+    monkeypatch.setattr("shelfwise.indexer.e5.distribution", none)
     for name in ("minilm", "e5"):
         with pytest.raises(EncoderError, match=r"shelfwise\[models\]"):
             load_encoder(name, "cpu", cache=tmp_path)
@@ -120,7 +119,7 @@ def test_the_surveys_five_rows(run, tmp_path):
     """手机 电子产品, 衣服 服装, 笔记本电脑 电子产品, T恤 服装, 耳机 电子产品."""
     from importlib.resources import files
 
-    assert run("build", files("shelfwise_data") / "survey.csv", "--store", "s", "--encoder", "e5").exit_code == 0
+    assert run("build", files("shelfwise.data") / "survey.csv", "--store", "s", "--encoder", "e5").exit_code == 0
     (tmp_path / "l.csv").write_text("标题\n智能手表\n连衣裙\n", encoding="utf-8")
     watch, dress = csv.DictReader(io.StringIO(run("classify", "l.csv", "--store", "s").stdout))
     assert watch["predicted_category"] == "电子产品"

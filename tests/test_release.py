@@ -6,18 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import WORDS, small_catalog, write_catalog
-
-from classifier import release
-from classifier.checking import check
-from classifier.pipeline import Classifier
-from classifier.release import Guard, flips, releasing
-from indexer import embedded
-from indexer.encoder import HashingEncoder
-from indexer.errors import ReleaseError
-from indexer.index import Index
-from indexer.manifest import read_manifest
-from indexer.rows import Rows
-from indexer.store import read_snapshot
+from shelfwise.classifier import release
+from shelfwise.classifier.checking import check
+from shelfwise.classifier.pipeline import Classifier
+from shelfwise.classifier.release import Guard, flips, releasing
+from shelfwise.indexer import embedded
+from shelfwise.indexer.encoder import HashingEncoder
+from shelfwise.indexer.errors import ReleaseError
+from shelfwise.indexer.index import Index
+from shelfwise.indexer.manifest import read_manifest
+from shelfwise.indexer.rows import Rows
+from shelfwise.indexer.store import read_snapshot
 
 PATHS = list(WORDS)
 

@@ -6,11 +6,10 @@ import sys
 import numpy as np
 import pytest
 from conftest import small_catalog
-
-from indexer import runtime
-from indexer.encoder import load_encoder
-from indexer.errors import EncoderError
-from indexer.runtime import EDGES, LEAST_COSINE, Runtime, Tuning, export
+from shelfwise.indexer import runtime
+from shelfwise.indexer.encoder import load_encoder
+from shelfwise.indexer.errors import EncoderError
+from shelfwise.indexer.runtime import EDGES, LEAST_COSINE, Runtime, Tuning, export
 
 TEXTS = [item.text() for item in small_catalog()]
 
@@ -81,7 +80,7 @@ def test_serving_loads_no_torch_and_tells_nobody(folder):
     code = f"""
 import sys
 from pathlib import Path
-from indexer.runtime import Runtime
+from shelfwise.indexer.runtime import Runtime
 Runtime(Path({str(folder)!r})).encode(["a mug"])
 print([name for name in ("torch", "transformers", "sentence_transformers", "openvino_telemetry") if sys.modules.get(name)])
 """

@@ -6,12 +6,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from indexer import search as search_module
-from indexer.errors import EngineError
-from indexer.neighbors import NONE
-from indexer.search import FLOAT16_ERROR, SPARE, Copy, ExactSearcher, FaissSearcher, import_faiss, resolve_engine
-from indexer.threads import usable_threads
+from shelfwise.indexer import search as search_module
+from shelfwise.indexer.errors import EngineError
+from shelfwise.indexer.neighbors import NONE
+from shelfwise.indexer.search import (
+    FLOAT16_ERROR,
+    SPARE,
+    Copy,
+    ExactSearcher,
+    FaissSearcher,
+    import_faiss,
+    resolve_engine,
+)
+from shelfwise.indexer.threads import usable_threads
 
 
 def unit(rows):

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 from conftest import ask, client_of
+from shelfwise.classifier import maintenance
+from shelfwise.classifier.pipeline import Classifier
+from shelfwise.indexer import history
+from shelfwise.indexer.catalog import Item
+from shelfwise.indexer.errors import BusyError, StoreError
 
-from classifier import maintenance
-from classifier.pipeline import Classifier
-from indexer import history
-from indexer.catalog import Item
-from indexer.errors import BusyError, StoreError
-from service.desk import Desk
+from shelfwise.service.desk import Desk
 
 NEW = "Home > Kitchen > Air Fryers"
 
@@ -193,7 +193,7 @@ def test_what_was_acknowledged_is_there_after_a_restart_even_where_it_was_not_in
     def held(*_, **__):
         raise BusyError("store is being written by process 1")
 
-    monkeypatch.setattr("service.state.ACKNOWLEDGE", 0.2)
+    monkeypatch.setattr("shelfwise.service.state.ACKNOWLEDGE", 0.2)
     with monkeypatch.context() as patched, client_of(store) as client:
         patched.setattr(maintenance, "add", held)
         answer = client.post("/v1/items", json={"items": [{"id": "x", "title": "a drone", "category_path": "Toys"}]})
@@ -270,7 +270,7 @@ def test_what_is_not_indexed_yet_can_be_removed(client, monkeypatch):
     def held(*_, **__):
         raise BusyError("store is being written by process 1")
 
-    monkeypatch.setattr("service.state.ACKNOWLEDGE", 0.2)
+    monkeypatch.setattr("shelfwise.service.state.ACKNOWLEDGE", 0.2)
     with monkeypatch.context() as patched:
         patched.setattr(maintenance, "add", held)
         item = {"id": "x", "title": "a drone", "category_path": "Toys"}

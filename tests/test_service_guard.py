@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from conftest import client_of
+from shelfwise.indexer.errors import InputError
 
-from indexer.errors import InputError
-from service import api, pages
-from service.guard import BODY_BYTES
-from service.tokens import Tokens
+from shelfwise.service import api, pages
+from shelfwise.service.guard import BODY_BYTES
+from shelfwise.service.tokens import Tokens
 
 READ, WRITE = "r" * 20, "w" * 20
 

@@ -26,7 +26,7 @@ def test_pages_speak_both_languages(client):
 
 
 def test_every_word_of_the_templates_has_a_chinese_one():
-    folder = Path(__file__).parent.parent / "service"
+    folder = Path(__file__).parent.parent / "shelfwise" / "service"
     known = json.loads((folder / "locale" / "zh.json").read_text())
     used = set()
     for file in (folder / "templates").glob("*.html"):

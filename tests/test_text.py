@@ -1,7 +1,6 @@
 from hypothesis import given
 from hypothesis import strategies as st
-
-from indexer.text import MAX_DESCRIPTION, beyond_latin, clean, compose, twin_key
+from shelfwise.indexer.text import MAX_DESCRIPTION, beyond_latin, clean, compose, twin_key
 
 
 def test_clean_folds_width_markup_entities_and_space():

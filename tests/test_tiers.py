@@ -5,13 +5,12 @@ import pytest
 from conftest import small_catalog
 from hypothesis import given
 from hypothesis import strategies as st
-
-from classifier import maintenance, pipeline
-from classifier.calibration import NEVER, stand_in_from
-from classifier.decision import FAST, FULL
-from classifier.pipeline import AUTO, TIERS, Classifier
-from indexer.catalog import Item, Listing
-from indexer.index import Index
+from shelfwise.classifier import maintenance, pipeline
+from shelfwise.classifier.calibration import NEVER, stand_in_from
+from shelfwise.classifier.decision import FAST, FULL
+from shelfwise.classifier.pipeline import AUTO, TIERS, Classifier
+from shelfwise.indexer.catalog import Item, Listing
+from shelfwise.indexer.index import Index
 
 TITLES = (
     "red flip flop 7",

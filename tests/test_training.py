@@ -8,9 +8,8 @@ import pytest
 from conftest import small_catalog
 from hypothesis import given
 from hypothesis import strategies as st
-
-from classifier import heldout, release
-from classifier.heldout import (
+from shelfwise.classifier import heldout, release
+from shelfwise.classifier.heldout import (
     FOLDS,
     KEPT_BACK,
     MOST_KEPT_BACK,
@@ -25,17 +24,17 @@ from classifier.heldout import (
     splits,
     tried,
 )
-from classifier.labels import Labels
-from classifier.model import Goals, Model, Settings
-from classifier.training import train
-from indexer.catalog import Item
-from indexer.encoder import HashingEncoder
-from indexer.errors import StoreError
-from indexer.rows import Rows
-from indexer.search import FaissSearcher
-from indexer.space import Space
-from indexer.store import read_snapshot
-from indexer.text import twin_key
+from shelfwise.classifier.labels import Labels
+from shelfwise.classifier.model import Goals, Model, Settings
+from shelfwise.classifier.training import train
+from shelfwise.indexer.catalog import Item
+from shelfwise.indexer.encoder import HashingEncoder
+from shelfwise.indexer.errors import StoreError
+from shelfwise.indexer.rows import Rows
+from shelfwise.indexer.search import FaissSearcher
+from shelfwise.indexer.space import Space
+from shelfwise.indexer.store import read_snapshot
+from shelfwise.indexer.text import twin_key
 
 
 def rows_of(items):
@@ -146,7 +145,7 @@ def test_training_gives_settings_with_figures_and_is_repeatable():
     ids=["one row", "one category", "one row in each category", "all twins"],
 )
 def test_catalogs_that_say_little_still_train_and_classify(items, tmp_path):
-    from classifier.pipeline import Classifier
+    from shelfwise.classifier.pipeline import Classifier
 
     release.build(tmp_path / "store", {item.id: item for item in items}, "hashing")
     classifier = Classifier.open(tmp_path / "store")

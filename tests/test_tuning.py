@@ -7,19 +7,18 @@ import numpy as np
 import pytest
 from conftest import small_catalog
 from conftest import write_catalog as written
-
-from indexer import lock, tuning
-from indexer.manifest import read_manifest, write_sealed
-from indexer.runtime import DEFAULT, LEAST_COSINE, Runtime, Tuning
-from indexer.serving import encoder_for
-from indexer.tuning import FILE, machine, tune, tuning_for
+from shelfwise.indexer import lock, tuning
+from shelfwise.indexer.manifest import read_manifest, write_sealed
+from shelfwise.indexer.runtime import DEFAULT, LEAST_COSINE, Runtime, Tuning
+from shelfwise.indexer.serving import encoder_for
+from shelfwise.indexer.tuning import FILE, machine, tune, tuning_for
 
 
 @pytest.fixture(scope="module")
 def exported_store(tmp_path_factory):
     from click.testing import CliRunner
 
-    from cli import main
+    from shelfwise.commands.main import main
 
     folder = tmp_path_factory.mktemp("tuning")
     catalog = written(folder / "catalog.csv", small_catalog())

@@ -2,16 +2,15 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-
-from classifier.decision import ranked
-from classifier.dense import KINDS, fit_svm, linear_scores
-from classifier.fusion import HeadShares, balanced, fuse, head_shares, known_to
-from classifier.head import Features, Head
-from classifier.labels import UNKNOWN, Labels
-from classifier.voting import VoteSettings, category_weights, renormalised, vote
-from indexer.lexical import CHARACTERS, FEATURES, REST_SHARE, WORD, ngram_counts, weighted
-from indexer.neighbors import NONE, Neighbors
-from indexer.text import Words
+from shelfwise.classifier.decision import ranked
+from shelfwise.classifier.dense import KINDS, fit_svm, linear_scores
+from shelfwise.classifier.fusion import HeadShares, balanced, fuse, head_shares, known_to
+from shelfwise.classifier.head import Features, Head
+from shelfwise.classifier.labels import UNKNOWN, Labels
+from shelfwise.classifier.voting import VoteSettings, category_weights, renormalised, vote
+from shelfwise.indexer.lexical import CHARACTERS, FEATURES, REST_SHARE, WORD, ngram_counts, weighted
+from shelfwise.indexer.neighbors import NONE, Neighbors
+from shelfwise.indexer.text import Words
 
 
 def neighbors(rows, similarities):
@@ -127,10 +126,9 @@ def test_ngrams_are_scikit_learns(titles):
 
 
 def test_lexical_half_equals_scikit_learns_own_margins():
+    from shelfwise.classifier.head import LEXICAL_C, SEED, TOLERANCE
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.svm import LinearSVC
-
-    from classifier.head import LEXICAL_C, SEED, TOLERANCE
 
     for c in (2, 4):
         given_, paths = features(80, 6), [f"{i % c}" for i in range(80)]

@@ -1,0 +1,86 @@
+"""The four uses of Shelfwise on the sample catalog, narrated line by line."""
+
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from shelfwise.classifier import maintenance, release
+from shelfwise.classifier.decision import ACCEPT, Decision
+from shelfwise.classifier.pipeline import Classifier
+from shelfwise.indexer.catalog import Item, read_catalog
+from shelfwise.indexer.encoder import Progress
+from shelfwise.indexer.rejects import RejectFile
+from shelfwise.indexer.text import beyond_latin
+
+DATA = files("shelfwise.data")
+SHOWN = 4  # listings that are printed in full
+LOOK_UPS = ("保温杯 不锈钢 便携", "wireless earbuds for running")
+
+
+def sample(name: str) -> list[Item]:
+    """The items of one file of the sample data."""
+    with TemporaryDirectory() as folder, RejectFile(Path(folder) / "rejects") as rejects:
+        return list(read_catalog([str(DATA / name)], rejects).items.values())
+
+
+def narrate(store: Path, device: str, progress: Progress | None = None) -> Iterator[str]:
+    """Runs the demo in the folder `store`; yields what to print."""
+    catalog, listings = sample("catalog.csv"), sample("listings.csv")
+    yield f"1. Build an index from a catalog of {len(catalog)} labelled items, Chinese and English:"
+    report = release.build(store, {item.id: item for item in catalog}, device=device, progress=progress)
+    yield f"   {report.rows} items embedded with {report.encoder.name} ({report.encoder.reason})"
+    yield f"   on items held out, {report.settings.held_out['accuracy']:.0%} go to the right category"
+
+    yield f"\n2. Classify {len(listings)} new listings:"
+    before = Classifier.open(store, device)
+    decisions = before.classify(listings, progress=progress)
+    yield from _shown(listings, decisions)
+    yield from _scored(listings, decisions)
+
+    examples, newcomers = sample("new_categories.csv"), sample("new_listings.csv")
+    added = sorted({item.category_path for item in examples})
+    yield f"\n3. Add {len(added)} categories by {len(examples)} examples, nothing trained again:"
+    unaware = before.classify(newcomers)
+    maintenance.add(store, {item.id: item for item in examples}, device, progress)
+    after = Classifier.open(store, device)
+    for path in added:
+        own = [item for item in newcomers if item.category_path == path]
+        right = _right(own, after.classify(own))
+        yield f"   {path}: {right} of its {len(own)} listings found"
+    was = sum(decision.decision == ACCEPT for decision in unaware)
+    yield f"   (before, {was} of these {len(newcomers)} were accepted into other categories)"
+    changed = sum(
+        old.category_path != new.category_path for old, new in zip(decisions, after.classify(listings), strict=True)
+    )
+    yield f"   of the {len(listings)} listings of step 2, {changed} changed their category"
+
+    yield "\n4. Look up similar items, across languages:"
+    for text in LOOK_UPS:
+        yield f"   {text}"
+        for found in after.similar(text, k=3):
+            yield f"     {found.similarity:.2f}  {found.title}  ({found.category_path})"
+
+
+def _right(items: Sequence[Item], decisions: Sequence[Decision]) -> int:
+    return sum(item.category_path == said.category_path for item, said in zip(items, decisions, strict=True))
+
+
+def _shown(listings: Sequence[Item], decisions: Sequence[Decision]) -> Iterator[str]:
+    step = max(1, len(listings) // SHOWN)
+    for item, said in list(zip(listings, decisions, strict=True))[::step][:SHOWN]:
+        yield f"   {item.title}"
+        yield f"     -> {said.category_path}  {said.confidence:.0%}  {said.decision} ({said.reason})"
+        if said.evidence:
+            yield f"     like: {said.evidence[0].title}  ({said.evidence[0].similarity:.2f})"
+
+
+def _scored(listings: Sequence[Item], decisions: Sequence[Decision]) -> Iterator[str]:
+    pairs = list(zip(listings, decisions, strict=True))
+    for name, chinese in (("Chinese", True), ("English", False)):
+        own = [(item, said) for item, said in pairs if beyond_latin(item.title) == chinese]
+        right = _right([item for item, _ in own], [said for _, said in own])
+        yield f"   {name}: {right} of {len(own)} right ({right / len(own):.0%})"
+    accepted = [(item, said) for item, said in pairs if said.decision == ACCEPT]
+    right = _right([item for item, _ in accepted], [said for _, said in accepted])
+    yield f"   accepted without review: {len(accepted)} of {len(pairs)}, {right} of them right"

@@ -1,0 +1,73 @@
+"""What can be asked of a store, and the answering of many questions together."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shelfwise.classifier.decision import FULL, Decision, SimilarItem
+from shelfwise.classifier.pipeline import DEFAULT_SIMILAR, Classifier
+from shelfwise.indexer.catalog import Item
+from shelfwise.indexer.errors import ShelfwiseError
+from shelfwise.indexer.layers import Filter
+from shelfwise.service.served import Served
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a listing is classified: see `Classifier.classify`."""
+
+    top: int = 3
+    neighbors: int = 3
+    tier: str = FULL
+
+
+@dataclass(frozen=True, slots=True)
+class Classify:
+    """Asks which category a listing belongs to."""
+
+    listing: Item
+    way: Way = Way()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Asks which items are most like a text, or like a stored item."""
+
+    text: str | None = None
+    id: str | None = None
+    k: int = DEFAULT_SIMILAR
+    where: Filter | None = None
+
+
+Ask = Classify | Look
+Answer = Decision | tuple[SimilarItem, ...] | ShelfwiseError  # the last is an answer to one of many, too
+
+
+def answered(served: Served, asks: Sequence[Ask]) -> list[Answer]:
+    """One answer for each ask, all of one version of the store. Asks that are alike are answered in one step."""
+    try:
+        return _answered(served.classifier, asks)
+    except ShelfwiseError:  # the version may have been cleared away
+        return _answered(served.refresh(), asks)
+
+
+def _answered(classifier: Classifier, asks: Sequence[Ask]) -> list[Answer]:
+    answers = dict[int, Answer]()
+    alike = defaultdict[Way, list[int]](list)
+    for place, ask in enumerate(asks):
+        if isinstance(ask, Classify):
+            alike[ask.way].append(place)
+    for way, places in alike.items():
+        items = [ask.listing for ask in asks if isinstance(ask, Classify) and ask.way == way]
+        neighbors = min(way.neighbors, len(classifier.index))
+        answers |= dict(zip(places, classifier.classify(items, way.top, neighbors, tier=way.tier), strict=True))
+    looks = {place: ask for place, ask in enumerate(asks) if isinstance(ask, Look)}
+    texts = [ask.text for ask in looks.values() if ask.text is not None]
+    vectors = dict(zip(texts, classifier.index.embed(texts), strict=True)) if texts else {}
+    for place, look in looks.items():
+        vector = None if look.text is None else vectors[look.text][None]
+        try:
+            answers[place] = classifier.similar_to(vector, look.id, min(look.k, len(classifier.index)), look.where)
+        except ShelfwiseError as error:
+            answers[place] = error
+    return [answers[place] for place in range(len(asks))]

@@ -1,0 +1,151 @@
+"""Who comes in, how much they may send, and what their browser may do with the answer.
+
+Everything here is decided from headers, before a route is looked for.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.exceptions import HTTPException
+from starlette.requests import cookie_parser
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shelfwise.service.tokens import LOCAL, Tokens, Visitor
+
+BODY_BYTES = 4 << 20  # of a request; room for 1,000 listings with long descriptions
+UPLOAD_BYTES = 64 << 20  # of a file
+BODY_SECONDS = 30.0  # until a request has come in whole
+UPLOAD_SECONDS = 300.0  # until a file has
+UPLOAD = "/classify/file"
+OPEN = frozenset({"/healthz", "/readyz", "/login"})  # to everybody; /static/, too
+SESSION = "shelfwise"  # the cookie that a browser is known by
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+HEADERS = [
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`."""
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """An ASGI application with a guard before it. Without `tokens` everybody who comes is local, and only a request
+    that names this machine as its host is let in: a page elsewhere could have its own name lead here."""
+
+    app: ASGIApp
+    tokens: Tokens | None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or answer why not."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+        async def sealed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *HEADERS]
+            await send(message)
+
+        refusal = self._refusal(scope, headers)
+        if refusal is not None:
+            await refusal(scope, receive, sealed)
+            return
+        seconds = UPLOAD_SECONDS if scope["path"] == UPLOAD else BODY_SECONDS
+        await self.app(scope, _in_time(receive, seconds), sealed)
+
+    def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> Response | None:
+        path, host = scope["path"], headers.get("host", "")
+        if self.tokens is None and not _is_this_machine(host):
+            return _said(403, f"host {host!r} is not this machine: use localhost, or start with --token-file")
+        if scope["method"] not in SAFE_METHODS and not _is_same_site(headers, host):
+            return _said(403, "the request comes from another site: it was not done")
+        # FastAPI counts what comes without a length, or with a wrong one.
+        length, most = headers.get("content-length", "0"), UPLOAD_BYTES if path == UPLOAD else BODY_BYTES
+        if not length.isdecimal() or int(length) > most:
+            return _said(413, f"the request has {length[:20]} bytes, at most {most} are read: send it in parts")
+        visitor = LOCAL if self.tokens is None else _visitor(self.tokens, headers)
+        scope.setdefault("state", {})["visitor"] = visitor
+        if visitor is not None or path in OPEN or path.startswith("/static/"):
+            return None
+        if path.startswith("/v1/") or path == "/metrics":
+            refusal = _said(401, "a token is needed: send the header Authorization: Bearer TOKEN")
+            refusal.headers["www-authenticate"] = "Bearer"
+            return refusal
+        if "hx-request" in headers:  # a part of a page would be replaced by the whole page for logging in
+            refusal = _said(401, "a token is needed: log in")
+            refusal.headers["hx-redirect"] = "/login"
+            return refusal
+        return RedirectResponse("/login", 303)
+
+
+def _visitor(tokens: Tokens, headers: Mapping[str, str]) -> Visitor | None:
+    """Whose token or session a request has. A token that is given counts alone."""
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    if kind:
+        return tokens.visitor(token.strip()) if kind.lower() == "bearer" else None
+    session = cookie_parser(headers.get("cookie", "")).get(SESSION)  # unlike SimpleCookie it reads on after odd ones
+    return tokens.session(session) if session else None
+
+
+def _is_same_site(headers: Mapping[str, str], host: str) -> bool:
+    """Whether a browser, if it was one, sent a request for a page of this service.
+
+    By what browsers say themselves and pages cannot change: Fetch Metadata, W3C, and the Origin header, RFC 6454.
+    """
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = headers.get("origin")
+    return origin is None or origin.partition("//")[2] == host
+
+
+def _in_time(receive: Receive, seconds: float) -> Receive:
+    """`receive` that ends where a body is too slow."""
+    until, more = asyncio.get_running_loop().time() + seconds, True
+
+    async def limited() -> Message:
+        nonlocal more
+        if not more:
+            return await receive()
+        try:
+            async with asyncio.timeout_at(until):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, "the request took too long to come in") from None
+        more = bool(message.get("more_body"))
+        return message
+
+    return limited
+
+
+@lru_cache(64)
+def _is_this_machine(address: str) -> bool:
+    """Whether HOST:PORT or HOST, as a request names the one it asks, is this machine."""
+    try:
+        return is_loopback(urlsplit(f"//{address}").hostname or "")
+    except ValueError:
+        return False
+
+
+def _said(status: int, line: str) -> Response:
+    return JSONResponse({"detail": line}, status)

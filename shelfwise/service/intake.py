@@ -1,0 +1,56 @@
+"""Doubtful decisions on their way to the desk: many are written down together, and nobody waits for it."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Self
+
+from shelfwise.classifier.decision import Decision
+from shelfwise.indexer.catalog import Item
+from shelfwise.indexer.errors import StoreError
+from shelfwise.service.desk import OPEN_MOST, Desk
+from shelfwise.service.records import is_doubtful
+
+EVERY = 0.5  # seconds
+log = logging.getLogger("shelfwise")
+
+
+class Intake:
+    """What is to be reviewed and not written down yet."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk, self._waiting = desk, list[tuple[Item, Decision]]()
+        self._alone = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        assert self._task
+        self._task.cancel()
+        await self.flush()
+
+    def put(self, listings: Sequence[Item], decisions: Sequence[Decision]) -> None:
+        """Take in what is doubtful; beyond OPEN_MOST nothing more until some is written down."""
+        pairs = zip(listings, decisions, strict=True)
+        self._waiting += [pair for pair in pairs if is_doubtful(pair[1])][: OPEN_MOST - len(self._waiting)]
+
+    async def flush(self) -> None:
+        """Write down what has come so far."""
+        async with self._alone:
+            waiting, self._waiting = self._waiting, []
+            if not waiting:
+                return
+            try:
+                await asyncio.to_thread(self._desk.put_reviews, *zip(*waiting, strict=True))
+            except StoreError as error:  # a full disk keeps nobody from an answer
+                log.warning("%d doubtful decisions were not kept: %s", len(waiting), error)
+
+    async def _run(self) -> None:
+        with suppress(asyncio.CancelledError):
+            while True:
+                await asyncio.sleep(EVERY)
+                await self.flush()

@@ -1,0 +1,169 @@
+"""Files that are being classified for people, and what came of them."""
+
+import asyncio
+import gzip
+import logging
+import shutil
+import tempfile
+import zlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import IO
+
+from shelfwise.classifier.decision import Decision
+from shelfwise.classifier.output import DecisionWriter
+from shelfwise.indexer.catalog import Item, Listing, ReadOptions, read_listings
+from shelfwise.indexer.errors import InputError, ShelfwiseError, StoreError
+from shelfwise.indexer.files import open_records
+from shelfwise.indexer.rejects import RejectFile
+from shelfwise.service.batching import RETRY_AFTER, OverloadError
+
+KEPT = 20  # files at a time; the oldest that is done goes first
+PART = 256  # listings that are asked for at a time
+MOST_BYTES = 256 << 20  # of a file, unpacked
+MOST_ROWS = 200_000  # of a file; the command line takes any number
+DECIDED, REJECTS = "decided", "rejects.jsonl"
+log = logging.getLogger("shelfwise")
+
+
+@dataclass
+class Job:
+    """A file on its way. `problem` is why it could not be finished, `rows` about how many it has."""
+
+    name: str
+    folder: Path
+    review: bool
+    id: str = field(default_factory=token_urlsafe)
+    rows: int = 0
+    done: int = 0
+    rejected: int = 0
+    format: str = "csv"
+    ended: bool = False
+    problem: str = ""
+    notices: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def decided(self) -> Path:
+        """Where the listings are with their decisions."""
+        return self.folder / DECIDED
+
+    @property
+    def rejects(self) -> Path:
+        """Where the rows are that could not be used."""
+        return self.folder / REJECTS
+
+
+Classify = Callable[[Sequence[Item], bool], Awaitable[Sequence[Decision]]]  # listings, and whether to review them
+
+
+class Jobs:
+    """All files of one service, known by secrets: what is in them is for who sent them."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="shelfwise-"))
+        self._jobs, self._tasks = dict[str, Job](), set[asyncio.Task[None]]()
+
+    def close(self) -> None:
+        """End what is being done, and delete all files."""
+        for task in self._tasks:
+            task.cancel()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def find(self, id_: str) -> Job | None:
+        """A file by its secret."""
+        return self._jobs.get(id_)
+
+    async def begin(self, classify: Classify, name: str, content: IO[bytes], review: bool) -> Job:
+        """Take in a file and begin to classify it. Raises InputError where too many are being classified."""
+        while len(self._jobs) >= KEPT:
+            over = next((job for job in self._jobs.values() if job.ended), None)
+            if over is None:
+                raise InputError(f"{KEPT} files are being classified: come again when one is done")
+            shutil.rmtree(self._jobs.pop(over.id).folder, ignore_errors=True)
+        job = Job(name, Path(tempfile.mkdtemp(dir=self._folder)), review)
+        endings = [ending for ending in Path(name).suffixes[-2:] if ending.lower() in ENDINGS]
+        file = job.folder / ("listings" + "".join(endings).lower())
+        try:
+            job.rows = await asyncio.to_thread(_copied, content, file)
+        except BaseException:  # a full disk and a visitor who went away, too
+            shutil.rmtree(job.folder, ignore_errors=True)
+            raise
+        self._jobs[job.id] = job
+        task = asyncio.create_task(self._run(classify, job, file))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return job
+
+    async def _run(self, classify: Classify, job: Job, file: Path) -> None:
+        try:
+            await _classify(classify, job, file)
+        except ShelfwiseError as error:
+            job.problem = str(error).replace(str(file), job.name).replace(str(job.rejects), "the rejected rows")
+        except Exception:
+            log.exception("a file could not be classified")
+            job.problem = "an error of the service itself: see its log"
+        finally:
+            job.ended = True
+            file.unlink(missing_ok=True)
+
+
+ENDINGS = frozenset({".csv", ".tsv", ".jsonl", ".txt"})
+
+
+async def _classify(classify: Classify, job: Job, file: Path) -> None:
+    with (
+        open_records(file) as records,
+        RejectFile(job.rejects) as rejects,
+        job.decided.open("w", encoding="utf-8" if records.format == "jsonl" else "utf-8-sig", newline="") as out,
+    ):
+        job.format, job.notices = records.format, records.notices
+        writer = DecisionWriter(out, records.format, records.columns, records.delimiter)
+        batches = read_listings(records, rejects, ReadOptions(), PART)
+        while listings := await asyncio.to_thread(next, batches, None):
+            decisions = await _decided(classify, listings, job.review)
+            await asyncio.to_thread(writer.write, listings, decisions)
+            job.done += len(listings)
+            job.rejected = rejects.count
+            job.counts.update(said.decision for said in decisions)
+            if job.done > MOST_ROWS:
+                raise InputError(f"{job.name} has more than {MOST_ROWS} rows: classify it on the command line")
+        job.rejected = rejects.count
+
+
+async def _decided(classify: Classify, listings: Sequence[Listing], review: bool) -> Sequence[Decision]:
+    items = [listing.item for listing in listings]
+    while True:
+        try:
+            return await classify(items, review)
+        except OverloadError:
+            await asyncio.sleep(RETRY_AFTER)
+
+
+def _copied(content: IO[bytes], file: Path) -> int:
+    """About how many rows a file has that is copied to another, unpacked. Raises InputError for one that unpacks to too
+    much, since a small file can unpack to anything."""
+    start = content.read(4)
+    content.seek(0)
+    if start == b"PAR1":
+        raise InputError("the file is Parquet, which the command line reads: choose CSV, TSV or JSONL")
+    rows = size = 0
+    try:
+        with file.open("wb") as out, gzip.open(content) if start[:2] == b"\x1f\x8b" else nullcontext(content) as plain:
+            while block := plain.read(1 << 20):
+                size += len(block)
+                if size > MOST_BYTES:
+                    raise InputError(f"the file has more than {MOST_BYTES >> 20} MiB: classify it on the command line")
+                rows += block.count(b"\n")
+                out.write(block)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"the file is damaged ({error}): fetch it again") from None
+    except OSError as error:
+        raise StoreError(f"a file that came in cannot be kept: {error}") from None
+    if size == 0:
+        raise InputError("the file is empty: choose one with a header and rows")
+    return rows

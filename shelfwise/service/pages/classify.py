@@ -1,0 +1,90 @@
+"""Classifying what is pasted, and files."""
+
+from asyncio import to_thread
+from functools import partial
+from typing import Annotated
+
+from fastapi import Form, UploadFile
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+
+from shelfwise.indexer.errors import QueryError, ShelfwiseError
+from shelfwise.service.answers import Way
+from shelfwise.service.batching import FULL, OverloadError
+from shelfwise.service.guard import UPLOAD, UPLOAD_BYTES
+from shelfwise.service.jobs import Job
+from shelfwise.service.pages.parts import Card, Lines, cards_of, items_from, lines_of, page_router, part_of
+from shelfwise.service.rendering import render
+from shelfwise.service.state import OneState, State
+
+router = page_router()
+
+
+@router.get("/classify")
+def classify(request: Request) -> Response:
+    """Paste listings, or choose a file."""
+    return render(request, "classify.html", "Classify", titles="", cards=[], problem="")
+
+
+@router.post("/classify")
+async def classify_titles(
+    request: Request,
+    state: OneState,
+    titles: Lines,
+    review: Annotated[str, Form()] = "",
+) -> Response:
+    """Decisions on what was pasted."""
+    cards, problem, status = list[Card](), "", 200
+    try:
+        listings = items_from(lines_of(titles))
+        decisions = await state.classify(Way(), listings, bool(review))
+        cards = await to_thread(cards_of, state, listings, decisions)
+    except ShelfwiseError as error:
+        problem, status = str(error), 422
+    except OverloadError:
+        problem, status = FULL, 503
+    template = part_of(request, "classify.html", "decided.html")
+    return render(request, template, "Classify", status, titles=titles, cards=cards, problem=problem)
+
+
+@router.post(UPLOAD, max_body_size=UPLOAD_BYTES)
+async def classify_file(
+    request: Request, state: OneState, file: UploadFile, review: Annotated[str, Form()] = ""
+) -> Response:
+    """Take in a file, and show how far it is."""
+    classify = partial(state.classify, Way())
+    job = await state.jobs.begin(classify, file.filename or "listings.csv", file.file, bool(review))
+    return RedirectResponse(f"/classify/files/{job.id}", 303)
+
+
+@router.get("/classify/files/{id}")
+def job(request: Request, id: str, state: OneState) -> Response:
+    """How far a file is."""
+    template = part_of(request, "job.html", "progress.html")
+    return render(request, template, "Classify", job=_job(state, id))
+
+
+@router.get("/classify/files/{id}/decided")
+def decided(id: str, state: OneState) -> Response:
+    """What came of a file."""
+    job = _job(state, id)
+    if not job.ended or job.problem:
+        raise QueryError("the file is not done")
+    ending = {"jsonl": "jsonl", "tsv": "tsv"}.get(job.format, "csv")
+    return FileResponse(job.decided, filename=f"decided.{ending}", media_type="application/octet-stream")
+
+
+@router.get("/classify/files/{id}/rejects")
+def rejects(id: str, state: OneState) -> Response:
+    """The rows of a file that could not be used."""
+    job = _job(state, id)
+    if not job.rejected:
+        raise QueryError("no row was rejected")
+    return FileResponse(job.rejects, filename="rejects.jsonl", media_type="application/octet-stream")
+
+
+def _job(state: State, id_: str) -> Job:
+    job = state.jobs.find(id_)
+    if job is None:
+        raise QueryError("there is no such file: it may have been cleared away")
+    return job

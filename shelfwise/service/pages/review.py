@@ -1,0 +1,97 @@
+"""The queue of doubtful decisions."""
+
+from asyncio import to_thread
+from contextlib import suppress
+from typing import Annotated
+
+from fastapi import Form, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shelfwise.indexer.errors import QueryError
+from shelfwise.service.pages.parts import WriteNumber, cards_of, page_router, part_of
+from shelfwise.service.records import OPEN, Review, Write
+from shelfwise.service.rendering import render
+from shelfwise.service.schemas import MAX_ID
+from shelfwise.service.state import OneState, State, Writes
+
+NEXT = 20  # reviews that are listed behind the one that is shown
+
+router = page_router()
+
+
+@router.get("/review")
+async def review(request: Request, state: OneState, id: Annotated[str, Query(max_length=MAX_ID)] = "") -> Response:
+    """The most valuable doubtful decision, or that on the listing `id`."""
+    return await _reviewed(request, state, chosen=id)
+
+
+@router.post("/review")
+async def answer(
+    request: Request,
+    state: OneState,
+    who: Writes,
+    id: Annotated[str, Form(max_length=MAX_ID)],
+    action: Annotated[str, Form(pattern="^(accept|correct|skip)$")],
+    category_path: Annotated[str, Form(max_length=2000)] = "",
+    seen: Annotated[str, Form(max_length=64)] = "",
+) -> Response:
+    """Accept, correct or skip, and go on to the next."""
+    try:
+        write = await state.answer_review(id, action, category_path, who, seen=seen)
+    except QueryError as error:
+        return await _reviewed(request, state, str(error), chosen=id, typed=category_path)
+    return await _reviewed(request, state, write=write)
+
+
+@router.post("/review/undo")
+async def undo(request: Request, state: OneState, who: Writes, number: WriteNumber) -> Response:
+    """Take an answer back."""
+    try:
+        write = await state.undo(number, who)
+    except QueryError as error:
+        return await _reviewed(request, state, str(error))
+    return await _reviewed(request, state, write=write)
+
+
+async def _reviewed(
+    request: Request,
+    state: State,
+    problem: str = "",
+    write: Write | None = None,
+    chosen: str = "",
+    typed: str = "",
+) -> Response:
+    """The page with the `write` that was made, or the `problem` of it, and the review that is next."""
+    await state.renew_reviews()
+    first = await to_thread(_first, state, chosen)
+    shown = first[:1]
+    there = bool(shown) and state.served.classifier.index.has(shown[0].listing.id)
+    cards = await to_thread(
+        cards_of, state, [review.listing for review in shown], [review.decision for review in shown]
+    )
+    return render(
+        request,
+        part_of(request, "review.html", "reviewed.html"),
+        "Review",
+        422 if problem else 200,
+        counts=await to_thread(state.desk.count_reviews),
+        card=cards[0] if cards else None,
+        seen=shown[0].seen if shown else "",
+        next=first[1:],
+        there=there,
+        missed=chosen if not problem and chosen != (shown[0].listing.id if shown else "") else "",
+        problem=problem,
+        typed=typed,
+        write=write,
+    )
+
+
+def _first(state: State, chosen: str) -> list[Review]:
+    """The first open reviews, before them that of the listing `chosen` where it is open."""
+    first = state.desk.reviews(most=1 + NEXT)
+    with suppress(QueryError):
+        wanted = state.desk.find_review(chosen)
+        if wanted.state == OPEN:
+            return [wanted, *(other for other in first if other.listing.id != chosen)]
+    return first

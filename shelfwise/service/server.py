@@ -1,0 +1,47 @@
+"""Runs the service until it is told to end."""
+
+import logging
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from shelfwise.indexer.errors import InputError
+from shelfwise.service.app import Config, create_app
+from shelfwise.service.guard import is_loopback
+from shelfwise.service.tokens import Tokens
+
+BACKLOG = 256  # connections that wait to be taken
+IDLE_SECONDS = 30  # that a connection without a request is kept
+END_SECONDS = 20  # that requests have to end when the service is told to
+
+
+def serve(store: Path, host: str, port: int, token_file: Path | None, device: str) -> None:
+    """Serve the store at `path` until SIGTERM or SIGINT. Raises ShelfwiseError where that cannot begin."""
+    tokens = None if token_file is None else Tokens.read(token_file)
+    if tokens is None and not is_loopback(host):
+        raise InputError(
+            f"--host {host} can be reached from other machines: name a file of tokens with --token-file, or leave "
+            "--host out to serve this machine alone"
+        )
+    app = create_app(Config(store, device, tokens))
+    try:
+        with socket.create_server((host, port), backlog=BACKLOG, family=_family(host)) as bound:
+            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+            name = f"[{host}]" if ":" in host else host
+            logging.getLogger("shelfwise").info("serving %s at http://%s:%d", store, name, bound.getsockname()[1])
+            config = uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                timeout_keep_alive=IDLE_SECONDS,
+                timeout_graceful_shutdown=END_SECONDS,
+                server_header=False,
+            )
+            uvicorn.Server(config).run(sockets=[bound])
+    except OSError as error:
+        raise InputError(f"cannot listen at {host}, port {port} ({error.strerror}): name another --port") from None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

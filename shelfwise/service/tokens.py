@@ -1,0 +1,93 @@
+"""Who may ask: the tokens of a file, each with a name and a role."""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from shelfwise.indexer.errors import InputError
+
+READ, WRITE = "read", "write"
+SHORTEST = 16  # characters of a token
+SESSIONS = 10_000  # that are remembered; the oldest ends first
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Somebody who may ask, and whether they may also change something."""
+
+    name: str
+    role: str
+
+    @property
+    def writes(self) -> bool:
+        """Whether they may change something."""
+        return self.role == WRITE
+
+
+LOCAL = Visitor("local", WRITE)  # whoever reaches a service without tokens, which only this machine does
+
+
+class Tokens:
+    """The tokens that are good. Compared by their digests, each with all, so that time tells nothing of them."""
+
+    def __init__(self, visitors: dict[str, Visitor]) -> None:
+        self._visitors = [(_digest(token), visitor) for token, visitor in visitors.items()]
+        self._sessions: dict[str, Visitor] = {}
+
+    @classmethod
+    def read(cls, file: Path) -> "Tokens":
+        """Lines of NAME ROLE TOKEN, ROLE read or write; empty lines, and those that begin with #, do not count.
+
+        Raises InputError.
+        """
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8"
+            raise InputError(f"cannot read tokens from {file} ({reason})") from None
+        visitors = dict[str, Visitor]()
+        for number, line in enumerate(lines, 1):
+            words = line.split()
+            if not words or words[0].startswith("#"):
+                continue
+            if len(words) != 3 or words[1] not in (READ, WRITE):
+                raise InputError(f"{file}, line {number}: expected NAME read|write TOKEN")
+            if len(words[2]) < SHORTEST:
+                raise InputError(
+                    f"{file}, line {number}: the token has {len(words[2])} characters, expected at least {SHORTEST}: "
+                    "make one with python -c 'import secrets; print(secrets.token_urlsafe())'"
+                )
+            visitors[words[2]] = Visitor(words[0], words[1])
+        if not visitors:
+            raise InputError(f"{file} has no token: expected lines of NAME read|write TOKEN")
+        return cls(visitors)
+
+    def visitor(self, token: str) -> Visitor | None:
+        """Whose token it is."""
+        given, found = _digest(token), None
+        for digest, visitor in self._visitors:
+            if hmac.compare_digest(given, digest):
+                found = visitor
+        return found
+
+    def begin_session(self, visitor: Visitor) -> str:
+        """A secret by which a browser is known from now on, until the service ends."""
+        session = secrets.token_urlsafe()
+        while len(self._sessions) >= SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
+        self._sessions[_digest(session).hex()] = visitor
+        return session
+
+    def session(self, secret: str) -> Visitor | None:
+        """Whose session it is."""
+        return self._sessions.get(_digest(secret).hex())
+
+    def end_session(self, secret: str) -> None:
+        """Know the browser no more."""
+        self._sessions.pop(_digest(secret).hex(), None)
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,165 @@
+"""Brings what was written at the desk into the index, in order, many writes in one version."""
+
+import asyncio
+import logging
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from shelfwise.classifier import maintenance
+from shelfwise.indexer.catalog import Item
+from shelfwise.indexer.errors import QueryError, ShelfwiseError
+from shelfwise.indexer.manifest import read_manifest, versions_of
+from shelfwise.service.desk import Desk
+from shelfwise.service.records import Write
+from shelfwise.service.served import Served
+
+Asked = tuple[int, asyncio.AbstractEventLoop, asyncio.Future[None]]  # who waits for a write, and where
+
+MADE = re.compile(r"writes (\d+) to (\d+)")  # how a version says which it has
+AGAIN = 1.0  # seconds until the next try where the store cannot be written, since another writer holds it, say
+log = logging.getLogger("shelfwise")
+
+
+class Writer:
+    """One thread that writes. `problem` says in one line why it cannot at the moment."""
+
+    def __init__(self, desk: Desk, served: Served) -> None:
+        self.problem = ""
+        self._desk, self._served = desk, served
+        self._arrived, self._ended = threading.Event(), threading.Event()
+        self._alone, self._asked = threading.Lock(), list[Asked]()
+        self._thread = threading.Thread(target=self._run, name="writer")
+
+    def start(self) -> None:
+        """Write from now on, first what is left from before."""
+        self.wake()
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look what waits at the desk."""
+        self._arrived.set()
+
+    def stop(self) -> None:
+        """End after the change that is being made. What waits stays at the desk."""
+        self._ended.set()
+        self.wake()
+        self._thread.join()
+
+    async def indexed(self, number: int, seconds: float) -> Write:
+        """The write `number`, as it is when it is settled or refused, or after so many seconds."""
+        loop = asyncio.get_running_loop()
+        settled: asyncio.Future[None] = loop.create_future()
+        with self._alone:
+            self._asked.append((number, loop, settled))
+        self.wake()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(settled, seconds)
+        return await asyncio.to_thread(self._desk.find_write, number)
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self._arrived.wait()
+            self._arrived.clear()
+            while not self._ended.is_set() and not self._all_written():
+                self._ended.wait(AGAIN)
+
+    def _all_written(self) -> bool:
+        """Whether nothing waits any more; `problem` says why something does."""
+        try:
+            while not self._ended.is_set() and (writes := self._desk.waiting()):
+                if left := self._settle_landed(writes):
+                    self._write(left)
+                self._tell()
+            self._tell()
+            self.problem = ""
+            return True
+        except ShelfwiseError as error:
+            if self.problem != str(error):
+                log.warning("writes wait: %s", error)
+            self.problem = str(error)
+        except Exception:
+            log.exception("writes wait")
+            self.problem = "an error of shelfwise itself: see the log"
+        return False
+
+    def _settle_landed(self, writes: Sequence[Write]) -> list[Write]:
+        """Those that the store does not have. A failure or a kill may have come after the store had them, and before
+        the desk knew."""
+        bases = [write.base for write in writes if write.base is not None]
+        if not bases:
+            return list(writes)
+        path, left = self._served.path, list(writes)
+        for version in versions_of(path):
+            if version > min(bases) and (made := MADE.fullmatch(read_manifest(path, version).change.command)):
+                first, last = map(int, made.groups())
+                there = [write.number for write in left if write.base is not None and first <= write.number <= last]
+                self._desk.settle(there, version)
+                left = [write for write in left if write.number not in there]
+        return left
+
+    def _write(self, writes: Sequence[Write]) -> None:
+        """Settle or refuse some writes. Of several that cannot be made together each is tried alone."""
+        try:
+            self._desk.settle([write.number for write in writes], self._put(writes))
+        except QueryError as error:
+            if len(writes) == 1:
+                self._desk.refuse(writes[0].number, str(error))
+            else:
+                for write in writes:
+                    self._write([write])
+
+    def _put(self, writes: Sequence[Write]) -> int:
+        """The version of the store that has some writes, open to be asked."""
+        ids = list(dict.fromkeys(id_ for write in writes for id_ in write.ids))
+        index = self._served.refresh().index
+        final, catalog = index.items(ids), index.of_catalog(ids)
+        before, theirs = dict[int, Sequence[Item]](), dict[int, Sequence[str]]()
+        for write in writes:
+            undone = None if write.undoes is None else self._desk.find_write(write.undoes)
+            if undone:
+                _require_as_left(undone, final)
+            before[write.number] = [final[id_] for id_ in write.ids if id_ in final]
+            theirs[write.number] = [id_ for id_ in write.ids if id_ in catalog]
+            for id_ in write.removed:
+                final.pop(id_, None)
+            final |= {item.id: item for item in write.items}
+            catalog = catalog - set(write.ids) | set(undone.catalog if undone else ())
+        self._desk.remember(before, theirs, index.snapshot.manifest.version)
+        report = maintenance.add(
+            self._served.path,
+            {id_: final[id_] for id_ in ids if id_ in final},
+            held=index,
+            removed=[id_ for id_ in ids if id_ not in final],
+            catalog=catalog,
+            command=f"writes {writes[0].number} to {writes[-1].number}",
+            at=index.snapshot.manifest.version,
+        )
+        self._served.refresh()
+        for write in writes:
+            log.info("write %d by %s: %s", write.number, write.who, write.what)
+        return report.version
+
+    def _tell(self) -> None:
+        """Those who wait for a write that is waiting no more."""
+        waiting = self._desk.waiting_numbers()
+        with self._alone:
+            told = [asked for asked in self._asked if asked[0] not in waiting]
+            self._asked = [asked for asked in self._asked if asked[0] in waiting]
+        for _, loop, settled in told:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_set, settled)
+
+
+def _require_as_left(undone: Write, items: Mapping[str, Item]) -> None:
+    """Raises QueryError where something else than a write has changed an item since the write that is undone."""
+    left = {item.id: item for item in undone.items}
+    for id_ in undone.ids:
+        if items.get(id_) != left.get(id_):
+            raise QueryError(f"item {id_!r} is not as write {undone.number} left it: a catalog or a command changed it")
+
+
+def _set(settled: "asyncio.Future[None]") -> None:
+    if not settled.done():
+        settled.set_result(None)
