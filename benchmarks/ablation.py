@@ -16,6 +16,7 @@ from typing import Any
 import click
 import numpy as np
 from accuracy import ROOT, Set, items_of, real_sets, record, sample_set
+
 from shelfwise.classifier import release
 from shelfwise.classifier.dense import KINDS
 from shelfwise.classifier.head import Features, Head

@@ -25,6 +25,7 @@ from typing import Any
 import click
 import numpy as np
 import peers as peer
+
 from shelfwise.classifier.baselines import linear_svc, timed, vector_logistic
 from shelfwise.classifier.evaluation import compare
 from shelfwise.classifier.labels import depth_of, node_of

@@ -19,6 +19,8 @@ from typing import Any
 import click
 import numpy as np
 from accuracy import ROOT, record
+from titles import grown, read_titles
+
 from shelfwise.indexer.encoder import Vectors
 from shelfwise.indexer.engine import (
     PROPOSED,
@@ -33,7 +35,6 @@ from shelfwise.indexer.engine import (
 )
 from shelfwise.indexer.search import FaissSearcher, import_faiss
 from shelfwise.indexer.threads import usable_threads
-from titles import grown, read_titles
 
 RESULTS = ROOT / "benchmarks" / "results" / "engines.json"
 SHARES = [1.25**step / 64 for step in range(13)]  # of all cells, that are gone through for a query: up to a quarter

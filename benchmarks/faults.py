@@ -22,6 +22,7 @@ from typing import Any
 
 import click
 from accuracy import ROOT, items_of, record
+
 from shelfwise.classifier import maintenance, release
 from shelfwise.classifier.checking import check
 from shelfwise.indexer import history

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from accuracy import ROOT, Set, items_of, machine, real_sets, record, sample_set
 from numpy.typing import NDArray
+
 from shelfwise.classifier.adoption import lessons_of
 from shelfwise.classifier.finetune import Limits, finetune
 from shelfwise.classifier.fusion import Evidence, HeadShares, Mix, head_shares, known_to

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+
 from shelfwise.classifier.finetune import BATCH, LARGE_TABLE, TOKENS, shuffled_batches, suitable_epochs
 from shelfwise.indexer.encoder import SentenceEncoder, load_encoder
 

@@ -19,8 +19,9 @@ from typing import Any
 
 import click
 from accuracy import ROOT, items_of, measured, real_sets, record, sample_set
-from shelfwise.indexer.catalog import PATH_SEPARATOR, Item
 from titles import mixed
+
+from shelfwise.indexer.catalog import PATH_SEPARATOR, Item
 
 RESULTS = ROOT / "benchmarks" / "results" / "rebuild.json"
 EVERY = 400  # items of which four change: a hundredth

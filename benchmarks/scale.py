@@ -23,6 +23,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 import numpy as np
+from titles import ROOT, Titles, grown, read_titles
+
 from shelfwise.classifier.maintenance import add, put_fitted, remove
 from shelfwise.classifier.model import Model, Settings
 from shelfwise.classifier.training import Fitted
@@ -41,7 +43,6 @@ from shelfwise.indexer.serving import identity_of
 from shelfwise.indexer.space import Space
 from shelfwise.indexer.store import read_snapshot, writing
 from shelfwise.indexer.threads import usable_threads
-from titles import ROOT, Titles, grown, read_titles
 
 RESULTS = ROOT / "benchmarks" / "results" / "scale.json"
 ALONE = 50  # of the queries are searched for one by one

@@ -27,6 +27,8 @@ import pyarrow as pa
 from accuracy import ROOT, items_of, measured, record, recorded, sample_set
 from rebuild import one_catalog, write
 from scale import ratio
+from titles import grown, mixed, real_titles, sample_titles
+
 from shelfwise.classifier.baselines import timed
 from shelfwise.classifier.decision import FAST, FULL
 from shelfwise.classifier.head import Features
@@ -47,7 +49,6 @@ from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.runtime import RUNTIMES, Runtime, export
 from shelfwise.indexer.store import read_snapshot, writing
 from shelfwise.indexer.threads import usable_threads
-from titles import grown, mixed, real_titles, sample_titles
 
 RESULTS = ROOT / "benchmarks" / "results" / "speed.json"
 PARTS = ("encode", "classify", "large", "memory", "start")

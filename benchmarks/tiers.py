@@ -24,6 +24,7 @@ import numpy as np
 import peers
 from accuracy import ROOT, Set, items_of, measured, real_sets, record, recorded, sample_set
 from scale import ratio
+
 from shelfwise.classifier.baselines import timed
 from shelfwise.classifier.decision import FAST, FULL, Decision
 from shelfwise.classifier.output import DecisionWriter

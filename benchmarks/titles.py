@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 import numpy as np
+
 from shelfwise.indexer.encoder import Encoder, Vectors, load_encoder
 from shelfwise.indexer.engine import EngineSearcher, build_engine
 from shelfwise.indexer.search import FaissSearcher

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from shelfwise.classifier.calibration import NEVER
 from shelfwise.classifier.finetune import Lessons, Limits, Trained, finetune
 from shelfwise.classifier.heldout import kept_back, share_kept_back, tried
@@ -62,8 +63,10 @@ def adopt(
         encoder = model_for(path, base.manifest, device)
         if not isinstance(encoder, SentenceEncoder):
             raise EncoderError(
-                f"encoder {encoder.name} has no weights to fine-tune: build the store with minilm, e5 or another "
-                "sentence-transformers model"
+                "nothing_to_finetune",
+                f"encoder {encoder.name} has no weights to fine-tune",
+                "minilm, e5 or another sentence-transformers model",
+                "build a store with one of them",
             )
         share = share_kept_back(len(base.rows), base.manifest.encoder.kept_back)
         lessons = lessons_of(base.rows, share)
@@ -76,8 +79,10 @@ def adopt(
         if seconds < MIN_SHARE * 60 * minutes:
             needed = (60 * minutes - seconds) / (1 - MIN_SHARE) / 60
             raise QueryError(
-                f"{minutes:g} minutes are too few: embedding and fitting alone take most of it; give at least "
-                f"--minutes {needed + 1:.0f}"
+                "too_few_minutes",
+                f"{minutes:g} minutes, of which embedding and fitting alone take most",
+                f"at least {needed + 1:.0f} minutes",
+                "give more time",
             )
         trained = finetune(encoder, lessons, Limits(epochs, seconds), path / CHECKPOINT, progress)
         work = path / f"{ENCODERS}.new"
@@ -136,9 +141,11 @@ def lessons_of(rows: Rows, share: float) -> Lessons:
     learned = ~(back | asked)
     if back.sum() < MIN_KEPT_BACK or not asked.any() or len(np.unique(numbers[learned])) < 2:
         raise QueryError(
-            f"the store has {len(rows)} items in {len(labels)} categories, too few to fine-tune an encoder and to "
-            f"tell whether it got better: have about {1.2 * MIN_KEPT_BACK / share:.0f} at least, in two categories or "
-            "more"
+            "too_few_items",
+            f"the store has {len(rows)} items in {len(labels)} categories, too few to fine-tune an encoder and to tell "
+            "whether it got better",
+            f"about {1.2 * MIN_KEPT_BACK / share:.0f} items in two categories or more",
+            "add items first",
         )
     return Lessons(rows.texts(), numbers, learned, asked, rows.vectors, [level.of for level in labels.levels])
 

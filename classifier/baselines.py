@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
+
 from shelfwise.classifier.metrics import Names
 from shelfwise.indexer.encoder import Vectors
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.classifier.metrics import among_surest
 from shelfwise.classifier.voting import Probabilities, renormalised
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from shelfwise.classifier.model import HEAD_BLOB, SETTINGS_BLOB, Model
 from shelfwise.indexer.errors import ShelfwiseError, StoreError
 from shelfwise.indexer.history import tags_of

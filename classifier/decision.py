@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.classifier.calibration import Calibration
 from shelfwise.classifier.voting import Probabilities
 
@@ -44,9 +45,9 @@ class SimilarItem:
     similarity: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Decision:
-    """What Shelfwise says of one listing.
+    """What Shelfwise decides on one listing.
 
     `decision` is accept, review or unknown, `reason` one of REASONS. `category` is the leaf of
     `category_path`, the most probable category (also where the decision is unknown; empty for a listing
@@ -70,6 +71,11 @@ class Decision:
     evidence: tuple[SimilarItem, ...]
     tier: str
     store_version: int
+
+    def __repr__(self) -> str:
+        return (
+            f"<Decision {self.category_path or 'no category'}: {self.confidence:.4f}, {self.decision} ({self.reason})>"
+        )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.classifier.labels import Numbers
 from shelfwise.indexer.encoder import Vectors
 

@@ -7,6 +7,7 @@ from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.classifier.baselines import linear_svc, timed, vector_logistic
 from shelfwise.classifier.decision import ACCEPT, FAST, FULL, Decision
 from shelfwise.classifier.labels import UNKNOWN, Labels, depth_of, lies_in, node_of
@@ -26,13 +27,14 @@ from shelfwise.classifier.training import SET_COVERAGE
 from shelfwise.indexer.catalog import Item, Listing
 from shelfwise.indexer.encoder import Progress
 from shelfwise.indexer.errors import InputError
+from shelfwise.indexer.rejects import Reject
 
 TOP = 3
 CONFUSIONS = 20  # pairs of categories that are listed
 PRECISIONS = (0.9, 0.95, 0.98)  # of which the coverage is told
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """What was measured on labelled listings.
 
@@ -40,7 +42,8 @@ class Evaluation:
     tree from the top, the categories last (nodes, accuracy, weighted and macro F1 of the most probable nodes).
     `categories` (path, rows, precision, recall, F1). `confusions`, the most frequent first (truth, predicted, rows).
     `risk_coverage`, points (share of the listings taken, the surest first; share of them that is wrong). `baselines` by
-    name: their figures, and the interval of what Shelfwise is better by.
+    name: their figures, and the interval of what Shelfwise is better by. `rejects` are the rows that could not be used,
+    where they were not written to a file.
     """
 
     figures: dict[str, float | int | None]
@@ -50,6 +53,26 @@ class Evaluation:
     confusions: list[dict[str, object]]
     risk_coverage: list[list[float]]
     baselines: dict[str, dict[str, object]]
+    rejects: tuple[Reject, ...] = ()
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the listings whose most probable category is right, in [0, 1]."""
+        return float(self.figures["accuracy"] or 0)
+
+    @property
+    def accepted(self) -> float:
+        """Share of the listings that were accepted, in [0, 1]."""
+        return float(self.figures["accepted"] or 0)
+
+    @property
+    def accepted_accuracy(self) -> float | None:
+        """Share of the accepted listings that are right, in [0, 1]; None where none was accepted."""
+        return self.figures["accepted_accuracy"]
+
+    def __repr__(self) -> str:
+        figures = f"accuracy {self.accuracy:.4f}, macro-F1 {self.figures['macro_f1']:.4f}"
+        return f"<Evaluation of {self.figures['n']:,} listings: {figures}, {self.accepted:.0%} accepted>"
 
 
 @dataclass
@@ -96,8 +119,10 @@ def evaluate(
     seconds = perf_counter() - start
     if not answers.items:
         raise InputError(
-            f"all {answers.ambiguous} listings name a category that several paths of the store end in: give them a "
-            "category_path"
+            "ambiguous_categories",
+            f"all {answers.ambiguous} listings name a category that several paths of the store end in",
+            "a category_path for each",
+            "give them a category_path",
         )
     truth = np.array(answers.truth, dtype=object)
     predicted = np.array([decision.category_path for decision in answers.decisions], dtype=object)

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.classifier.head import Head
 from shelfwise.indexer.lexical import placed_ngrams
 from shelfwise.indexer.text import clean

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.classifier.labels import Numbers
 from shelfwise.classifier.voting import K, VoteSettings, vote
 from shelfwise.indexer.encoder import Progress, SentenceEncoder, Vectors

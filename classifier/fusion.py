@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.classifier.calibration import sharpened
 from shelfwise.classifier.head import Features, Head
 from shelfwise.classifier.labels import UNKNOWN, Labels, Numbers

@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.classifier.dense import KINDS, SEED, Scores, Tensors, linear_scores, linear_tensors
 from shelfwise.classifier.voting import Probabilities
 from shelfwise.indexer.encoder import Vectors

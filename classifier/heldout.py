@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.classifier.fusion import Evidence, HeadShares, head_shares, known_to
 from shelfwise.classifier.head import Features, Head
 from shelfwise.classifier.labels import Labels, Numbers

@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.indexer.catalog import PATH_SEPARATOR
 
 Numbers = NDArray[np.int64]

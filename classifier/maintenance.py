@@ -1,12 +1,13 @@
 """The ways in which a store changes, but for builds: add, remove, train. Each is one version or none."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
+
 from shelfwise.classifier.fusion import known_to
 from shelfwise.classifier.labels import Labels, Numbers, lies_in
 from shelfwise.classifier.model import Goals, Model, Settings, model_of, settings_of
@@ -16,9 +17,10 @@ from shelfwise.classifier.voting import K, category_weights, vote
 from shelfwise.indexer.catalog import Item, normal_path
 from shelfwise.indexer.encoder import EncoderChoice, Progress
 from shelfwise.indexer.engine import EngineSearcher, recalled, spread
-from shelfwise.indexer.errors import BusyError, QueryError, listed
+from shelfwise.indexer.errors import AbsentError, BusyError, QueryError, listed
 from shelfwise.indexer.index import Index
 from shelfwise.indexer.manifest import Manifest, ReplicaIdentity, verify_files
+from shelfwise.indexer.rejects import Reject
 from shelfwise.indexer.replica import SPACE_BLOB, Replica, make_replica, new_replica_name, open_replica
 from shelfwise.indexer.rows import ADDED, Rows
 from shelfwise.indexer.search import FaissSearcher
@@ -40,12 +42,13 @@ class Wishes:
     target_precision: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """What a change did: counts of rows, texts embedded, the version that counts now, the settings, and
     whether they were fitted by this change.
 
-    `encoder` says which one is in use and, at a first build with `auto`, why.
+    `encoder` says which one is in use and, at a first build with `auto`, why. `rejects` are the rows that could not be
+    used, where they were not written to a file.
     """
 
     added: int
@@ -59,6 +62,11 @@ class Report:
     settings: Settings
     fitted: bool
     new_categories: tuple[str, ...] = ()
+    rejects: tuple[Reject, ...] = ()
+
+    def __repr__(self) -> str:
+        counts = f"+{self.added:,} ~{self.updated:,} -{self.removed:,}, {len(self.rejects):,} rejected"
+        return f"<Report version {self.version}: {counts}, {self.rows:,} items, {self.encoder.name}>"
 
 
 def add(
@@ -83,7 +91,12 @@ def add(
     with writing(path, held=held.snapshot.manifest if held else None) as draft:
         base = base_of(draft)
         if at is not None and base.manifest.version != at:
-            raise BusyError(f"store {path} was changed to version {base.manifest.version} meanwhile: try again")
+            raise BusyError(
+                "store_changed",
+                f"store {path} was changed to version {base.manifest.version} meanwhile",
+                f"version {at}",
+                "try again",
+            )
         choice = stored_choice(base)
         # A few are looked up without reading, and so verifying, the whole table: then no vector is taken from it.
         few = len(items) <= FEW
@@ -118,7 +131,12 @@ def remove(path: Path, ids: Sequence[str] = (), category: str | None = None, add
         chosen, there = list(dict.fromkeys(ids)), base.reader.values_among("id", list(ids))
         absent = [id_ for id_ in chosen if id_ not in there]
         if absent:
-            raise QueryError(f"the store has no item with id {listed(absent)}: nothing was removed")
+            raise AbsentError(
+                "no_such_item",
+                f"the store has no item with id {listed(absent)}",
+                "ids of stored items",
+                "correct the ids: nothing was removed",
+            )
         if category is not None:
             chosen = list(dict.fromkeys(chosen + _ids_below(base.rows, category)))
         if added:
@@ -153,6 +171,8 @@ def describe(path: Path) -> dict[str, object]:
         "store": str(path),
         "version": manifest.version,
         "created": manifest.created,
+        "format": manifest.format,
+        "written_by": manifest.written_by,
         "rows": manifest.rows,
         "encoder": asdict(manifest.encoder),
         "text_recipe": manifest.recipe,
@@ -209,14 +229,24 @@ def vote_agreement(replica: Replica, paths: Sequence[str], model: Model) -> floa
 
 def _require_left(path: Path, rows: int, gone: int) -> None:
     if gone == rows:
-        raise QueryError(f"that would remove all {rows} items: delete the folder {path} instead")
+        raise QueryError(
+            "nothing_left",
+            f"all {rows} items would be removed",
+            "a store with items",
+            f"delete the folder {path} instead",
+        )
 
 
 def _ids_added(rows: Rows) -> list[str]:
     origins = zip(rows.column("id"), rows.column("origin"), strict=True)
     found = [id_ for id_, origin in origins if origin == ADDED]
     if not found:
-        raise QueryError("the store has nothing that was added beside its catalog: nothing was removed")
+        raise QueryError(
+            "nothing_added",
+            "the store has nothing that was added beside its catalog",
+            "items that were added",
+            "leave it: nothing was removed",
+        )
     return found
 
 
@@ -225,10 +255,19 @@ def _ids_below(rows: Rows, category: str) -> list[str]:
     paths = rows.column("category_path")
     found = [id_ for id_, path in zip(rows.column("id"), paths, strict=True) if lies_in(path, wanted)]
     if not found or not wanted:
-        near = get_close_matches(wanted, sorted(set(paths)), n=3, cutoff=0.4)
-        hint = f"did you mean {listed(near)}?" if near else "list the categories with shelfwise info"
-        raise QueryError(f"the store has no category {category!r}: {hint}")
+        raise no_category(category, set(paths))
     return found
+
+
+def no_category(path: str, there: Iterable[str]) -> AbsentError:
+    """Return the error of a category that the store does not have, beside the paths like it that are `there`."""
+    near = get_close_matches(normal_path(path), sorted(there), n=3, cutoff=0.4)
+    return AbsentError(
+        "no_such_category",
+        f"the store has no category {path!r}",
+        "one of its categories",
+        f"did you mean {listed(near)}?" if near else "list the categories of the store",
+    )
 
 
 def report_of(

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.classifier.labels import depth_of, node_of
 
 ECE_BINS = 15

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import product, starmap
 
 import numpy as np
+
 from shelfwise.classifier.calibration import FLOOR
 from shelfwise.classifier.fusion import Mix, balanced, fuse
 from shelfwise.classifier.heldout import Fold

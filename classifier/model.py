@@ -70,7 +70,7 @@ class Model:
     def from_blobs(cls, head: bytes | None, settings: bytes | None) -> Self:
         """The inverse of `to_blobs`. Raises StoreError where the store has no model."""
         if settings is None:
-            raise StoreError("the store has no trained head: run shelfwise train")
+            raise StoreError("no_model", "the store has no model", "a store with a model", "train the store")
         content = json.loads(settings)
         content["goals"] = Goals(**content["goals"])
         content["mix"] = Mix(**content["mix"] | {"vote": VoteSettings(**content["mix"]["vote"])})

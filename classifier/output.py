@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import TextIO
 
 import orjson
+
 from shelfwise.classifier.decision import Alternative, Decision, SimilarItem
 from shelfwise.indexer.catalog import Listing
 

@@ -10,6 +10,8 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
 from shelfwise.classifier.calibration import NEVER
 from shelfwise.classifier.decision import (
     ACCEPT,
@@ -38,7 +40,6 @@ from shelfwise.indexer.lexical import Counts, ngram_counts
 from shelfwise.indexer.neighbors import NONE, Neighbors
 from shelfwise.indexer.text import Words, compose
 from shelfwise.indexer.threads import usable_threads
-from threadpoolctl import threadpool_limits
 
 AUTO = "auto"  # tier: fast where the n-grams are sure, full where not
 TIERS = (FULL, AUTO, FAST)
@@ -303,7 +304,7 @@ class Classifier:
         `where` is an SQL condition on the items' columns, or a filter. Raises QueryError for an id or a condition that
         is not valid, and for a `k` beyond the size of the store.
         """
-        k = min(DEFAULT_SIMILAR, len(self.index)) if k is None else self.index.require_k(k, "-k")
+        k = min(DEFAULT_SIMILAR, len(self.index)) if k is None else self.index.require_k(k, "k")
         vector = self.index.embed([compose(text or "")]) if id_ is None else None
         return self.similar_to(vector, id_, k, where)
 

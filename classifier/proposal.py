@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.classifier.head import Features
 from shelfwise.classifier.labels import Numbers
 from shelfwise.classifier.pipeline import Classifier

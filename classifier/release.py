@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+
 from shelfwise.classifier.head import Features
 from shelfwise.classifier.maintenance import (
     Report,
@@ -82,14 +83,17 @@ class Release:
         removed, before = self.difference.removed.count, self.difference.before
         if removed > guard.max_removed * before:
             raise ReleaseError(
-                f"{removed} of {before} items would be removed, more than {guard.max_removed:.0%}: nothing was "
-                "changed. If the catalog is whole, say --force or a larger --max-removed"
+                "too_many_removed",
+                f"{removed} of {before} items would be removed",
+                f"at most {guard.max_removed:.0%}",
+                "nothing was changed: if the catalog is whole, force it or allow more",
             )
         if found and found.flipped > guard.max_flipped * found.probes:
             raise ReleaseError(
-                f"{found.flipped} of {found.probes} known items would get another category, more than "
-                f"{guard.max_flipped:.0%}: nothing was changed. If the labels are right, say --force or a larger "
-                "--max-flipped"
+                "too_many_flipped",
+                f"{found.flipped} of {found.probes} known items would get another category",
+                f"at most {guard.max_flipped:.0%}",
+                "nothing was changed: if the labels are right, force it or allow more",
             )
 
     def flips(self) -> Flips | None:
@@ -194,9 +198,16 @@ def build(
     device: str = "auto",
     wishes: Wishes | None = None,
     progress: Progress | None = None,
+    guard: Guard | None = None,
 ) -> Report:
-    """Make `items` the catalog of the store at `path`, whatever that changes. See `releasing`."""
+    """Make `items` the catalog of the store at `path`; see `releasing`.
+
+    Raises ReleaseError where that would change more than `guard` allows; without one, whatever it changes.
+    """
     with releasing(path, items, encoder, device, wishes, progress) as release:
+        if guard:
+            release.refuse_beyond(guard)
+            release.refuse_beyond(guard, release.flips())
         return release.publish()
 
 
@@ -227,7 +238,9 @@ def _choose(base: Snapshot | None, items: Mapping[str, Item], encoder: str) -> E
     made_with = base.manifest.encoder.name
     if encoder not in ("auto", made_with) and str(Path(encoder).resolve()) != made_with:
         raise EncoderError(
-            f"store {base.path} was made with encoder {made_with}, not {encoder}: leave --encoder out, or build into a "
-            "new folder"
+            "other_encoder",
+            f"encoder {encoder} for store {base.path}, which was made with {made_with}",
+            made_with,
+            "name no encoder, or build into a new folder",
         )
     return stored_choice(base)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.classifier.pipeline import SPARE_TWINS, Classifier
 from shelfwise.classifier.voting import K, category_weights, vote
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.classifier.calibration import (
     Calibration,
     fit_reliability,

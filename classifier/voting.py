@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.classifier.labels import Numbers
 from shelfwise.indexer.neighbors import Neighbors
 

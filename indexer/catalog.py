@@ -2,13 +2,14 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from shelfwise.indexer.errors import InputError, listed
-from shelfwise.indexer.files import RecordFile, open_records
-from shelfwise.indexer.rejects import Reject, RejectFile
+from shelfwise.indexer.files import Record, RecordFile, open_records
+from shelfwise.indexer.rejects import IN_MEMORY, Reject, Rejects
 from shelfwise.indexer.text import Words, clean, compose, digest, words_of
 
 FIELDS = ("id", "title", "description", "brand", "attributes", "category", "category_path")
@@ -27,7 +28,8 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
 MAX_TITLE = 2_000  # characters; a longer title is a description, or rows that ran together
 MAX_FIELD = 32_767  # characters; what a spreadsheet cell holds
 PATH_SEPARATOR = " > "
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# Control characters, and halves of characters, which no encoding can write: none of them is printable.
+_UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _PATH_SPLIT = re.compile(r"\s*[>›»]\s*")
 
 
@@ -83,27 +85,53 @@ class Catalog:
     conflicting: int = 0
     notices: list[str] = field(default_factory=list)
 
+    def take(self, rows: Iterable[Listing | Reject], name: str, rejects: Rejects) -> None:
+        """Add the rows of a source called `name`; unusable ones go to `rejects`. Raises InputError where all do."""
+        before = self.rows
+        for row in rows:
+            self.rows += 1
+            if isinstance(row, Reject):
+                rejects.add(row)
+                self.rejected += 1
+                continue
+            earlier = self.items.pop(row.item.id, None)
+            self.repeated += earlier == row.item
+            self.conflicting += earlier is not None and earlier != row.item
+            self.items[row.item.id] = row.item
+        _require_rows(name, self.rows - before, rejects, usable=bool(self.items))
+
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How to read an input file: column overrides (see `parse_columns`), encoding, and format."""
+    """How to read rows: column overrides (see `named_columns`), and for a file its encoding and format."""
 
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     encoding: str | None = None
     format: str | None = None
 
 
-def parse_columns(text: str) -> dict[str, tuple[str, ...]]:
-    """`"title=name,attributes=gender+colour"` as {"title": ("name",), "attributes": ("gender", "colour")}."""
-    columns: dict[str, tuple[str, ...]] = {}
-    for pair in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, source = (part.strip() for part in pair.partition("="))
-        if name not in FIELDS or not equals or not source:
-            raise InputError(f"--columns has {pair!r}: expected FIELD=COLUMN with FIELD one of {', '.join(FIELDS)}")
-        columns[name] = tuple(part.strip() for part in source.split("+"))
-        if len(columns[name]) > 1 and name != "attributes":
-            raise InputError(f"--columns has {pair!r}: only attributes can be put together from several columns")
-    return columns
+def named_columns(columns: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Check which column gives which field, and return the columns of each field as a tuple.
+
+    Raises InputError for an unknown field, for no column, and for several columns of a field other than attributes.
+
+    >>> named_columns({"title": "name", "attributes": ["gender", "colour"]})
+    {'title': ('name',), 'attributes': ('gender', 'colour')}
+    """
+    named: dict[str, tuple[str, ...]] = {}
+    for name, source in columns.items():
+        found = (source,) if isinstance(source, str) else tuple(source)
+        given = f"column {'+'.join(map(str, found))!r} for the field {name!r}"
+        if name not in FIELDS:
+            raise InputError("unknown_field", given, f"one of {', '.join(FIELDS)}", "name one of these fields")
+        if not found or not all(isinstance(column, str) and column for column in found):
+            raise InputError("bad_columns", given, "the name of a column", "name a column of the input")
+        if len(found) > 1 and name != "attributes":
+            raise InputError(
+                "bad_columns", given, "one column: only attributes can be joined from several", "name one column"
+            )
+        named[name] = found
+    return named
 
 
 def match_columns(
@@ -116,7 +144,9 @@ def match_columns(
     """
     absent = [column for columns in overrides.values() for column in columns if column not in found]
     if absent:
-        raise InputError(f"{name} has no column {listed(absent)} as --columns says: it has {listed(found)}")
+        raise InputError(
+            "no_such_column", f"{name} has no column {listed(absent)}", listed(found), "name columns that it has"
+        )
     plain = {re.sub(r"[\s_\-]", "", unicodedata.normalize("NFKC", c)).casefold(): c for c in reversed(found)}
     mapping = dict(overrides)
     for field_name, synonyms in SYNONYMS.items():
@@ -124,16 +154,24 @@ def match_columns(
         if field_name not in mapping and match is not None:
             mapping[field_name] = (match,)
     if "title" not in mapping:
-        raise InputError(f"{name} has no title column: it has {listed(found)}; name it with --columns title=COLUMN")
+        raise InputError(
+            "no_title_column",
+            f"{name} has no title column, it has {listed(found)}",
+            "a column such as title, name or 标题",
+            "say which column has the titles",
+        )
     if labelled and "category" not in mapping and "category_path" not in mapping:
         raise InputError(
-            f"{name} has no category column: it has {listed(found)}; name it with --columns category=COLUMN"
+            "no_category_column",
+            f"{name} has no category column, it has {listed(found)}",
+            "a column such as category_path, category or 类目",
+            "say which column has the categories",
         )
     return mapping
 
 
-def read_catalog(paths: Iterable[str | Path], rejects: RejectFile, options: ReadOptions | None = None) -> Catalog:
-    """Every usable row of labelled files.
+def read_catalog(paths: Iterable[str | Path], rejects: Rejects, options: ReadOptions | None = None) -> Catalog:
+    """Return every usable row of labelled files.
 
     Unusable rows go to `rejects`. Raises InputError for a file that cannot be used at all, or without any
     usable row.
@@ -143,53 +181,80 @@ def read_catalog(paths: Iterable[str | Path], rejects: RejectFile, options: Read
     for path in paths:
         with open_records(path, encoding=options.encoding, fmt=options.format) as source:
             catalog.notices += [f"{source.name}: {notice}" for notice in source.notices]
-            before = catalog.rows
-            for row in _items(source, options, labelled=True):
-                catalog.rows += 1
-                if isinstance(row, Reject):
-                    rejects.add(row)
-                    catalog.rejected += 1
-                    continue
-                earlier = catalog.items.pop(row.item.id, None)
-                catalog.repeated += earlier == row.item
-                catalog.conflicting += earlier is not None and earlier != row.item
-                catalog.items[row.item.id] = row.item
-            _require_rows(source.name, catalog.rows - before, rejects, usable=bool(catalog.items))
+            catalog.take(_items(source, options, labelled=True), source.name, rejects)
     return catalog
 
 
+def catalog_of(
+    rows: Iterable[Mapping[str, object]], rejects: Rejects, columns: Mapping[str, tuple[str, ...]]
+) -> Catalog:
+    """Return every usable one of labelled rows in memory, each a mapping from column to value.
+
+    Unusable rows go to `rejects`. Raises InputError where no row can be used.
+    """
+    catalog = Catalog()
+    catalog.take(items_in(rows, columns, labelled=True), "the data", rejects)
+    return catalog
+
+
+def items_in(
+    rows: Iterable[Mapping[str, object]], columns: Mapping[str, tuple[str, ...]], labelled: bool
+) -> Iterator[Listing | Reject]:
+    """Yield the item of each row in memory, or why it cannot be used. A row's line is its position, from 0."""
+    mappings: dict[tuple[str, ...], Mapping[str, tuple[str, ...]]] = {}
+    for place, values in enumerate(rows):
+        keys = tuple(values)
+        try:
+            if keys not in mappings:
+                mappings[keys] = match_columns(list(keys), columns, labelled, "the row")
+        except InputError as error:
+            yield Reject(IN_MEMORY, place, "", repr(dict(values)), error.code, error.found)
+            continue
+        yield _row(Record(place, dict(values)), mappings[keys], labelled, IN_MEMORY)
+
+
 def read_listings(
-    source: RecordFile, rejects: RejectFile, options: ReadOptions, batch: int, labelled: bool = False
+    source: RecordFile, rejects: Rejects, options: ReadOptions, batch: int, labelled: bool = False
 ) -> Iterator[list[Listing]]:
-    """The rows of an opened file in batches of at most `batch`, in order.
+    """Yield the rows of an opened file in batches of at most `batch`, in order.
 
     A listing may have an empty title (the decision says so) unless it has to be `labelled`; a row that cannot be used
-    goes to `rejects`.
+    goes to `rejects`. Raises InputError for a file without any usable row.
     """
-    rows: list[Listing] = []
+    return batched(_items(source, options, labelled), source.name, rejects, batch)
+
+
+def batched(rows: Iterable[Listing | Reject], name: str, rejects: Rejects, size: int) -> Iterator[list[Listing]]:
+    """Yield the usable rows of a source called `name` in batches of at most `size`; the others go to `rejects`.
+
+    Raises InputError where no row can be used.
+    """
+    batch: list[Listing] = []
     seen = 0
-    for row in _items(source, options, labelled):
+    for row in rows:
         seen += 1
         if isinstance(row, Reject):
             rejects.add(row)
             continue
-        rows.append(row)
-        if len(rows) == batch:
-            yield rows
-            rows = []
-    if rows:
-        yield rows
-    _require_rows(source.name, seen, rejects, usable=seen > rejects.count)
+        batch.append(row)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+    _require_rows(name, seen, rejects, usable=seen > rejects.count)
 
 
-def _require_rows(name: str, rows: int, rejects: RejectFile, usable: bool) -> None:
+def _require_rows(name: str, rows: int, rejects: Rejects, usable: bool) -> None:
     if rows == 0:
-        raise InputError(f"{name} has a header but no rows: expected at least one")
+        raise InputError("no_rows", f"{name} has no rows", "at least one row", "add rows to it")
     if not usable and rejects.first is not None:
         first = rejects.first
         raise InputError(
-            f"{name} has no usable row: all {rejects.count} were rejected, the first in line {first.line} "
-            f"({first.reason}); see {rejects.path}"
+            "no_usable_row",
+            f"{name} has no usable row, all {rejects.count} were rejected, the first in {first.place} ({first.reason})",
+            "at least one row that can be used",
+            "correct the rows",
         )
 
 
@@ -199,13 +264,16 @@ def _items(source: RecordFile, options: ReadOptions, labelled: bool) -> Iterator
         if isinstance(record, Reject):
             yield record
             continue
-        values = {name: _joined(record.values, columns) for name, columns in mapping.items()}
-        column, reason = _fault(values, labelled)
-        if reason:
-            named = "+".join(mapping.get(column, (column,)))
-            yield Reject(source.name, record.line, named, values.get(column, ""), reason)
-        else:
-            yield Listing(record.line, _item(values), record.values)
+        yield _row(record, mapping, labelled, source.name)
+
+
+def _row(record: Record, mapping: Mapping[str, tuple[str, ...]], labelled: bool, name: str) -> Listing | Reject:
+    values = {field_name: _joined(record.values, columns) for field_name, columns in mapping.items()}
+    fault = _fault(values, labelled)
+    if fault:
+        column = "+".join(mapping.get(fault.field, (fault.field,)))
+        return Reject(name, record.line, column, values.get(fault.field, ""), fault.code, fault.reason)
+    return Listing(record.line, _item(values), record.values)
 
 
 def _joined(found: Mapping[str, object], columns: tuple[str, ...]) -> str:
@@ -229,20 +297,31 @@ def _as_text(value: object) -> str:
     return str(value)
 
 
-def _fault(values: Mapping[str, str], labelled: bool) -> tuple[str, str]:
-    """(field, reason) of the first fault of a row, ("", "") for a good one."""
+class _Fault(NamedTuple):
+    """What makes a row unusable: the field, the kind of fault, and the reason in words."""
+
+    field: str
+    code: str
+    reason: str
+
+
+def _fault(values: Mapping[str, str], labelled: bool) -> _Fault | None:
+    """Return the first fault of a row, None for a good one."""
     for name, value in values.items():
         limit = MAX_TITLE if name == "title" else MAX_FIELD
         if len(value) > limit:
-            return name, f"{len(value)} characters: at most {limit} are read"
-        if not value.isprintable() and (found := _CONTROL.search(value)):
-            return name, f"control character U+{ord(found[0]):04X}"
+            return _Fault(name, "too_long", f"{len(value)} characters: at most {limit} are read")
+        if not value.isprintable() and (found := _UNUSABLE.search(value)):
+            if found[0] < "\ud800":
+                return _Fault(name, "control_character", f"control character U+{ord(found[0]):04X}")
+            return _Fault(name, "invalid_character", f"half a character, U+{ord(found[0]):04X}")
     if labelled:
-        if not clean(values["title"]):
-            return "title", "empty title"
+        if not clean(values.get("title", "")):
+            return _Fault("title", "empty_title", "empty title")
         if not normal_path(values.get("category_path", "")) and not normal_path(values.get("category", "")):
-            return "category" if "category" in values else "category_path", "empty category"
-    return "", ""
+            field_name = "category" if "category" in values else "category_path"
+            return _Fault(field_name, "empty_category", "empty category")
+    return None
 
 
 def normal_path(path: str) -> str:
@@ -268,10 +347,10 @@ def _item(values: Mapping[str, str]) -> Item:
 
 
 def item_of(values: Mapping[str, str], labelled: bool) -> Item:
-    """The item that says `values` by field, held to what rows of a file are held to. Raises InputError."""
-    name, reason = _fault(values, labelled)
-    if reason:
-        raise InputError(f"{name}: {reason}")
+    """Return the item of `values` by field, held to what rows of a file are held to. Raises InputError."""
+    fault = _fault(values, labelled)
+    if fault:
+        raise InputError(fault.code, f"{fault.field}: {fault.reason}", "a field that can be used", "correct the field")
     return _item(values)
 
 

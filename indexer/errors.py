@@ -1,26 +1,49 @@
-"""Every failure that a user can mend.
-
-Each message is one line that says what was found, what was expected and what to do. Anything else that
-escapes from the library is a bug in it.
-"""
+"""Errors that a user can fix: `ShelfwiseError` is the public one, its subclasses are internal."""
 
 from collections.abc import Iterable
+from typing import Self
 
 
 class ShelfwiseError(Exception):
-    """Base of all failures that a user can mend; `str(error)` is the line to show."""
+    """An error that a user can fix, as data.
+
+    `code` names the kind of error and stays the same in later versions; docs/errors.md lists all codes. `found` says
+    what was found, `expected` what was expected, and `fix` what to do. `str(error)` is one line with all three.
+
+    >>> error = ShelfwiseError("unknown_tier", "tier 'turbo'", "one of full, auto, fast", "choose one of them")
+    >>> error.code
+    'unknown_tier'
+    >>> print(error)
+    tier 'turbo': expected one of full, auto, fast; choose one of them
+    """
+
+    def __init__(self, code: str, found: str, expected: str, fix: str) -> None:
+        super().__init__(code, found, expected, fix)
+        self.code = code
+        self.found, self.expected, self.fix = map(one_line, (found, expected, fix))
+
+    def __str__(self) -> str:
+        return f"{self.found}: expected {self.expected}; {self.fix}"
+
+    def at(self, place: str) -> Self:
+        """Return the same error, found at a `place`: a line of a file, an entry of a list.
+
+        >>> str(ShelfwiseError("empty_title", "an empty title", "some words", "name the item").at("line 3"))
+        'line 3: an empty title: expected some words; name the item'
+        """
+        return type(self)(self.code, f"{place}: {self.found}", self.expected, self.fix)
 
 
 class InputError(ShelfwiseError):
-    """A catalog, listings or examples file that cannot be used, or an output that cannot be written."""
+    """A catalog, listing or argument that cannot be used, or an output that cannot be written."""
 
 
 class EncoderError(ShelfwiseError):
-    """An encoder that is unknown, not installed, not reachable or not the one a store was made with."""
+    """An encoder that is unknown, not installed, not reachable, or not the one a store was made with."""
 
 
 class StoreError(ShelfwiseError):
-    """A store that is missing, half written, damaged, of a newer format or held by another writer."""
+    """A store that is missing, half written, damaged, of another format or held by another writer."""
 
 
 class BusyError(StoreError):
@@ -28,29 +51,45 @@ class BusyError(StoreError):
 
 
 class ReleaseError(ShelfwiseError):
-    """A catalog that would change a store more than is allowed without a word."""
+    """A catalog that would change a store more than is allowed."""
 
 
 class EngineError(ShelfwiseError):
-    """A search engine or device that is not there, or installed twice."""
+    """A search engine or device that is missing, or installed twice."""
 
 
 class QueryError(ShelfwiseError):
-    """A query that the store cannot answer: k too large, an unknown id, a filter that is not valid."""
+    """A query that the store cannot answer: k too large, an unknown id, an invalid filter."""
 
 
 class AbsentError(QueryError):
-    """A query about something that is not there."""
+    """A query about something that does not exist."""
+
+
+def one_line(text: str) -> str:
+    """Return `text` with each run of white space that holds a line break folded to one blank.
+
+    >>> one_line("first\\n  second")
+    'first second'
+    """
+    return " ".join(line.strip() for line in text.splitlines()) if len(text.splitlines()) > 1 else text
 
 
 def listed(names: Iterable[str], limit: int = 20) -> str:
-    """`names` joined for a message, at most `limit` of them, the rest counted."""
+    """Join at most `limit` names for a message and count the rest.
+
+    >>> listed(["a", "b", "c"], limit=2)
+    'a, b and 1 more'
+    """
     names = list(names)
     shown = ", ".join(names[:limit])
     return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
 
 
 def first_line(error: Exception, limit: int = 200) -> str:
-    """The first line of what another library says, at most `limit` characters of it; the error's kind where it says
-    nothing."""
+    """Return the first line of another library's message, cut to `limit` characters; its type where it has none.
+
+    >>> first_line(ValueError("bad shape\\nmore"))
+    'bad shape'
+    """
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:limit]

@@ -75,10 +75,13 @@ class RecordFile:
                     yield from _table_records(lines, self.delimiter, self.columns, self.name)
         except UnicodeDecodeError as error:
             raise InputError(
-                f"{self.name}: byte {error.start} is not {error.encoding}: name the file's encoding with --encoding"
+                "undecodable_file",
+                f"{self.name}: byte {error.start} is not {error.encoding}",
+                f"text in {error.encoding}",
+                "name the encoding of the file",
             ) from None
         except _UNREADABLE as error:
-            raise InputError(f"{self.name}: the file breaks off or is damaged ({error}): fetch it again") from None
+            raise _damaged(self.name, error) from None
 
 
 @contextmanager
@@ -96,22 +99,27 @@ def open_records(
             "".encode(encoding)
         except LookupError:
             raise InputError(
-                f"--encoding {encoding} is not known: use utf-8, gb18030, utf-16, cp1252, big5 or another Python codec"
+                "unknown_encoding",
+                f"encoding {encoding!r}",
+                "utf-8, gb18030, utf-16, cp1252, big5 or another Python codec",
+                "name one of them",
             ) from None
     if str(path) == "-":
         if stdin is None:
-            raise InputError("this command does not read standard input: name a file")
+            raise InputError("no_standard_input", "standard input", "a file", "name a file")
         yield _opened(io.BufferedReader(cast(io.RawIOBase, stdin), SAMPLE), name, None, encoding, fmt)
         return
     try:
         with Path(path).open("rb", buffering=SAMPLE) as plain:
             yield _opened(cast(io.BufferedReader, plain), name, Path(path), encoding, fmt)
     except FileNotFoundError:
-        raise InputError(f"{name}: no such file") from None
+        raise InputError("no_such_file", f"{name}: no such file", "a file", "check its name and folder") from None
     except IsADirectoryError:
-        raise InputError(f"{name} is a folder: name a CSV, TSV, JSONL or Parquet file in it") from None
+        raise InputError("is_a_folder", f"{name} is a folder", "a file", "name a file in it") from None
     except PermissionError:
-        raise InputError(f"{name}: not readable by this user") from None
+        raise InputError(
+            "unreadable_file", f"{name}: not readable by this user", "a readable file", "change its permissions"
+        ) from None
 
 
 def _opened(
@@ -124,29 +132,44 @@ def _opened(
     try:
         sample = stream.peek(SAMPLE)[:SAMPLE]
     except _UNREADABLE as error:
-        raise InputError(f"{name}: the file is damaged ({error}): fetch it again") from None
+        raise _damaged(name, error) from None
     if not sample.strip():
-        raise InputError(f"{name} is empty: expected a header line and rows")
+        raise _empty(name)
     if sample[:4] == b"PK\x03\x04" or sample[:4] == b"\xd0\xcf\x11\xe0":
-        raise InputError(f"{name} is a spreadsheet or archive: save it as CSV (UTF-8) and name that file")
+        raise InputError(
+            "is_a_spreadsheet",
+            f"{name} is a spreadsheet or an archive",
+            "CSV, TSV, JSONL or Parquet",
+            "save it as CSV (UTF-8) and name that file",
+        )
     fmt = fmt or (_SUFFIXES.get(suffixes[-1]) if suffixes else None)
     if sample[:4] == b"PAR1" or fmt == "parquet":
         return _opened_parquet(path, name)
     codec, notices = detect_encoding(sample) if encoding is None else (encoding, [])
     text = sample.decode(codec, "surrogateescape" if "16" not in codec else "replace").lstrip("\ufeff")
     if not text.strip():
-        raise InputError(f"{name} is empty: expected a header line and rows")
+        raise _empty(name)
     fmt = fmt or ("jsonl" if text.lstrip()[:1] == "{" else "csv")
     if fmt == "jsonl":
         return RecordFile(name, fmt, _json_columns(text, name), notices, stream, codec)
     delimiter = "\t" if fmt == "tsv" else _sniff_delimiter(text)
     header = next(_rows(_Lines(io.StringIO(text, newline="")), delimiter, name), None)
     if header is None or isinstance(header, Reject):
-        raise InputError(f"{name}: no readable header line: expected column names such as id,title,category")
+        raise InputError(
+            "no_header",
+            f"{name}: no readable header line",
+            "column names such as id,title,category",
+            "add a header line",
+        )
     columns = [column.strip() or f"column_{i}" for i, column in enumerate(header[1], 1)]
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
-        raise InputError(f"{name}: the header names {listed(twice)} more than once: rename one of them")
+        raise InputError(
+            "repeated_column",
+            f"{name}: the header names {listed(twice)} more than once",
+            "each column name once",
+            "rename one of them",
+        )
     return RecordFile(name, fmt, columns, notices, stream, codec, delimiter)
 
 
@@ -155,12 +178,27 @@ def _opened_parquet(path: Path | None, name: str) -> RecordFile:
     from pyarrow import parquet
 
     if path is None:
-        raise InputError("Parquet cannot be read from standard input: name the file")
+        raise InputError("no_standard_input", "Parquet from standard input", "a file", "name the file")
     try:
         schema = parquet.read_schema(path)
     except (pyarrow.ArrowInvalid, OSError) as error:
-        raise InputError(f"{name}: not a readable Parquet file ({first_line(error)})") from None
+        raise InputError(
+            "bad_parquet",
+            f"{name}: not a readable Parquet file ({first_line(error)})",
+            "a Parquet file",
+            "export it again",
+        ) from None
     return RecordFile(name, "parquet", list(schema.names), [], path)
+
+
+def _damaged(name: str, error: Exception) -> InputError:
+    return InputError(
+        "damaged_file", f"{name} breaks off or is damaged ({first_line(error)})", "a whole file", "fetch it again"
+    )
+
+
+def _empty(name: str) -> InputError:
+    return InputError("empty_file", f"{name} is empty", "a header line and rows", "name another file")
 
 
 def detect_encoding(sample: bytes) -> tuple[str, list[str]]:
@@ -181,8 +219,8 @@ def detect_encoding(sample: bytes) -> tuple[str, list[str]]:
     if bad * 2 <= len(lines):
         return "utf-8", []
     if _looks_like_gb18030(b"".join(lines)):
-        return "gb18030", ["read as GB18030 (not valid UTF-8); --encoding overrides"]
-    return "utf-8", ["many lines are not valid UTF-8 and will be rejected: name the file's encoding with --encoding"]
+        return "gb18030", ["read as GB18030 (not valid UTF-8): name another encoding where that is wrong"]
+    return "utf-8", ["many lines are not valid UTF-8 and will be rejected: name the encoding of the file"]
 
 
 def _looks_like_gb18030(data: bytes) -> bool:
@@ -265,9 +303,12 @@ def _csv_row(line: str, lines: _Lines, delimiter: str, name: str) -> tuple[int, 
         return start, next(csv.reader(feed(), delimiter=delimiter, strict=True))
     except csv.Error as error:
         lines.give_back(taken[1:])
+        value = line.rstrip("\r\n")
         if "unexpected end" in str(error):
-            return Reject(name, start, "", line.rstrip("\r\n"), "a quote is opened and never closed")
-        return Reject(name, start, "", line.rstrip("\r\n"), "text after a closing quote: double the quotes inside")
+            return Reject(name, start, "", value, "open_quote", "a quote is opened and never closed")
+        return Reject(
+            name, start, "", value, "text_after_quote", "text after a closing quote: double the quotes inside"
+        )
 
 
 def _table_records(lines: _Lines, delimiter: str, columns: list[str], name: str) -> Iterator[Record | Reject]:
@@ -278,7 +319,7 @@ def _table_records(lines: _Lines, delimiter: str, columns: list[str], name: str)
         line, values = row
         if len(values) != len(columns):
             reason = f"{len(values)} fields where the header has {len(columns)}"
-            yield Reject(name, line, "", delimiter.join(values), reason)
+            yield Reject(name, line, "", delimiter.join(values), "wrong_field_count", reason)
             continue
         yield _decodable(Record(line, dict(zip(columns, values, strict=True))), name)
 
@@ -289,14 +330,16 @@ def _decodable(record: Record, name: str) -> Record | Reject:
         if not text.isascii() and (found := _UNDECODED.search(text)):
             code = ord(found[0])
             what = f"invalid byte 0x{code - 0xDC00:02X} in this encoding" if code >= 0xDC80 else "half a character"
-            return Reject(name, record.line, column, text, what)
+            return Reject(name, record.line, column, text, "invalid_character", what)
     return record
 
 
 def _json_columns(text: str, name: str) -> list[str]:
     """Keys of the first objects of a JSONL file, in order of appearance."""
     if text.lstrip()[:1] == "[":
-        raise InputError(f"{name} is one JSON array: expected JSONL, one object on each line")
+        raise InputError(
+            "json_array", f"{name} is one JSON array", "JSONL, one object on each line", "write one object a line"
+        )
     columns: dict[str, None] = {}
     for line in text.splitlines()[:100]:
         try:
@@ -316,12 +359,13 @@ def _json_records(lines: _Lines, name: str) -> Iterator[Record | Reject]:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
-            yield Reject(name, lines.number, "", text, f"not valid JSON: {error}")
+            yield Reject(name, lines.number, "", text, "bad_json", f"not valid JSON: {error}")
             continue
         if isinstance(value, dict):
             yield _decodable(Record(lines.number, value), name)
         else:
-            yield Reject(name, lines.number, "", text, f"a JSON {type(value).__name__} where an object was expected")
+            reason = f"a JSON {type(value).__name__} where an object was expected"
+            yield Reject(name, lines.number, "", text, "bad_json", reason)
 
 
 def _parquet_records(path: Path) -> Iterator[Record]:

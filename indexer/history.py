@@ -1,11 +1,13 @@
 """The versions of a store: listing, naming, going back to and clearing away."""
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
+
 from shelfwise.indexer.embedded import forget_embedded
 from shelfwise.indexer.engine import recalled
 from shelfwise.indexer.errors import QueryError, StoreError
@@ -14,6 +16,7 @@ from shelfwise.indexer.manifest import (
     Manifest,
     forget_version,
     keep_manifest,
+    no_version,
     read_manifest,
     read_sealed,
     sum_files,
@@ -78,11 +81,18 @@ def resolve_version(path: Path, named: str) -> int:
     tags, there = tags_of(path), versions_of(path)
     version = int(named) if named.isdecimal() and len(named) < 10 else tags.get(named)
     if version is None:
-        names = f"its tags are {', '.join(sorted(tags))}" if tags else "it has none"
-        raise QueryError(f"the store has no tag {named!r}: {names}")
+        raise no_tag(named, tags)
     if version not in there:
-        raise QueryError(f"the store has no version {version}: look at shelfwise versions --store {path}")
+        raise no_version(path, version, there)
     return version
+
+
+def no_tag(name: str, tags: Iterable[str]) -> QueryError:
+    """Return the error of a tag that the store does not have, beside the `tags` it has."""
+    there = ", ".join(sorted(tags))
+    return QueryError(
+        "no_such_tag", f"the store has no tag {name!r}", there or "a tag: it has none", "name a tag or a version"
+    )
 
 
 def tag(path: Path, name: str, named: str | None) -> int | None:
@@ -91,12 +101,12 @@ def tag(path: Path, name: str, named: str | None) -> int | None:
     Raises QueryError for a name that is a number or that is not there to be taken away.
     """
     if not name.strip() or name.isdecimal():
-        raise QueryError(f"{name!r} cannot be a tag: take a word, such as before-sale")
+        raise QueryError("bad_tag", f"tag {name!r}", "a word that is not a number", "take one such as before-sale")
     with writing(path):
         tags = tags_of(path)
         version = None if named is None else resolve_version(path, named)
         if version is None and tags.pop(name, None) is None:
-            raise QueryError(f"the store has no tag {name!r}")
+            raise no_tag(name, tags)
         write_sealed(path / TAGS, {"tags": tags if version is None else tags | {name: version}})
         return version
 
@@ -109,7 +119,12 @@ def rollback(path: Path, named: str) -> Manifest:
     with writing(path) as draft:
         version, last = resolve_version(path, named), base_of(draft).manifest
         if version == last.version:
-            raise QueryError(f"version {version} is the one that counts already: nothing was changed")
+            raise QueryError(
+                "current_version",
+                f"version {version} is the newest already",
+                "an earlier version",
+                "name another version: nothing was changed",
+            )
         target = read_manifest(path, version)
         verify_files(path, target.files)
         change = replace(target.change, command=f"rollback to {version}", added=0, updated=0, removed=0)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 import numpy as np
+
 from shelfwise.indexer.catalog import Item
 from shelfwise.indexer.encoder import Encoder, Progress, Vectors
 from shelfwise.indexer.errors import AbsentError, QueryError, StoreError
@@ -51,7 +52,7 @@ class Index:
         Raises ShelfwiseError.
         """
         path, held = self.snapshot.path, self.snapshot.manifest
-        if read_manifest(path).version == held.version:
+        if read_manifest(path) == held:  # `compact` keeps the version and moves its rows
             return self
         snapshot = read_snapshot(path, held=held)
         same = snapshot.manifest.encoder == held.encoder
@@ -126,18 +127,23 @@ class Index:
         self._row_of(id_)
         return self.items([id_])[id_]
 
-    def require_k(self, k: int, option: str) -> int:
-        """`k`, checked. Raises QueryError where the store holds fewer items."""
+    def require_k(self, k: int, name: str) -> int:
+        """Return `k`, which the caller calls `name`. Raises QueryError where the store holds fewer items."""
         if k > len(self):
             raise QueryError(
-                f"{option} {k} is more than the {len(self)} items of the store: use {option} {len(self)} or less"
+                "k_too_large",
+                f"{name} {k}, more than the {len(self)} items of the store",
+                f"at most {len(self)}",
+                "ask for fewer",
             )
         return k
 
     def _row_of(self, id_: str) -> int:
         row = self.layers.row_of(id_)
         if row is None:
-            raise AbsentError(f"the store has no item with id {id_!r}: look ids up with shelfwise similar TEXT")
+            raise AbsentError(
+                "no_such_item", f"the store has no item with id {id_!r}", "the id of a stored item", "look the item up"
+            )
         return row
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
 from shelfwise.indexer.catalog import PATH_SEPARATOR
 from shelfwise.indexer.encoder import Vectors
 from shelfwise.indexer.engine import searcher_of

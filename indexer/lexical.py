@@ -10,6 +10,7 @@ from typing import Any
 import mmh3
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.indexer.text import Words
 
 Counts = Any  # scipy.sparse.csr_array, (n, FEATURES) float32

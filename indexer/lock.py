@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
 from shelfwise.indexer.errors import BusyError, StoreError
 from shelfwise.indexer.manifest import LOCK
 
@@ -42,11 +43,21 @@ def locked(path: Path) -> Iterator[None]:
             finally:
                 (path / WRITER).unlink(missing_ok=True)
     except Timeout:
-        raise BusyError(f"store {path} is being written by {_writer(path)}: try again when it is done") from None
+        raise BusyError(
+            "store_busy",
+            f"store {path} is being written by {_writer(path)}",
+            "no other writer",
+            "try again when it is done",
+        ) from None
     except BrokenPipeError:  # nobody reads what is said meanwhile: that is not the store's
         raise
     except OSError as error:
-        raise StoreError(f"cannot write the store {path}: {error.strerror or error}; nothing was changed") from None
+        raise StoreError(
+            "unwritable_store",
+            f"cannot write the store {path} ({error.strerror or error})",
+            "a disk with room that can be written",
+            "check disk and permissions: nothing was changed",
+        ) from None
 
 
 def _writer(path: Path) -> str:

@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shelfwise import __version__
 from shelfwise.indexer.errors import StoreError, listed
 
-FORMAT = 8  # of the folder and of the model in it; a reader refuses any other
+FORMAT = 9  # of the folder and of the model in it; a reader takes no other, see `migration`
+WRITERS = {8: "0.3.0", 9: "0.4.0"}  # the first version of shelfwise that wrote each format
 FILE, LOCK, VERSIONS = "manifest.json", ".lock", "versions"
 
 
@@ -70,7 +72,7 @@ class Manifest:
     `unfitted` is how many rows were added, updated and removed since the model was fitted. `table` is the name of its
     LanceDB table and `table_version` LanceDB's own number, `recipe` the text recipe, `blobs`
     maps a name to the file that holds it, `files` maps every file of the version, relative to the store, to [bytes,
-    SHA-256].
+    SHA-256]. `written_by` is the version of shelfwise that wrote it, `libraries` those of what it used.
     """
 
     version: int
@@ -83,6 +85,7 @@ class Manifest:
     recipe: str
     created: str
     replica: ReplicaIdentity
+    written_by: str = __version__
     libraries: Mapping[str, str] = field(default_factory=dict)
     blobs: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, tuple[int, str]] = field(default_factory=dict)
@@ -136,36 +139,59 @@ def read_sealed(file: Path, todo: str) -> dict[str, Any]:
         seal = content.pop("seal")
     except FileNotFoundError:
         raise
+    except NotADirectoryError as error:
+        raise FileNotFoundError(file) from error
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise StoreError(f"{file} is damaged: {todo}") from None
+        raise damaged(file, todo) from None
     except OSError as error:
-        raise StoreError(f"{file} cannot be read ({error.strerror})") from None
+        raise _unreadable(file, error, todo) from None
     if seal != _seal(content):
-        raise StoreError(f"{file} is damaged (its checksum differs): {todo}")
+        raise damaged(file, todo)
     return content
+
+
+def damaged(file: Path, todo: str) -> StoreError:
+    """Return the error of a `file` of a store that is not as it was written; `todo` says what to do."""
+    return StoreError("damaged_store", f"{file} of the store is damaged", "the file as it was written", todo)
+
+
+def _unreadable(file: Path, error: OSError, todo: str) -> StoreError:
+    return StoreError(
+        "unreadable_store_file", f"{file} of the store cannot be read ({error.strerror})", "a readable file", todo
+    )
 
 
 def read_manifest(store: Path, version: int | None = None) -> Manifest:
     """A version of a store, None for the one that counts. Raises StoreError where it is not there or not whole."""
     try:
         if version is None:
-            content = read_sealed(store / FILE, mend(store))
+            content = read_sealed(store / FILE, how_to_restore(store))
         else:
             content = read_sealed(_file_of(store, version), "restore it from a backup; other versions are not touched")
         found = int(content["format"])
     except FileNotFoundError:
-        raise StoreError(_absent(store) if version is None else _no_version(store, version)) from None
+        raise (_absent(store) if version is None else no_version(store, version, versions_of(store))) from None
     except (ValueError, KeyError, TypeError):
-        raise StoreError(f"{store / FILE} is damaged: {mend(store)}") from None
+        raise damaged(store / FILE, how_to_restore(store)) from None
     if found != FORMAT:
-        todo = "upgrade shelfwise" if found > FORMAT else "build the store again in a new folder"
-        raise StoreError(f"store {store} has format {found}, this shelfwise reads {FORMAT}: {todo}")
+        raise _other_format(store, found, content)
     content |= {
         name: kind(**content[name])
         for name, kind in {"encoder": EncoderIdentity, "change": Change, "replica": ReplicaIdentity}.items()
     }
     content["files"] = {name: (size, digest) for name, (size, digest) in content["files"].items()}
     return Manifest(**content)
+
+
+def _other_format(store: Path, found: int, content: Mapping[str, object]) -> StoreError:
+    expected = f"format {FORMAT}"
+    if found > FORMAT:
+        newer = f"store {store} has format {found}, written by shelfwise {content.get('written_by')}"
+        return StoreError("newer_format", newer, expected, "upgrade shelfwise")
+    old = f"store {store} has format {found}"
+    if found in WRITERS:
+        return StoreError("old_format", old, expected, "migrate the store")
+    return StoreError("unknown_format", old, expected, "build the store again in a new folder")
 
 
 def versions_of(store: Path) -> list[int]:
@@ -188,23 +214,26 @@ def _file_of(store: Path, version: int) -> Path:
     return store / VERSIONS / f"{version:06}.json"
 
 
-def _no_version(store: Path, version: int) -> str:
-    there = versions_of(store)
-    return f"store {store} has no version {version}: it has {listed(map(str, there))}"
+def no_version(store: Path, version: int, there: Sequence[int]) -> StoreError:
+    """Return the error of a version that a store does not have, beside those that are `there`."""
+    found = f"store {store} has no version {version}"
+    return StoreError("no_such_version", found, f"one of {listed(map(str, there))}", "name a version that it has")
 
 
-def _absent(store: Path) -> str:
+def _absent(store: Path) -> StoreError:
     if not store.exists():
-        return f"no store at {store}: make one with shelfwise build CATALOG --store {store}"
+        return StoreError("no_store", f"no store at {store}", "a folder with a store", "build one from a catalog")
     if _kept(store) - {1}:
-        return f"store {store} has lost its {FILE}: copy the newest file of {store / VERSIONS} to it"
+        found, fix = f"store {store} has lost its {FILE}", f"copy the newest file of {store / VERSIONS} to it"
+        return StoreError("lost_manifest", found, f"a file {FILE}", fix)
     if is_half_written(store):
-        return f"store {store} is half written, its first build never ended: run shelfwise build again"
-    return f"{store} is not a shelfwise store (no {FILE} in it): make one with shelfwise build CATALOG --store DIR"
+        found = f"store {store} is half written: its first build never ended"
+        return StoreError("half_written", found, "a store that was built", "build it again")
+    return StoreError("not_a_store", f"{store} is not a shelfwise store", f"a folder with {FILE}", "build a store")
 
 
-def mend(store: Path) -> str:
-    """What to do about a store that is damaged."""
+def how_to_restore(store: Path) -> str:
+    """Return what to do about a store that is damaged."""
     return f"restore the folder from a backup, or delete {store} and build it again"
 
 
@@ -239,9 +268,9 @@ def verify_files(store: Path, files: Mapping[str, tuple[int, str]]) -> None:
         try:
             whole = path.stat().st_size == size and _sum(path) == digest
         except OSError as error:
-            raise StoreError(f"{path} of the store cannot be read ({error.strerror}): {mend(store)}") from None
+            raise _unreadable(path, error, how_to_restore(store)) from None
         if not whole:
-            raise StoreError(f"{path} of the store is damaged (its checksum differs): {mend(store)}")
+            raise damaged(path, how_to_restore(store))
 
 
 def _sum(path: Path, sync: bool = False) -> str:

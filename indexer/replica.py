@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
+
 from shelfwise.indexer.encoder import Progress, Vectors
 from shelfwise.indexer.engine import Engine, build_engine, read_engine, write_engine
 from shelfwise.indexer.errors import StoreError
@@ -47,7 +48,7 @@ def space_of(snapshot: Snapshot) -> Space:
     """The space of a version. Raises StoreError where it has none."""
     content = snapshot.blob(SPACE_BLOB)
     if content is None:
-        raise StoreError(f"store {snapshot.path} lacks its space: run shelfwise train --store {snapshot.path}")
+        raise StoreError("no_model", f"store {snapshot.path} has no space", "a store with a model", "train the store")
     return Space.from_bytes(content)
 
 
@@ -128,7 +129,12 @@ def open_replica(folder: Path) -> Replica:
             data_files=frozenset(facts["data_files"]),
         )
     except OSError as error:
-        raise StoreError(f"{folder} cannot be read ({error.strerror or error})") from None
+        raise StoreError(
+            "unreadable_store_file",
+            f"{folder} cannot be read ({error.strerror or error})",
+            "a replica of the rows",
+            "it is made again",
+        ) from None
 
 
 def _mapped(folder: Path, dimensions: int) -> tuple[Vectors, mmap.mmap]:

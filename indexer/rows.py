@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
 from shelfwise.indexer.encoder import Vectors
 from shelfwise.indexer.text import Words, compose, words_of
 

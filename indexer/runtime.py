@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.indexer.encoder import Progress, SentenceEncoder, Vectors
 from shelfwise.indexer.errors import EncoderError, first_line
 from shelfwise.indexer.threads import usable_threads
@@ -144,7 +145,10 @@ class Runtime:
             yield
         except Exception as error:  # tokenizers raises no other
             raise EncoderError(
-                f"{self.folder} does not hold an exported encoder that loads: {first_line(error)}"
+                "broken_encoder",
+                f"the exported encoder in {self.folder} does not load ({first_line(error)})",
+                "an encoder that was exported here",
+                "restore the store from a backup, or build it again",
             ) from None
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
@@ -204,21 +208,27 @@ def export(encoder: SentenceEncoder, folder: Path, sample: Sequence[str]) -> Non
         tokenizer.save(str(folder / TOKENIZER))
         padding = module.tokenizer.pad_token_id
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
-        raise EncoderError(f"encoder {encoder.name} cannot be exported: {first_line(error)}") from None
+        raise _not_exported(encoder, f"it cannot be exported ({first_line(error)})") from None
     facts = Facts(encoder.name, encoder.fingerprint, encoder.dimensions, encoder.prompt or "", padding)
     _write_facts(folder, facts)
     texts = [*sample, *EDGES]
     try:
         made = Runtime(folder).encode(texts)
     except (RuntimeError, TypeError, ValueError) as error:  # a shape that the tracer took for fixed, say
-        raise EncoderError(f"encoder {encoder.name}, exported, does not compute: {first_line(error)}") from None
+        raise _not_exported(encoder, f"exported, it does not compute ({first_line(error)})") from None
     cosines = (encoder.encode(texts) * made).sum(axis=1)
     if not cosines.min() >= LEAST_COSINE:
-        raise EncoderError(
-            f"encoder {encoder.name}, exported, gives other vectors: cosine {cosines.min():.4f}, at least "
-            f"{LEAST_COSINE} was expected"
-        )
+        raise _not_exported(encoder, f"exported, it gives other vectors (cosine {cosines.min():.4f})")
     _write_facts(folder, replace(facts, worst_cosine=float(cosines.min())))
+
+
+def _not_exported(encoder: SentenceEncoder, why: str) -> EncoderError:
+    return EncoderError(
+        "not_exported",
+        f"encoder {encoder.name}: {why}",
+        f"an exported form with a cosine of {LEAST_COSINE} or more",
+        "it runs as it is, slower",
+    )
 
 
 def import_openvino() -> Any:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shelfwise.indexer.encoder import Vectors
 from shelfwise.indexer.errors import EngineError
 from shelfwise.indexer.neighbors import NONE, Neighbors, nearest
@@ -170,11 +171,18 @@ def import_faiss() -> Any:
     installed = [name for name in ("faiss-cpu", "faiss-gpu") if _is_installed(name)]
     if len(installed) == 2:
         raise EngineError(
-            "faiss-cpu and faiss-gpu are both installed and overwrite each other: "
-            "pip uninstall -y faiss-cpu faiss-gpu, then pip install 'shelfwise[cpu]' or 'shelfwise[gpu]'"
+            "two_engines",
+            "faiss-cpu and faiss-gpu are both installed and overwrite each other",
+            "one of them",
+            "pip uninstall -y faiss-cpu faiss-gpu, then pip install 'shelfwise[cpu]' or 'shelfwise[gpu]'",
         )
     if not installed:
-        raise EngineError("faiss is not installed: pip install 'shelfwise[cpu]', or 'shelfwise[gpu]' for an NVIDIA GPU")
+        raise EngineError(
+            "no_engine",
+            "faiss is not installed",
+            "faiss-cpu or faiss-gpu",
+            "pip install 'shelfwise[cpu]', or 'shelfwise[gpu]' for an NVIDIA GPU",
+        )
     import faiss
 
     faiss.omp_set_num_threads(usable_threads())
@@ -199,7 +207,9 @@ def resolve_engine(device: str) -> str:
         return "cuda"
     if device == "cuda":
         raise EngineError(
-            "--device cuda: faiss finds no GPU here (it needs shelfwise[gpu] and an NVIDIA driver): "
-            "use --device cpu or auto"
+            "no_gpu",
+            "device 'cuda', but faiss finds no GPU here",
+            "shelfwise[gpu] and an NVIDIA driver",
+            "use device cpu or auto",
         )
     return "cpu"

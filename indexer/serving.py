@@ -69,8 +69,10 @@ def model_for(store: Path, manifest: Manifest, device: str = "auto") -> Encoder:
         encoder = load_encoder(identity.name, device)
     if encoder.fingerprint != identity.fingerprint:
         raise EncoderError(
-            f"encoder {identity.name} is not the one that the store was made with (its weights differ): put the former "
-            "one back, or build the store again in a new folder"
+            "other_encoder",
+            f"encoder {identity.name} has other weights now",
+            "the encoder that the store was made with",
+            "put the former one back, or build the store again in a new folder",
         )
     return encoder
 
@@ -83,6 +85,8 @@ def place_of(encoder: Encoder) -> str:
 def _require_recipe(manifest: Manifest) -> None:
     if manifest.recipe != RECIPE:
         raise StoreError(
-            f"the store was made with text recipe {manifest.recipe!r}, this shelfwise has {RECIPE!r}: "
-            "build it again in a new folder"
+            "other_recipe",
+            f"the store was made with text recipe {manifest.recipe!r}",
+            repr(RECIPE),
+            "build it again in a new folder",
         )

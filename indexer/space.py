@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+
 from shelfwise.indexer.encoder import Vectors
 
 # The mean of few rows says more about those rows than about the cone: it is taken off in part, n/(n + 20).

@@ -30,12 +30,12 @@ from shelfwise.indexer.manifest import (
     write_manifest,
 )
 from shelfwise.indexer.rows import Rows
-from shelfwise.indexer.table import TABLE, RowIds, TableReader, TableWriter, table_files
+from shelfwise.indexer.table import TABLE, RowIds, TableReader, TableWriter, cleared_away, table_files
 from shelfwise.indexer.text import RECIPE
 
 BLOBS, ENCODERS = "blobs", "encoders"
 EMBEDDED = "embedded"  # vectors that a build has made before it is done
-LIBRARIES = ("shelfwise", "lancedb", "numpy", "scikit-learn", "sentence-transformers", "torch")
+LIBRARIES = ("lancedb", "numpy", "scikit-learn", "sentence-transformers", "torch")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Snapshot:
         except StoreError:
             if read_manifest(self.path).table == self.manifest.table:
                 raise
-            raise StoreError(f"this version of store {self.path} was cleared away: open it again") from None
+            raise cleared_away(self.path) from None
 
     @property
     def data_files(self) -> dict[str, tuple[int, str]]:
@@ -78,9 +78,7 @@ class Snapshot:
         try:
             return (self.path / BLOBS / file).read_bytes() if file else None
         except FileNotFoundError:
-            raise StoreError(
-                f"version {self.manifest.version} of store {self.path} was cleared away: open the store again"
-            ) from None
+            raise cleared_away(self.path) from None
 
 
 def read_snapshot(path: Path, version: int | None = None, held: Manifest | None = None) -> Snapshot:
@@ -185,13 +183,20 @@ def may_become_store(path: Path) -> bool:
         if (path / FILE).exists():
             return False
         if path.exists() and not path.is_dir():
-            raise StoreError(f"{path} is a file: name a new or an empty folder for the store")
+            raise StoreError("not_a_folder", f"{path} is a file", "a folder", "name a new or an empty folder")
         if (path / VERSIONS).exists() and not is_half_written(path):
             read_manifest(path)  # says that it is lost, and how to get it back
         if path.exists() and not is_half_written(path) and any(path.iterdir()):
-            raise StoreError(f"{path} holds other files and is not a shelfwise store: name a new or an empty folder")
+            raise StoreError(
+                "not_empty",
+                f"{path} holds other files and is not a shelfwise store",
+                "a store, or an empty folder",
+                "name a new or an empty folder",
+            )
     except OSError as error:
-        raise StoreError(f"{path} cannot be a store ({error.strerror}): name another folder") from None
+        raise StoreError(
+            "unusable_folder", f"{path} cannot be a store ({error.strerror})", "a folder", "name another folder"
+        ) from None
     return True
 
 

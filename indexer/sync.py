@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+
 from shelfwise.indexer.catalog import Item
 from shelfwise.indexer.encoder import Encoder, Progress
 from shelfwise.indexer.manifest import Change

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
 from shelfwise.indexer.errors import QueryError, StoreError
 from shelfwise.indexer.rows import TEXT_COLUMNS, Rows, text_fields
 
@@ -76,11 +77,13 @@ class TableReader:
             return _row_ids(self._query().where(where).select([ROW_ID]).to_arrow())
         except (ValueError, RuntimeError, OSError) as error:
             if "Not found" in str(error):
-                raise StoreError(f"this version of store {self._path} was cleared away: open it again") from None
+                raise cleared_away(self._path) from None
             reason = str(error).splitlines()[0].partition("Invalid input, ")[2] or str(error).splitlines()[0]
             raise QueryError(
-                f"the filter {where!r} is not valid: {reason[:200]}; expected SQL such as \"brand = 'X'\" on "
-                f"{', '.join(TEXT_COLUMNS[:8])}"
+                "bad_filter",
+                f"the filter {where!r} is not valid ({reason[:200]})",
+                f"SQL such as \"brand = 'X'\" on {', '.join(TEXT_COLUMNS[:8])}",
+                "correct the filter",
             ) from None
 
     def _query(self) -> Any:
@@ -158,7 +161,22 @@ def lance_errors(path: Path) -> Iterator[None]:
         yield
     except (RuntimeError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0].removeprefix("lance error: ").partition(", /")[0]
-        raise StoreError(f"store {path} cannot be read or written: {reason}; nothing was changed") from None
+        raise StoreError(
+            "store_io",
+            f"store {path} cannot be read or written ({reason})",
+            "a disk with room that can be read",
+            "check disk and permissions: nothing was changed",
+        ) from None
+
+
+def cleared_away(path: Path) -> StoreError:
+    """Return the error of a reader whose version of the store at `path` is gone."""
+    return StoreError(
+        "version_cleared_away",
+        f"this version of store {path} was cleared away",
+        "a version that is kept",
+        "open the store again",
+    )
 
 
 def table_files(name: str, version: int) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from shelfwise.indexer.encoder import Progress, Vectors
 from shelfwise.indexer.errors import EncoderError
 from shelfwise.indexer.lock import locked
@@ -76,7 +77,12 @@ def tune(store: Path, progress: Progress | None = None) -> Tuned:
     snapshot = read_snapshot(store)
     identity = snapshot.manifest.encoder
     if not identity.runtime:
-        raise EncoderError(f"encoder {identity.name} runs as it is: there is nothing to tune")
+        raise EncoderError(
+            "nothing_to_tune",
+            f"encoder {identity.name}, which runs as it is",
+            "an exported encoder",
+            "leave it: there is nothing to tune",
+        )
     with locked(store):  # before minutes are spent
         _found(store)
     folder, numbers = store / identity.runtime, snapshot.reader.row_ids()
@@ -128,6 +134,6 @@ def _capabilities() -> list[str]:
 
 def _found(store: Path) -> dict[str, Any]:
     try:
-        return read_sealed(store / FILE, f"delete it, and run shelfwise tune --store {store}")
+        return read_sealed(store / FILE, "delete it, and tune the store again")
     except FileNotFoundError:
         return {}

@@ -1,6 +1,14 @@
-"""Shelfwise puts shop listings into categories by the labelled items most like them."""
+"""Shelfwise puts shop listings into categories by the labelled items most like them.
 
+import shelfwise as sw
+
+store = sw.build("my.store", "catalog.csv")
+store.classify("wireless earbuds").category_path
+"""
+
+from importlib import import_module
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 __version__ = "0.4.0"
 
@@ -9,3 +17,37 @@ if find_spec("shelfwise.indexer") is None:
         "this is a checkout of shelfwise that is not installed: run pip install -e '.[cpu,models]' in it, or leave the "
         "folder to use the installed shelfwise"
     )
+
+if TYPE_CHECKING:
+    from shelfwise.classifier.decision import Decision
+    from shelfwise.indexer.catalog import Item
+    from shelfwise.indexer.errors import ShelfwiseError
+    from shelfwise.results import to_frame
+    from shelfwise.store import Store, build
+    from shelfwise.store import open_store as open
+
+# Module and name of each public object. They are loaded when they are asked for: numpy and faiss take a while.
+_PUBLIC = {
+    "Decision": ("shelfwise.classifier.decision", "Decision"),
+    "Item": ("shelfwise.indexer.catalog", "Item"),
+    "ShelfwiseError": ("shelfwise.indexer.errors", "ShelfwiseError"),
+    "Store": ("shelfwise.store", "Store"),
+    "build": ("shelfwise.store", "build"),
+    "open": ("shelfwise.store", "open_store"),
+    "to_frame": ("shelfwise.results", "to_frame"),
+}
+__all__ = ["Decision", "Item", "ShelfwiseError", "Store", "__version__", "build", "open", "to_frame"]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public object at its first use."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'shelfwise' has no attribute {name!r}")
+    module, attribute = _PUBLIC[name]
+    found = getattr(import_module(module), attribute)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

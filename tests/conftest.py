@@ -14,10 +14,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 from click.testing import CliRunner, Result
-from shelfwise.indexer.catalog import Item
 from starlette.testclient import TestClient
 
 from shelfwise.commands.main import main
+from shelfwise.indexer.catalog import Item
 from shelfwise.service.app import Config, create_app
 from shelfwise.service.tokens import Tokens
 

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 from scipy.stats import binomtest
+
 from shelfwise.classifier.calibration import (
     ASSURANCE,
     IDENTITY,

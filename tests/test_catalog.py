@@ -2,6 +2,7 @@ import json
 
 import pytest
 from conftest import rejects
+
 from shelfwise.indexer.catalog import (
     MAX_TITLE,
     Item,

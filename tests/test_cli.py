@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from conftest import small_catalog, write_catalog
 from pyarrow import parquet
+
 from shelfwise.classifier.decision import REASONS
 from shelfwise.classifier.output import COLUMNS
 from shelfwise.classifier.pipeline import BATCHES

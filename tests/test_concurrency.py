@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import small_catalog
+
 from shelfwise.classifier import maintenance, release
 from shelfwise.classifier.checking import check
 from shelfwise.classifier.pipeline import Classifier

@@ -2,9 +2,8 @@
 
 import re
 
-from shelfwise.indexer.text import beyond_latin
-
 from shelfwise.commands.demo import sample
+from shelfwise.indexer.text import beyond_latin
 
 
 def test_the_sample_data_is_what_it_should_be():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from shelfwise.classifier.explanation import explain
 from shelfwise.classifier.head import Features
 from shelfwise.classifier.pipeline import Classifier

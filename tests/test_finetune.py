@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import small_catalog, write_catalog
+
 from shelfwise.classifier import adoption
 from shelfwise.classifier import finetune as module
 from shelfwise.classifier.calibration import NEVER, Calibration
@@ -282,7 +283,7 @@ def test_too_little_time_says_how_much_is_needed(run, tiny, items, tmp_path):
     run("build", write_catalog(tmp_path / "catalog.csv", items), "--store", "s", "--encoder", tiny)
     shown = run("finetune", "--store", "s", "--minutes", 0.001)
     assert shown.exit_code == 1
-    assert "give at least --minutes" in shown.output
+    assert "give more time (--minutes NUMBER)" in shown.output
 
 
 def test_a_model_that_is_a_table_of_words_learns_too(tiny, items, tmp_path):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from shelfwise.indexer import search
 from shelfwise.indexer.engine import Engine, searcher_of
 from shelfwise.indexer.search import FLOAT16_ERROR, GPU_MAX_K, ExactSearcher, FaissSearcher, copy_on_gpu, import_faiss

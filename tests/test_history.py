@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import small_catalog, write_catalog
+
 from shelfwise.classifier import maintenance, release
 from shelfwise.classifier.checking import check
 from shelfwise.indexer import history as module
 from shelfwise.indexer.difference import difference, state_of
-from shelfwise.indexer.errors import QueryError, StoreError
+from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.history import compact, history, rollback, tag
 from shelfwise.indexer.index import Index
 from shelfwise.indexer.manifest import read_manifest, versions_of
@@ -68,7 +69,7 @@ def test_a_rollback_gives_back_what_a_version_held_and_loses_nothing(lived, vers
 
 
 def test_a_rollback_to_what_counts_or_is_not_there_changes_nothing(run, lived):
-    for version, said in (("7", "counts already"), ("9", "no version 9"), ("sale", "no tag 'sale'")):
+    for version, said in (("7", "is the newest already"), ("9", "no version 9"), ("sale", "no tag 'sale'")):
         result = run("rollback", version, "--store", lived)
         assert result.exit_code == 1
         assert said in result.stderr
@@ -124,8 +125,8 @@ def test_compact_keeps_the_last_and_the_tagged_and_nothing_else(run, lived):
 
 def test_tags_that_cannot_be(run, lived):
     for arguments, said in (
-        (("3",), "cannot be a tag"),
-        ((" ",), "cannot be a tag"),
+        (("3",), "a word that is not a number"),
+        ((" ",), "a text that is not blank"),
         (("a", "12"), "no version 12"),
         (("a", "--delete"), "no tag 'a'"),
     ):
@@ -191,13 +192,13 @@ def test_check_says_what_is_missing(run, lived):
     (lived / "versions" / "000003.json").write_text("{}")
     result = run("check", "--store", lived)
     assert result.exit_code == 1
-    assert "000003.json is damaged" in result.stderr
+    assert "000003.json of the store is damaged" in result.stderr
     assert "cannot be read" in result.stderr
     assert run("check", "--store", "nowhere").exit_code == 1
 
 
 def test_a_diff_of_a_version_that_is_not_there(run, lived):
-    with pytest.raises(QueryError, match="no version 8"):
+    with pytest.raises(StoreError, match="no version 8"):
         module.resolve_version(lived, "8")
     assert [entry.manifest.version for entry in history(lived)] == [1, 2, 3, 4, 5, 6, 7]
     write_catalog(lived.parent / "c.csv", small_catalog())
@@ -211,7 +212,7 @@ def test_a_lost_manifest_is_not_taken_for_a_store_half_written(run, lived, catal
     for command in (("info",), ("build", catalog_file)):
         result = run(*command, "--store", lived)
         assert result.exit_code == 1
-        assert "has lost its manifest.json: copy the newest file of" in result.stderr
+        assert "has lost its manifest.json" in result.stderr
     (lived / "manifest.json").write_bytes((lived / "versions" / "000007.json").read_bytes())
     assert (lived / "manifest.json").read_bytes() == manifest
     assert check(lived).problems == ()
@@ -236,7 +237,7 @@ def test_any_word_can_be_a_tag(lived, name):
     assert module.tags_of(lived) == {name: 3, "other": 4}
     text = (lived / "tags.json").read_text()
     (lived / "tags.json").write_text(text.replace("other", "othre"))
-    assert "tags.json is damaged" in "".join(check(lived).problems)
+    assert "tags.json of the store is damaged" in "".join(check(lived).problems)
 
 
 def test_an_open_reader_is_told_that_its_version_was_cleared_away(lived):
@@ -245,7 +246,7 @@ def test_an_open_reader_is_told_that_its_version_was_cleared_away(lived):
     for _ in range(2):  # names of tables come back no more
         compact(lived, 1)
         maintenance.add(lived, {"z": replace(small_catalog()[1], id="z")})
-    with pytest.raises(StoreError, match=r"version .* was cleared away: open it again"):
+    with pytest.raises(StoreError, match=r"version .* was cleared away"):
         opened.search(opened.embed(["boot"]), 3, where="id != ''")
     assert opened.search(opened.embed(["boot"]), 3).found.all()  # needs no table
     release.build(lived, {item.id: item for item in small_catalog()[:30]})
@@ -265,5 +266,5 @@ def test_a_tag_of_a_version_that_is_lost_is_said_and_stops_nothing(lived):
 def test_versions_that_are_no_numbers(run, lived, version):
     result = run("rollback", "--store", lived, "--", version)
     assert result.exit_code == 1
-    assert "the store has no" in result.stderr
+    assert ("the store has no" if version else "a text that is not blank") in result.stderr
     assert run("tag", "n", "", "--store", lived).exit_code == 1

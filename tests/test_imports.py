@@ -103,7 +103,6 @@ def test_the_library_prints_nothing_and_unpickles_nothing(layer, path):
 
 def test_the_options_on_the_command_line_are_the_librarys():
     from shelfwise.classifier import dense, model, pipeline
-
     from shelfwise.commands.options import HEADS, MEASURES, TIERS
 
     assert tuple(dense.KINDS) == HEADS

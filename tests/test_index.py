@@ -12,6 +12,7 @@ from conftest import small_catalog
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
 from shelfwise.classifier import maintenance, release
 from shelfwise.indexer import engine
 from shelfwise.indexer import store as store_module

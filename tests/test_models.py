@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from shelfwise.indexer.encoder import HashingEncoder, choose_encoder, fingerprint_of, load_encoder
 from shelfwise.indexer.errors import EncoderError
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import WORDS, small_catalog, write_catalog
+
 from shelfwise.classifier import release
 from shelfwise.classifier.checking import check
 from shelfwise.classifier.pipeline import Classifier
@@ -42,7 +43,7 @@ def test_a_catalog_that_lost_much_is_refused(rebuilt, store):
     items = small_catalog()
     refused = rebuilt(items[:39])
     assert refused.exit_code == 1
-    assert "11 of 50 items would be removed, more than 20%: nothing was changed" in refused.stderr
+    assert "11 of 50 items would be removed: expected at most 20%; nothing was changed" in refused.stderr
     assert read_manifest(store).version == 1
     assert rebuilt(items[:39], "--max-removed", "22%", "--max-flipped", "1").exit_code == 0
     assert rebuilt(items[:10], "--max-removed", "0.1").exit_code == 1
@@ -54,7 +55,7 @@ def test_a_catalog_with_wrong_labels_is_refused(rebuilt, store):
     refused = rebuilt(swapped(small_catalog()))
     assert refused.exit_code == 1
     assert "20 relabelled" in refused.stdout
-    assert "known items would get another category, more than 5%" in refused.stderr
+    assert "known items would get another category: expected at most 5%" in refused.stderr
     assert read_manifest(store).version == 1
     allowed = rebuilt(swapped(small_catalog()), "--max-flipped", "50%")
     assert allowed.exit_code == 0

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import small_catalog
+
 from shelfwise.indexer import runtime
 from shelfwise.indexer.encoder import load_encoder
 from shelfwise.indexer.errors import EncoderError
@@ -72,7 +73,7 @@ def test_an_export_with_other_vectors_is_refused(encoder, tmp_path, monkeypatch)
 def test_a_damaged_one_is_told_in_one_line(folder, tmp_path, name):
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes() if file.name != name else b"{}")
-    with pytest.raises(EncoderError, match=r"does not hold an exported encoder that loads: .+"):
+    with pytest.raises(EncoderError, match=r"exported encoder in .+ does not load \(.+\)"):
         Runtime(tmp_path).encode(["a mug"])
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from shelfwise.indexer import search as search_module
 from shelfwise.indexer.errors import EngineError
 from shelfwise.indexer.neighbors import NONE
@@ -103,7 +104,7 @@ def test_no_faiss_package_is_said(monkeypatch):
 
 def test_cuda_without_a_gpu_is_refused_and_auto_takes_the_cpu(monkeypatch):
     monkeypatch.setattr(import_faiss(), "get_num_gpus", lambda: 0, raising=False)
-    with pytest.raises(EngineError, match="--device cpu"):
+    with pytest.raises(EngineError, match="use device cpu"):
         resolve_engine("cuda")
     assert resolve_engine("auto") == "cpu"
 

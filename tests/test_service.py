@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 from conftest import ask, client_of
+
 from shelfwise.classifier import maintenance
 from shelfwise.classifier.pipeline import Classifier
 from shelfwise.indexer import history
 from shelfwise.indexer.catalog import Item
 from shelfwise.indexer.errors import BusyError, StoreError
-
 from shelfwise.service.desk import Desk
 
 NEW = "Home > Kitchen > Air Fryers"
@@ -109,7 +109,7 @@ def test_one_id_with_two_items_is_refused_and_one_that_is_said_twice_is_not(clie
     refused = client.post("/v1/items", json={"items": [pan, pan, wok]})
     assert (refused.status_code, refused.json()["detail"]) == (
         422,
-        "items[2]: id 'fry' came before with something else: send it once",
+        "items[2]: id 'fry' came before with other content: expected each id once; send it once",
     )
     assert client.get("/v1/items/fry").status_code == 404
     assert client.post("/v1/items", json={"items": [pan, pan]}).status_code == 200
@@ -191,7 +191,7 @@ def test_the_most_valuable_review_comes_first_and_skipped_ones_go(client):
 
 def test_what_was_acknowledged_is_there_after_a_restart_even_where_it_was_not_indexed(store, monkeypatch):
     def held(*_, **__):
-        raise BusyError("store is being written by process 1")
+        raise BusyError("store_busy", "store is being written by process 1", "no other writer", "wait")
 
     monkeypatch.setattr("shelfwise.service.state.ACKNOWLEDGE", 0.2)
     with monkeypatch.context() as patched, client_of(store) as client:
@@ -268,7 +268,7 @@ def test_an_undo_that_waited_for_a_build_does_not_take_back_what_that_changed(cl
 
 def test_what_is_not_indexed_yet_can_be_removed(client, monkeypatch):
     def held(*_, **__):
-        raise BusyError("store is being written by process 1")
+        raise BusyError("store_busy", "store is being written by process 1", "no other writer", "wait")
 
     monkeypatch.setattr("shelfwise.service.state.ACKNOWLEDGE", 0.2)
     with monkeypatch.context() as patched:
@@ -297,7 +297,7 @@ def test_a_store_is_compacted_while_it_is_served(client, store, monkeypatch, fil
 
 def test_a_write_that_landed_unknown_to_the_desk_is_not_made_again(store, monkeypatch):
     """As after a kill between the store's commit and the desk's: what it replaced is not forgotten."""
-    settle, failures = Desk.settle, [StoreError("the disk is full")]
+    settle, failures = Desk.settle, [StoreError("unwritable_store", "the disk is full", "room on it", "free some")]
 
     def fails_once(desk, numbers, version):
         if numbers and failures:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from conftest import client_of
-from shelfwise.indexer.errors import InputError
 
+from shelfwise.indexer.errors import InputError
 from shelfwise.service import api, pages
 from shelfwise.service.guard import BODY_BYTES
 from shelfwise.service.tokens import Tokens
@@ -66,7 +66,7 @@ def test_nothing_is_told_without_a_token(store, tokens):
     "line, said",
     [
         ("anna write short", "has 5 characters"),
-        ("anna admin " + "x" * 20, "expected NAME read|write TOKEN"),
+        ("anna admin " + "x" * 20, "expected lines of NAME read|write TOKEN"),
         ("# nobody", "has no token"),
     ],
 )

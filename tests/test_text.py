@@ -1,5 +1,6 @@
 from hypothesis import given
 from hypothesis import strategies as st
+
 from shelfwise.indexer.text import MAX_DESCRIPTION, beyond_latin, clean, compose, twin_key
 
 

@@ -5,6 +5,7 @@ import pytest
 from conftest import small_catalog
 from hypothesis import given
 from hypothesis import strategies as st
+
 from shelfwise.classifier import maintenance, pipeline
 from shelfwise.classifier.calibration import NEVER, stand_in_from
 from shelfwise.classifier.decision import FAST, FULL

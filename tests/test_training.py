@@ -8,6 +8,7 @@ import pytest
 from conftest import small_catalog
 from hypothesis import given
 from hypothesis import strategies as st
+
 from shelfwise.classifier import heldout, release
 from shelfwise.classifier.heldout import (
     FOLDS,
@@ -208,7 +209,7 @@ def test_a_store_without_a_model_says_so(tmp_path):
     release.build(tmp_path / "store", {item.id: item for item in small_catalog()}, "hashing")
     snapshot = read_snapshot(tmp_path / "store")
     assert snapshot.blob("no such blob") is None
-    with pytest.raises(StoreError, match="shelfwise train"):
+    with pytest.raises(StoreError, match="train the store"):
         Model.from_blobs(None, None)
 
 

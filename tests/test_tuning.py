@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import small_catalog
 from conftest import write_catalog as written
+
 from shelfwise.indexer import lock, tuning
 from shelfwise.indexer.manifest import read_manifest, write_sealed
 from shelfwise.indexer.runtime import DEFAULT, LEAST_COSINE, Runtime, Tuning
@@ -88,7 +89,9 @@ def test_the_command_says_what_it_tried(tunable, run):
 def test_an_encoder_that_runs_as_it_is_cannot_be_tuned(store, run):
     result = run("tune", "--store", store)
     assert result.exit_code == 1
-    assert result.stderr.splitlines() == ["Error: encoder hashing runs as it is: there is nothing to tune"]
+    assert result.stderr.splitlines() == [
+        "Error: encoder hashing, which runs as it is: expected an exported encoder; leave it: there is nothing to tune"
+    ]
     assert not (store / FILE).exists()
 
 
@@ -110,4 +113,4 @@ def test_a_damaged_file_is_said_to_be_damaged(tunable, run):
     (tunable / FILE).write_text("{")
     result = run("similar", "mug", "--store", tunable)
     assert result.exit_code == 1
-    assert "is damaged: delete it, and run shelfwise tune" in result.stderr
+    assert "delete it, and tune the store again" in result.stderr

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from shelfwise.classifier.decision import ranked
 from shelfwise.classifier.dense import KINDS, fit_svm, linear_scores
 from shelfwise.classifier.fusion import HeadShares, balanced, fuse, head_shares, known_to
@@ -126,9 +127,10 @@ def test_ngrams_are_scikit_learns(titles):
 
 
 def test_lexical_half_equals_scikit_learns_own_margins():
-    from shelfwise.classifier.head import LEXICAL_C, SEED, TOLERANCE
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.svm import LinearSVC
+
+    from shelfwise.classifier.head import LEXICAL_C, SEED, TOLERANCE
 
     for c in (2, 4):
         given_, paths = features(80, 6), [f"{i % c}" for i in range(80)]

@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from shelfwise.classifier import maintenance, release
-from shelfwise.classifier.decision import ACCEPT, Decision
-from shelfwise.classifier.pipeline import Classifier
-from shelfwise.indexer.catalog import Item, read_catalog
+import shelfwise
+from shelfwise import Decision, Item
+from shelfwise.classifier.decision import ACCEPT
+from shelfwise.indexer.catalog import read_catalog
 from shelfwise.indexer.encoder import Progress
-from shelfwise.indexer.rejects import RejectFile
+from shelfwise.indexer.rejects import RejectList
 from shelfwise.indexer.text import beyond_latin
 
 DATA = files("shelfwise.data")
@@ -19,46 +18,45 @@ LOOK_UPS = ("保温杯 不锈钢 便携", "wireless earbuds for running")
 
 
 def sample(name: str) -> list[Item]:
-    """The items of one file of the sample data."""
-    with TemporaryDirectory() as folder, RejectFile(Path(folder) / "rejects") as rejects:
-        return list(read_catalog([str(DATA / name)], rejects).items.values())
+    """Return the items of one file of the sample data."""
+    return list(read_catalog([str(DATA / name)], RejectList()).items.values())
 
 
 def narrate(store: Path, device: str, progress: Progress | None = None) -> Iterator[str]:
-    """Runs the demo in the folder `store`; yields what to print."""
+    """Run the demo in the folder `store`; yield the lines to print."""
     catalog, listings = sample("catalog.csv"), sample("listings.csv")
     yield f"1. Build an index from a catalog of {len(catalog)} labelled items, Chinese and English:"
-    report = release.build(store, {item.id: item for item in catalog}, device=device, progress=progress)
+    opened = shelfwise.build(store, catalog, device=device, force=True, progress=progress)
+    report = opened.report
+    assert report  # of the build
     yield f"   {report.rows} items embedded with {report.encoder.name} ({report.encoder.reason})"
     yield f"   on items held out, {report.settings.held_out['accuracy']:.0%} go to the right category"
 
     yield f"\n2. Classify {len(listings)} new listings:"
-    before = Classifier.open(store, device)
-    decisions = before.classify(listings, progress=progress)
+    decisions = opened.classify(listings, progress=progress)
     yield from _shown(listings, decisions)
     yield from _scored(listings, decisions)
 
     examples, newcomers = sample("new_categories.csv"), sample("new_listings.csv")
     added = sorted({item.category_path for item in examples})
     yield f"\n3. Add {len(added)} categories by {len(examples)} examples, nothing trained again:"
-    unaware = before.classify(newcomers)
-    maintenance.add(store, {item.id: item for item in examples}, device, progress)
-    after = Classifier.open(store, device)
+    unaware = opened.classify(newcomers)
+    opened.add(examples, progress=progress)
     for path in added:
         own = [item for item in newcomers if item.category_path == path]
-        right = _right(own, after.classify(own))
+        right = _right(own, opened.classify(own))
         yield f"   {path}: {right} of its {len(own)} listings found"
     was = sum(decision.decision == ACCEPT for decision in unaware)
     yield f"   (before, {was} of these {len(newcomers)} were accepted into other categories)"
     changed = sum(
-        old.category_path != new.category_path for old, new in zip(decisions, after.classify(listings), strict=True)
+        old.category_path != new.category_path for old, new in zip(decisions, opened.classify(listings), strict=True)
     )
     yield f"   of the {len(listings)} listings of step 2, {changed} changed their category"
 
     yield "\n4. Look up similar items, across languages:"
     for text in LOOK_UPS:
         yield f"   {text}"
-        for found in after.similar(text, k=3):
+        for found in opened.similar(text, k=3):
             yield f"     {found.similarity:.2f}  {found.title}  ({found.category_path})"
 
 

@@ -8,11 +8,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from shelfwise import __version__
 from shelfwise.commands import upkeep
 from shelfwise.commands.options import (
     AS_JSON,
@@ -51,7 +53,7 @@ NOT_WRITTEN = (".parquet", ".gz", ".xlsx", ".xls")  # endings of files that deci
 
 
 @click.group(cls=ShelfwiseGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="shelfwise")
+@click.version_option(__version__, prog_name="shelfwise")
 def main() -> None:
     """Put listings into the right category by the labelled items most like them.
 
@@ -97,9 +99,11 @@ def build(
       shelfwise build catalog.csv --store my.store --dry-run
     """
     from shelfwise.classifier.release import releasing
+    from shelfwise.indexer.migration import migrate
 
     start = time.monotonic()
     catalog = load_catalog(catalogs, source)
+    migrate(store)
     with progress_display() as progress, releasing(store, catalog.items, encoder, device, wishes, progress) as release:
         if not as_json and not release.first:
             show_difference(release.difference)
@@ -137,12 +141,12 @@ def add(
     \b
       shelfwise add examples.csv --store my.store
     """
-    from shelfwise.classifier import maintenance
+    import shelfwise
 
     start = time.monotonic()
     catalog = load_catalog(examples, source)
     with progress_display() as progress:
-        report = maintenance.add(store, catalog.items, device, progress)
+        report = shelfwise.open(store, device=device).add(catalog.items.values(), progress=progress)
     show_report(report, catalog, time.monotonic() - start, as_json)
 
 
@@ -159,12 +163,12 @@ def remove(store: Path, ids: tuple[str, ...], category: str | None, added: bool,
       shelfwise remove --store my.store --id A-17 --id A-18
       shelfwise remove --store my.store --category "Fashion > Shoes"
     """
-    from shelfwise.classifier import maintenance
+    import shelfwise
 
     if bool(ids) + (category is not None) + added != 1:
         raise click.UsageError("Name items with --id, or a category with --category, or say --added.")
     start = time.monotonic()
-    report = maintenance.remove(store, ids, category, added)
+    report = shelfwise.open(store).remove(ids, category=category, added=added)
     show_report(report, None, time.monotonic() - start, as_json)
 
 
@@ -181,11 +185,11 @@ def train(store: Path, wishes: "Wishes", as_json: bool) -> None:
       shelfwise train --store my.store --target-precision 0.98
       shelfwise train --store my.store --optimize macro-f1 --head svm
     """
-    from shelfwise.classifier import maintenance
+    import shelfwise
 
     start = time.monotonic()
     with progress_display() as progress:
-        report = maintenance.train(store, wishes, progress)
+        report = shelfwise.open(store).train(**asdict(wishes), progress=progress)
     show_report(report, None, time.monotonic() - start, as_json)
 
 
@@ -203,11 +207,11 @@ def finetune(store: Path, minutes: float, epochs: int | None, device: str, as_js
       shelfwise finetune --store my.store
       shelfwise finetune --store my.store --minutes 40
     """
-    from shelfwise.classifier.adoption import adopt
+    import shelfwise
 
     start = time.monotonic()
     with progress_display() as progress:
-        done = adopt(store, epochs, minutes, device, progress)
+        done = shelfwise.open(store, device=device).finetune(minutes=minutes, epochs=epochs, progress=progress)
     show_finetuned(done, time.monotonic() - start, as_json)
 
 
@@ -243,8 +247,9 @@ def classify(
       shelfwise classify new.jsonl --store my.store --neighbors 5 | head
       echo '{"title": "wireless earbuds"}' | shelfwise classify - --store my.store
     """
+    import shelfwise
     from shelfwise.classifier.output import DecisionWriter
-    from shelfwise.classifier.pipeline import BATCHES, Classifier
+    from shelfwise.classifier.pipeline import BATCHES
     from shelfwise.indexer.catalog import read_listings
     from shelfwise.indexer.files import open_records
     from shelfwise.indexer.rejects import RejectFile
@@ -267,8 +272,8 @@ def classify(
         show_notices(records.notices)
         batches = read_listings(records, rejects, options, BATCHES[tier])
         first = next(batches)  # what is wrong with the input is said before the models are loaded
-        classifier = Classifier.open(store, device)
-        shown = DEFAULT_NEIGHBORS if neighbors is None else classifier.index.require_k(neighbors, "--neighbors")
+        classifier = stack.enter_context(shelfwise.open(store, device=device)).classifier
+        shown = DEFAULT_NEIGHBORS if neighbors is None else classifier.index.require_k(neighbors, "neighbors")
         show_unlearned(classifier, tier)
         writer = DecisionWriter(out, records.format, records.columns, records.delimiter, raw)
         for batch, decisions in classifier.stream(itertools.chain([first], batches), top, shown, tier):
@@ -299,16 +304,14 @@ def similar(
       shelfwise similar --id A-17 --store my.store -k 5
       shelfwise similar "t-shirt" --store my.store --where "category_path LIKE 'Fashion%'"
     """
-    from dataclasses import asdict
-
-    from shelfwise.classifier.pipeline import Classifier
+    import shelfwise
     from shelfwise.indexer.text import clean, compose
 
     if (text is None) == (id_ is None):
         raise click.UsageError("Give a TEXT to look for, or an item with --id.")
     if text is not None and not compose(text):
         raise click.UsageError("TEXT is empty: give a title to look for.")
-    items = Classifier.open(store, device).similar(text, id_, k, where)
+    items = shelfwise.open(store, device=device).similar(text, id=id_, k=k, where=where)
     if as_json:
         print_json([asdict(item) for item in items])
         return
@@ -349,10 +352,9 @@ def evaluate(
       shelfwise evaluate test.csv --store my.store --json figures.json --baselines
       shelfwise evaluate test.csv --store my.store --json - | jq .accuracy
     """
-    from dataclasses import asdict
-
+    import shelfwise
     from shelfwise.classifier.evaluation import evaluate as measure
-    from shelfwise.classifier.pipeline import BATCHES, Classifier
+    from shelfwise.classifier.pipeline import BATCHES
     from shelfwise.indexer.catalog import read_listings
     from shelfwise.indexer.files import open_records
     from shelfwise.indexer.rejects import RejectFile
@@ -366,11 +368,12 @@ def evaluate(
         show_notices(records.notices)
         batches = read_listings(records, rejects, options, BATCHES[tier], labelled=True)
         first = next(batches)
-        classifier = Classifier.open(store, device)
+        classifier = stack.enter_context(shelfwise.open(store, device=device)).classifier
         show_unlearned(classifier, tier)
         result = measure(classifier, itertools.chain([first], batches), baselines, tier, progress)
         if out:
             more = asdict(result)
+            del more["rejects"]  # they are in a file of their own
             json.dump(more.pop("figures") | more, out, ensure_ascii=False, indent=1)
             out.write("\n")
     if not alone:

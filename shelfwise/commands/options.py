@@ -68,13 +68,28 @@ class InputOptions:
 
     def read(self, fmt: str | None = None) -> "ReadOptions":
         """The options as the library takes them. Raises click.UsageError for `columns` that say nothing."""
-        from shelfwise.indexer.catalog import ReadOptions, parse_columns
+        from shelfwise.indexer.catalog import ReadOptions, named_columns
         from shelfwise.indexer.errors import InputError
 
         try:
-            return ReadOptions(parse_columns(self.columns), self.encoding, fmt)
+            return ReadOptions(named_columns(parse_columns(self.columns)), self.encoding, fmt)
         except InputError as error:
-            raise click.UsageError(str(error)) from None
+            raise click.UsageError(f"--columns: {error}") from None
+
+
+def parse_columns(text: str) -> dict[str, tuple[str, ...]]:
+    """Return the columns of each field that an option names. Raises click.UsageError for what is no FIELD=COLUMN.
+
+    >>> parse_columns("title=name,attributes=gender+colour")
+    {'title': ('name',), 'attributes': ('gender', 'colour')}
+    """
+    columns: dict[str, tuple[str, ...]] = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, source = (part.strip() for part in pair.partition("="))
+        if not equals or not source:
+            raise click.UsageError(f"--columns has {pair!r}: expected FIELD=COLUMN, such as title=name")
+        columns[name] = tuple(part.strip() for part in source.split("+"))
+    return columns
 
 
 def reads_input(command: Callable[..., None]) -> Callable[..., None]:

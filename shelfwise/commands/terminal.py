@@ -4,6 +4,7 @@ import contextlib
 import errno
 import io
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -28,20 +29,40 @@ if TYPE_CHECKING:
 SHOWN_CONFUSIONS = 5
 
 
-class ShelfwiseGroup(click.Group):
-    """Turns the library's failures into one line and exit code 1, and an interrupt into exit code 130."""
+class ShelfwiseCommand(click.Command):
+    """Turn an error of the library into one line and exit code 1, and an interrupt into exit code 130."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
+        from shelfwise.commands.hints import with_hint
         from shelfwise.indexer.errors import ShelfwiseError
 
+        logging.getLogger("shelfwise").addHandler(NOTES)
         try:
             return super().invoke(ctx)
         except ShelfwiseError as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(with_hint(error, ctx.params)) from None
         except KeyboardInterrupt:
             click.echo("Interrupted. A store that was being changed is as it was before.", err=True)
             ctx.exit(130)
+        finally:
+            logging.getLogger("shelfwise").removeHandler(NOTES)
+
+
+class ShelfwiseGroup(click.Group):
+    """A group of such commands."""
+
+    command_class = ShelfwiseCommand
+
+
+class _Notes(logging.Handler):
+    """Shows warnings of the library as notes on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"Note: {record.getMessage()}", err=True)
+
+
+NOTES = _Notes(logging.WARNING)
 
 
 def load_catalog(paths: tuple[str, ...], source: "InputOptions") -> "Catalog":
@@ -225,7 +246,6 @@ def output_file(path: Path | None, encoding: str = "utf-8") -> Iterator[TextIO]:
 
     Raises InputError at once where the file cannot be written.
     """
-    from shelfwise.indexer.errors import InputError
 
     if path is None or path == Path("-"):
         if isinstance(sys.stdout, io.TextIOWrapper):
@@ -240,7 +260,7 @@ def output_file(path: Path | None, encoding: str = "utf-8") -> Iterator[TextIO]:
     try:
         out = _opened(path, work, encoding)
     except OSError as error:
-        raise InputError(f"cannot write {path} ({error.strerror}): name a file in a folder that is writable") from None
+        raise _unwritable(path, error) from None
     try:
         with out:
             yield out
@@ -250,9 +270,20 @@ def output_file(path: Path | None, encoding: str = "utf-8") -> Iterator[TextIO]:
         else:
             work.unlink()
         if isinstance(error, OSError):
-            raise InputError(f"cannot write {path} ({error.strerror}): free some space, or name another file") from None
+            raise _unwritable(path, error) from None
         raise
     work.replace(path)
+
+
+def _unwritable(path: Path, error: OSError) -> Exception:
+    from shelfwise.indexer.errors import InputError
+
+    return InputError(
+        "unwritable_output",
+        f"cannot write {path} ({error.strerror})",
+        "a file in a folder that is writable, on a disk with room",
+        "name another file",
+    )
 
 
 def _opened(path: Path, work: Path, encoding: str) -> TextIO:
@@ -269,21 +300,7 @@ def progress_display() -> "Iterator[Progress | None]":
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.text import Text
+    from shelfwise.progress import progress_bar
 
-    class Rate(ProgressColumn):
-        def render(self, task: Any) -> Text:
-            return Text(f"{task.speed or 0:.0f}/s")
-
-    shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*shown, console=Console(stderr=True), transient=True) as display:
-        tasks: dict[str, Any] = {}
-
-        def update(stage: str, done: int, total: int, note: str = "") -> None:
-            if stage not in tasks:
-                tasks[stage] = display.add_task(stage, total=total or None)
-            display.update(tasks[stage], completed=done, description=f"{stage} {note}".strip())
-
-        yield update
+    with progress_bar() as progress:
+        yield progress

@@ -3,14 +3,18 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from shelfwise.commands.options import AS_JSON, DEVICE, STORE
-from shelfwise.commands.terminal import print_json, progress_display, show_difference
+from shelfwise.commands.terminal import ShelfwiseCommand, print_json, progress_display, show_difference
+
+if TYPE_CHECKING:
+    from shelfwise.results import Version
 
 
-@click.command()
+@click.command(cls=ShelfwiseCommand)
 @STORE
 @AS_JSON
 def info(store: Path, as_json: bool) -> None:
@@ -20,9 +24,9 @@ def info(store: Path, as_json: bool) -> None:
       shelfwise info --store my.store
       shelfwise info --store my.store --json
     """
-    from shelfwise.classifier.maintenance import describe
+    import shelfwise
 
-    found = describe(store)
+    found = shelfwise.open(store).info()
     if as_json:
         print_json(found)
         return
@@ -35,7 +39,7 @@ def info(store: Path, as_json: bool) -> None:
             click.echo(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
 
 
-@click.command()
+@click.command(cls=ShelfwiseCommand)
 @STORE
 @AS_JSON
 def versions(store: Path, as_json: bool) -> None:
@@ -44,32 +48,27 @@ def versions(store: Path, as_json: bool) -> None:
     \b
       shelfwise versions --store my.store
     """
-    from shelfwise.indexer.history import history
+    import shelfwise
 
-    found = history(store)
+    found = shelfwise.open(store).versions()
     if as_json:
-        print_json(
-            [
-                {
-                    "version": entry.manifest.version,
-                    "created": entry.manifest.created,
-                    "change": asdict(entry.manifest.change),
-                    "rows": entry.manifest.rows,
-                    "encoder": entry.manifest.encoder.name,
-                    "tags": entry.tags,
-                }
-                for entry in found
-            ]
-        )
+        print_json([_as_json(version) for version in found])
         return
-    for entry in found:
-        made, change = entry.manifest, entry.manifest.change
-        counts = f"+{change.added} ~{change.updated} -{change.removed}"
-        names = f"  [{', '.join(entry.tags)}]" if entry.tags else ""
-        click.echo(f"{made.version:6}  {made.created}  {change.command:16} {counts:20} {made.rows} items{names}")
+    for version in found:
+        counts = f"+{version.added} ~{version.updated} -{version.removed}"
+        names = f"  [{', '.join(version.tags)}]" if version.tags else ""
+        click.echo(
+            f"{version.number:6}  {version.created}  {version.command:16} {counts:20} {version.items} items{names}"
+        )
 
 
-@click.command()
+def _as_json(version: "Version") -> dict[str, object]:
+    change = {name: getattr(version, name) for name in ("command", "added", "updated", "removed")}
+    about = {"rows": version.items, "encoder": version.encoder, "tags": version.tags}
+    return {"version": version.number, "created": version.created, "change": change} | about
+
+
+@click.command(cls=ShelfwiseCommand)
 @click.argument("version")
 @STORE
 @AS_JSON
@@ -80,16 +79,16 @@ def rollback(version: str, store: Path, as_json: bool) -> None:
       shelfwise rollback 7 --store my.store
       shelfwise rollback before-sale --store my.store
     """
-    from shelfwise.indexer.history import rollback as go_back
+    import shelfwise
 
-    made = go_back(store, version)
+    made = shelfwise.open(store).rollback(version)
     if as_json:
-        print_json({"version": made.version, "rows": made.rows, "change": asdict(made.change)})
+        print_json(_as_json(made))
         return
-    click.echo(f"version {made.version} with {made.rows} items ({made.change.command})")
+    click.echo(f"version {made.number} with {made.items} items ({made.command})")
 
 
-@click.command()
+@click.command(cls=ShelfwiseCommand)
 @click.argument("name")
 @click.argument("version", required=False)
 @STORE
@@ -101,18 +100,15 @@ def tag(name: str, version: str | None, store: Path, delete: bool) -> None:
       shelfwise tag before-sale --store my.store
       shelfwise tag before-sale --delete --store my.store
     """
-    from shelfwise.indexer.history import tag as give
-    from shelfwise.indexer.manifest import read_manifest
+    import shelfwise
 
     if delete and version is not None:
         raise click.UsageError("Give a VERSION, or --delete.")
-    newest = str(read_manifest(store).version)
-    named = None if delete else newest if version is None else version
-    given = give(store, name, named)
+    given = shelfwise.open(store).tag(name, version, delete=delete)
     click.echo(f"{name} is gone" if given is None else f"{name} is version {given}")
 
 
-@click.command()
+@click.command(cls=ShelfwiseCommand)
 @click.argument("before")
 @click.argument("after")
 @STORE
@@ -123,19 +119,16 @@ def diff(before: str, after: str, store: Path, as_json: bool) -> None:
     \b
       shelfwise diff 6 7 --store my.store
     """
-    from shelfwise.indexer.difference import difference, state_of
-    from shelfwise.indexer.history import resolve_version
-    from shelfwise.indexer.store import read_snapshot
+    import shelfwise
 
-    states = [state_of(read_snapshot(store, resolve_version(store, named)).rows) for named in (before, after)]
-    found = difference(*states)
+    found = shelfwise.open(store).diff(before, after)
     if as_json:
         print_json(asdict(found))
         return
     show_difference(found)
 
 
-@click.command()
+@click.command(cls=ShelfwiseCommand)
 @STORE
 @click.option("--keep", default=5, show_default=True, type=click.IntRange(1), help="So many of the last versions.")
 @AS_JSON
@@ -145,9 +138,9 @@ def compact(store: Path, keep: int, as_json: bool) -> None:
     \b
       shelfwise compact --store my.store --keep 3
     """
-    from shelfwise.indexer.history import compact as clear
+    import shelfwise
 
-    done = clear(store, keep)
+    done = shelfwise.open(store).compact(keep)
     if as_json:
         print_json(asdict(done))
         return
@@ -157,7 +150,7 @@ def compact(store: Path, keep: int, as_json: bool) -> None:
     )
 
 
-@click.command()
+@click.command(cls=ShelfwiseCommand)
 @STORE
 @AS_JSON
 def check(store: Path, as_json: bool) -> None:
@@ -166,9 +159,9 @@ def check(store: Path, as_json: bool) -> None:
     \b
       shelfwise check --store my.store
     """
-    from shelfwise.classifier.checking import check as look
+    import shelfwise
 
-    found = look(store)
+    found = shelfwise.open(store).check()
     if as_json:
         print_json(asdict(found))
     elif not found.problems:
@@ -179,7 +172,7 @@ def check(store: Path, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-@click.command()
+@click.command(cls=ShelfwiseCommand)
 @STORE
 @AS_JSON
 def tune(store: Path, as_json: bool) -> None:
@@ -190,10 +183,10 @@ def tune(store: Path, as_json: bool) -> None:
     \b
       shelfwise tune --store my.store
     """
-    from shelfwise.indexer.tuning import tune as try_out
+    import shelfwise
 
     with progress_display() as progress:
-        found = try_out(store, progress)
+        found = shelfwise.open(store).tune(progress=progress)
     if as_json:
         print_json(asdict(found))
         return
@@ -208,7 +201,7 @@ def tune(store: Path, as_json: bool) -> None:
         )
 
 
-@click.command()
+@click.command(cls=ShelfwiseCommand)
 @STORE
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to be reached at.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
@@ -230,4 +223,31 @@ def serve(store: Path, host: str, port: int, token_file: Path | None, device: st
     run(store, host, port, token_file, device)
 
 
-COMMANDS = (serve, info, versions, rollback, tag, diff, compact, check, tune)
+@click.command(cls=ShelfwiseCommand)
+@STORE
+@AS_JSON
+def migrate(store: Path, as_json: bool) -> None:
+    """Bring a store of an earlier version of Shelfwise to this one, with its desk. What it decides stays the same.
+
+    Every command does so when it opens a store; this one does nothing else.
+
+    \b
+      shelfwise migrate --store my.store
+    """
+    from shelfwise.indexer.manifest import FORMAT, read_manifest
+    from shelfwise.indexer.migration import migrate as bring_forward
+    from shelfwise.service.desk import migrate_desk
+
+    found = bring_forward(store)
+    manifest = read_manifest(store)
+    layout = migrate_desk(store)
+    if as_json:
+        done = {"from_format": found or FORMAT, "format": FORMAT, "from_layout": layout, "version": manifest.version}
+        print_json(done)
+    elif found is None and layout is None:
+        click.echo(f"store {store} has format {FORMAT} already")
+    else:
+        click.echo(f"store {store} has format {FORMAT}")
+
+
+COMMANDS = (migrate, serve, info, versions, rollback, tag, diff, compact, check, tune)

@@ -99,7 +99,12 @@ async def add_items(asked: ItemsIn, state: OneState, who: Writes) -> Response:
     items = dict[str, Item]()
     for place, item in enumerate(items_of(asked.items, "items")):
         if items.setdefault(item.id, item) != item:
-            raise InputError(f"items[{place}]: id {item.id!r} came before with something else: send it once")
+            raise InputError(
+                "repeated_id",
+                f"items[{place}]: id {item.id!r} came before with other content",
+                "each id once",
+                "send it once",
+            )
     return _acknowledged(await state.write(who, f"put {listed(items, SHOWN)}", list(items.values())))
 
 

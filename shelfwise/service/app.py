@@ -25,7 +25,7 @@ from shelfwise.indexer.errors import AbsentError, InputError, QueryError, Shelfw
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.service import api, pages
 from shelfwise.service.answers import Answer, Ask, answered
-from shelfwise.service.batching import AT_ONCE, FULL, RETRY_AFTER, Batcher, OverloadError
+from shelfwise.service.batching import AT_ONCE, FULL, OVERLOADED, RETRY_AFTER, Batcher, OverloadError
 from shelfwise.service.desk import Desk
 from shelfwise.service.guard import Guard
 from shelfwise.service.intake import Intake
@@ -43,8 +43,16 @@ from shelfwise.service.writer import Writer
 
 SHOWN = 5  # faults of a request
 UNTOLD = "see the service's log"
+CODES = {  # of what the framework or a route refuses without an error of its own
+    401: "token_needed",
+    403: "forbidden",
+    404: "no_such_page",
+    405: "wrong_method",
+    408: "too_slow",
+    413: "too_large",
+}
 METHODS = frozenset({"GET", "HEAD", "POST", "DELETE"})  # that are counted by name: anybody can invent others
-FULL_BODY = b'{"detail":"%s"}' % FULL.encode()
+FULL_BODY = b'{"detail":"%s","code":"%s"}' % (FULL.encode(), OVERLOADED.encode())
 FULL_HEADERS = [
     (b"content-type", b"application/json"),
     (b"content-length", str(len(FULL_BODY)).encode()),
@@ -152,11 +160,11 @@ def show_metrics(request: Request) -> Response:
     return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def said(request: Request, status: int, line: str, headers: Mapping[str, str] | None = None) -> Response:
-    """One line on what was not done: as JSON, or as a page for people."""
+def said(request: Request, status: int, code: str, line: str, headers: Mapping[str, str] | None = None) -> Response:
+    """One line on what was not done and the code of it: as JSON, or as a page for people."""
     people = "text/html" in request.headers.get("accept", "") or "hx-request" in request.headers
     if request.url.path.startswith("/v1/") or not people:
-        return JSONResponse({"detail": line}, status, headers)
+        return JSONResponse({"detail": line, "code": code}, status, headers)
     template = part_of(request, "problem.html", "told.html")
     response = render(request, template, "Not done", status, problem=line)
     response.headers.update(headers or {})
@@ -166,37 +174,39 @@ def said(request: Request, status: int, line: str, headers: Mapping[str, str] | 
 async def not_done(request: Request, error: Exception) -> Response:
     """What the framework or the guard refuses."""
     refusal = cast(HTTPException, error)
-    return said(request, refusal.status_code, refusal.detail, refusal.headers)
+    code = CODES.get(refusal.status_code, "not_done")
+    return said(request, refusal.status_code, code, refusal.detail, refusal.headers)
 
 
 async def refused(request: Request, error: Exception) -> Response:
-    """A failure that the one who asks can mend, in one line; others in one line, too, since they name files here."""
+    """Answer an error that the client can fix; of others no more than their code, since they name files here."""
+    refusal = cast(ShelfwiseError, error)
     if isinstance(error, InputError):
-        return said(request, 422, str(error))
+        return said(request, 422, refusal.code, str(error))
     if isinstance(error, QueryError):
         absent = isinstance(error, AbsentError) or request.method in ("GET", "DELETE")
-        return said(request, 404 if absent else 409, str(error))
+        return said(request, 404 if absent else 409, refusal.code, str(error))
     log.error("%s %s: %s", request.method, request.url.path, error)
-    return said(request, 503, "the store cannot be read or written: see the service's log")
+    return said(request, 503, refusal.code, "the store cannot be read or written: see the service's log")
 
 
 async def busy(request: Request, error: Exception) -> Response:
     """Too much waits."""
-    return said(request, 503, FULL, {"retry-after": str(RETRY_AFTER)})
+    return said(request, 503, OVERLOADED, FULL, {"retry-after": str(RETRY_AFTER)})
 
 
 async def invalid(request: Request, error: Exception) -> Response:
     """What of a request cannot be used; not its content, which may be large."""
     faults = cast(RequestValidationError, error).errors()[:SHOWN]
     if any(fault["type"] == "json_invalid" for fault in faults):
-        return said(request, 400, "the body is not JSON")
+        return said(request, 400, "not_json", "the body is not JSON")
     lines = (f"{'.'.join(map(str, fault['loc'][1:])) or 'body'}: {fault['msg']}" for fault in faults)
-    return said(request, 422, "; ".join(lines))
+    return said(request, 422, "invalid_request", "; ".join(lines))
 
 
 async def failed(request: Request, error: Exception) -> Response:
     """An error of Shelfwise itself: what it was is in the log alone."""
-    return said(request, 500, "an error of the service itself: see its log")
+    return said(request, 500, "internal_error", "an error of the service itself: see its log")
 
 
 class Service(FastAPI):

@@ -21,6 +21,7 @@ SMALL = 32  # asks of a request that goes before the larger ones
 UNANSWERED = 16  # asks of small requests for each thread that may be unanswered: with more, all would wait too long
 LARGE_WAITING = 4  # larger requests that wait at most
 FULL = "too much is being asked: come again soon"  # what those who are refused are told
+OVERLOADED = "overloaded"  # its code
 RETRY_AFTER = 1  # seconds after which those that are refused should come again
 
 

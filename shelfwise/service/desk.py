@@ -7,7 +7,7 @@ file DESK beside the store's versions.
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import orjson
@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from shelfwise.classifier.decision import ACCEPT, Decision
 from shelfwise.indexer.catalog import Item
-from shelfwise.indexer.errors import AbsentError, QueryError, StoreError
+from shelfwise.indexer.errors import AbsentError, BusyError, QueryError, ShelfwiseError, StoreError
 from shelfwise.indexer.lock import now
 from shelfwise.service.records import (
     ACCEPTED,
@@ -36,7 +36,7 @@ from shelfwise.service.records import (
 )
 
 DESK = "desk.sqlite"  # in a store
-LAYOUT = 2  # of the tables; another one is refused
+LAYOUT = 3  # of the tables; one before it that is in STEPS is brought to it
 AT_ONCE = 1_000  # writes that go into the index together
 OPEN_MOST = 100_000  # reviews that are open, or resolved; beyond them the least valuable go
 
@@ -45,7 +45,8 @@ CREATE TABLE writes (
     number INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL,
     items TEXT NOT NULL, removed TEXT NOT NULL, undoes INTEGER,
     state TEXT NOT NULL, before TEXT NOT NULL DEFAULT '[]',
-    catalog TEXT NOT NULL DEFAULT '[]', base INTEGER, version INTEGER, note TEXT NOT NULL DEFAULT ''
+    catalog TEXT NOT NULL DEFAULT '[]', base INTEGER, version INTEGER, note TEXT NOT NULL DEFAULT '',
+    code TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX writes_by_state ON writes (state, number);
 CREATE TABLE touched (id TEXT NOT NULL, write INTEGER NOT NULL, PRIMARY KEY (id, write)) WITHOUT ROWID;
@@ -56,6 +57,9 @@ CREATE TABLE reviews (
 );
 CREATE INDEX reviews_by_value ON reviews (state, value DESC, id);
 """
+
+# What makes the tables of a layout those of the next one.
+STEPS = {2: "ALTER TABLE writes ADD COLUMN code TEXT NOT NULL DEFAULT '';"}
 
 ONE_WRITE = "SELECT * FROM writes WHERE number = ?"
 
@@ -69,9 +73,19 @@ class Desk:
         try:
             self._held.acquire()
         except Timeout:
-            raise StoreError(f"store {store} is served by another process: end that one, or serve a copy") from None
+            raise BusyError(
+                "already_served",
+                f"store {store} is served by another process",
+                "one service for a store",
+                "end that one, or serve a copy",
+            ) from None
         except OSError as error:
-            raise StoreError(f"cannot write to store {store} ({error.strerror or error})") from None
+            raise StoreError(
+                "unwritable_store",
+                f"cannot write to store {store} ({error.strerror or error})",
+                "a disk with room that can be written",
+                "check disk and permissions",
+            ) from None
         try:
             self._database = sqlite3.connect(store / DESK, check_same_thread=False, isolation_level=None)
             self._database.row_factory = sqlite3.Row
@@ -81,10 +95,23 @@ class Desk:
             (layout,) = self._database.execute("PRAGMA user_version").fetchone()
             if layout == 0:
                 self._database.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;")
-            elif layout != LAYOUT:
-                raise StoreError(f"{store / DESK} has layout {layout}, this shelfwise has {LAYOUT}: move it away")
+            elif all(step in STEPS for step in range(layout, LAYOUT)) and layout <= LAYOUT:
+                for step in range(layout, LAYOUT):  # each is one transaction: a kill leaves the layout before it
+                    self._database.executescript(f"BEGIN; {STEPS[step]} PRAGMA user_version = {step + 1}; COMMIT;")
+            else:
+                raise StoreError(
+                    "unknown_layout",
+                    f"{store / DESK} has layout {layout}",
+                    f"layout {LAYOUT} or one before it",
+                    "upgrade shelfwise",
+                )
         except sqlite3.Error as error:
-            raise StoreError(f"cannot open {store / DESK} ({error}): what was written and reviewed is in it") from None
+            raise StoreError(
+                "damaged_desk",
+                f"cannot open {store / DESK} ({error})",
+                "what was written and reviewed through the service",
+                "restore it from a backup",
+            ) from None
 
     def close(self) -> None:
         """Write out what is in memory, and let go of the file."""
@@ -105,14 +132,24 @@ class Desk:
                     raise
                 self._database.execute("COMMIT")
             except sqlite3.Error as error:
-                raise StoreError(f"cannot write to {DESK} of the store ({error}): nothing was changed") from None
+                raise StoreError(
+                    "unwritable_store",
+                    f"cannot write to {DESK} of the store ({error})",
+                    "a disk with room that can be written",
+                    "check disk and permissions: nothing was changed",
+                ) from None
 
     def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         with self._alone:
             try:
                 return self._database.execute(query, values).fetchall()
             except sqlite3.Error as error:
-                raise StoreError(f"cannot read {DESK} of the store ({error})") from None
+                raise StoreError(
+                    "damaged_desk",
+                    f"cannot read {DESK} of the store ({error})",
+                    "what was written and reviewed through the service",
+                    "restore it from a backup",
+                ) from None
 
     # Writes
 
@@ -166,10 +203,13 @@ class Desk:
                     (OPEN, RESOLVED, undone),
                 )
 
-    def refuse(self, number: int, note: str) -> None:
-        """A write cannot be in the index: `note` says why. Reviews that were answered by it are open."""
+    def refuse(self, number: int, error: ShelfwiseError) -> None:
+        """Mark a write as one that the index cannot take, and why. Reviews that were answered by it are open again."""
         with self._changing() as database:
-            database.execute("UPDATE writes SET state = ?, note = ? WHERE number = ?", (REFUSED, note, number))
+            database.execute(
+                "UPDATE writes SET state = ?, note = ?, code = ? WHERE number = ?",
+                (REFUSED, str(error), error.code, number),
+            )
             _reopen(database, number, number)
 
     def writes(self, most: int = 50) -> list[Write]:
@@ -188,10 +228,17 @@ class Desk:
         with self._changing() as database:
             undone = _only(database.execute(ONE_WRITE, (number,)).fetchall(), number)
             if undone.state != DONE:
-                raise QueryError(f"write {number} is {undone.state}: only what is done can be undone")
+                raise QueryError(
+                    "not_done", f"write {number} is {undone.state}", "a write that is done", "undo another one"
+                )
             begun = database.execute("SELECT number FROM writes WHERE undoes = ? AND state = ?", (number, WAITING))
             if by := begun.fetchone():
-                raise QueryError(f"write {number} is being undone by write {by[0]}")
+                raise QueryError(
+                    "undo_begun",
+                    f"write {number} is being undone by write {by[0]}",
+                    "a write that nobody undoes",
+                    "wait for that one",
+                )
             later = database.execute(
                 "SELECT id, write FROM touched JOIN writes ON number = write WHERE write > ? AND state IN (?, ?) "
                 "AND COALESCE(undoes, 0) <= ? AND id IN (SELECT id FROM touched WHERE write = ?) LIMIT 1",
@@ -199,7 +246,10 @@ class Desk:
             ).fetchone()
             if later:
                 raise QueryError(
-                    f"write {later[1]} changed item {later[0]!r} after write {number}: undo that one first"
+                    "changed_since",
+                    f"write {later[1]} changed item {later[0]!r} after write {number}",
+                    "items that nobody changed since",
+                    "undo that one first",
                 )
             there = {item.id for item in undone.before}
             gone = [id_ for id_ in undone.ids if id_ not in there]
@@ -266,7 +316,12 @@ class Desk:
         """The review of a listing. Raises QueryError where there is none."""
         found = self._rows("SELECT * FROM reviews WHERE id = ?", id_)
         if not found:
-            raise AbsentError(f"there is no review of a listing with id {id_!r}")
+            raise AbsentError(
+                "no_such_review",
+                f"there is no review of a listing with id {id_!r}",
+                "a listing under review",
+                "look at the open reviews",
+            )
         return Review.of(found[0])
 
     def find_listings(self, ids: Sequence[str]) -> dict[str, Item]:
@@ -293,15 +348,35 @@ class Desk:
                 raise _not_open(id_)
             review = Review.of(found)
             if seen not in ("", review.seen):
-                raise QueryError(f"listing {id_!r} was sent again and says something else now: look at it once more")
+                raise QueryError(
+                    "listing_changed",
+                    f"listing {id_!r} was sent again and says something else now",
+                    "the listing that was seen",
+                    "look at it once more",
+                )
             verb = "accept" if category_path == review.decision.category_path else "correct"
             moved = review.listing.moved(category_path)
             return _append(database, who, f"{verb} {id_}: {category_path}", [moved], ())
 
 
+def migrate_desk(store: Path) -> int | None:
+    """Bring the desk of a store to LAYOUT and return the layout it had; None where it had LAYOUT, or there is no desk.
+
+    Raises StoreError where it cannot be written, and BusyError where a service has it.
+    """
+    if not (store / DESK).exists():
+        return None
+    with closing(sqlite3.connect(store / DESK)) as database:
+        (layout,) = database.execute("PRAGMA user_version").fetchone()
+    if layout == LAYOUT:
+        return None
+    Desk(store).close()
+    return int(layout)
+
+
 def _only(rows: Sequence[sqlite3.Row], number: int) -> Write:
     if not rows:
-        raise AbsentError(f"there is no write {number}")
+        raise AbsentError("no_such_write", f"there is no write {number}", "the number of a write", "look at the writes")
     return Write.of(rows[0])
 
 
@@ -350,4 +425,9 @@ def _keep_most(database: sqlite3.Connection, state: str) -> None:
 
 
 def _not_open(id_: str) -> QueryError:
-    return QueryError(f"there is no open review of a listing with id {id_!r}: somebody may have closed it")
+    return QueryError(
+        "no_open_review",
+        f"there is no open review of a listing with id {id_!r}",
+        "an open review",
+        "look at the open reviews: somebody may have closed it",
+    )

@@ -76,23 +76,26 @@ class Guard:
     def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> Response | None:
         path, host = scope["path"], headers.get("host", "")
         if self.tokens is None and not _is_this_machine(host):
-            return _said(403, f"host {host!r} is not this machine: use localhost, or start with --token-file")
+            return _refused(
+                403, "other_host", f"host {host!r} is not this machine: use localhost, or serve with a file of tokens"
+            )
         if scope["method"] not in SAFE_METHODS and not _is_same_site(headers, host):
-            return _said(403, "the request comes from another site: it was not done")
+            return _refused(403, "other_site", "the request comes from another site: it was not done")
         # FastAPI counts what comes without a length, or with a wrong one.
         length, most = headers.get("content-length", "0"), UPLOAD_BYTES if path == UPLOAD else BODY_BYTES
         if not length.isdecimal() or int(length) > most:
-            return _said(413, f"the request has {length[:20]} bytes, at most {most} are read: send it in parts")
+            line = f"the request has {length[:20]} bytes, at most {most} are read: send it in parts"
+            return _refused(413, "too_large", line)
         visitor = LOCAL if self.tokens is None else _visitor(self.tokens, headers)
         scope.setdefault("state", {})["visitor"] = visitor
         if visitor is not None or path in OPEN or path.startswith("/static/"):
             return None
         if path.startswith("/v1/") or path == "/metrics":
-            refusal = _said(401, "a token is needed: send the header Authorization: Bearer TOKEN")
+            refusal = _refused(401, "token_needed", "a token is needed: send the header Authorization: Bearer TOKEN")
             refusal.headers["www-authenticate"] = "Bearer"
             return refusal
         if "hx-request" in headers:  # a part of a page would be replaced by the whole page for logging in
-            refusal = _said(401, "a token is needed: log in")
+            refusal = _refused(401, "token_needed", "a token is needed: log in")
             refusal.headers["hx-redirect"] = "/login"
             return refusal
         return RedirectResponse("/login", 303)
@@ -147,5 +150,5 @@ def _is_this_machine(address: str) -> bool:
         return False
 
 
-def _said(status: int, line: str) -> Response:
-    return JSONResponse({"detail": line}, status)
+def _refused(status: int, code: str, line: str) -> Response:
+    return JSONResponse({"detail": line, "code": code}, status)

@@ -83,7 +83,12 @@ class Jobs:
         while len(self._jobs) >= KEPT:
             over = next((job for job in self._jobs.values() if job.ended), None)
             if over is None:
-                raise InputError(f"{KEPT} files are being classified: come again when one is done")
+                raise InputError(
+                    "too_many_files",
+                    f"{KEPT} files are being classified",
+                    f"fewer than {KEPT}",
+                    "send it again when one is done",
+                )
             shutil.rmtree(self._jobs.pop(over.id).folder, ignore_errors=True)
         job = Job(name, Path(tempfile.mkdtemp(dir=self._folder)), review)
         endings = [ending for ending in Path(name).suffixes[-2:] if ending.lower() in ENDINGS]
@@ -131,7 +136,12 @@ async def _classify(classify: Classify, job: Job, file: Path) -> None:
             job.rejected = rejects.count
             job.counts.update(said.decision for said in decisions)
             if job.done > MOST_ROWS:
-                raise InputError(f"{job.name} has more than {MOST_ROWS} rows: classify it on the command line")
+                raise InputError(
+                    "file_too_large",
+                    f"{job.name} has more than {MOST_ROWS} rows",
+                    f"at most {MOST_ROWS} rows",
+                    "classify it on the command line",
+                )
         job.rejected = rejects.count
 
 
@@ -150,20 +160,29 @@ def _copied(content: IO[bytes], file: Path) -> int:
     start = content.read(4)
     content.seek(0)
     if start == b"PAR1":
-        raise InputError("the file is Parquet, which the command line reads: choose CSV, TSV or JSONL")
+        raise InputError(
+            "unsupported_upload", "the file is Parquet", "CSV, TSV or JSONL", "classify it on the command line"
+        )
     rows = size = 0
     try:
         with file.open("wb") as out, gzip.open(content) if start[:2] == b"\x1f\x8b" else nullcontext(content) as plain:
             while block := plain.read(1 << 20):
                 size += len(block)
                 if size > MOST_BYTES:
-                    raise InputError(f"the file has more than {MOST_BYTES >> 20} MiB: classify it on the command line")
+                    raise InputError(
+                        "file_too_large",
+                        f"the file has more than {MOST_BYTES >> 20} MiB",
+                        f"at most {MOST_BYTES >> 20} MiB",
+                        "classify it on the command line",
+                    )
                 rows += block.count(b"\n")
                 out.write(block)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"the file is damaged ({error}): fetch it again") from None
+        raise InputError("damaged_file", f"the file is damaged ({error})", "a whole file", "fetch it again") from None
     except OSError as error:
-        raise StoreError(f"a file that came in cannot be kept: {error}") from None
+        raise StoreError(
+            "upload_not_kept", f"a file that came in cannot be kept ({error})", "room on the disk", "free some space"
+        ) from None
     if size == 0:
-        raise InputError("the file is empty: choose one with a header and rows")
+        raise InputError("empty_file", "the file is empty", "a header and rows", "choose another file")
     return rows

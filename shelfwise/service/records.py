@@ -21,9 +21,9 @@ REVIEW_STATES = (OPEN, ACCEPTED, CORRECTED, SKIPPED, RESOLVED)
 class Write:
     """Something written: when, by whom, and `what` in words; the items put in and the ids taken out.
 
-    `state` is waiting (to be indexed), done, refused (`note` says why) or undone; `before` are the items that it
-    replaced or took out, `catalog` the ids of those that came with a catalog; `version` is the store's version that has
-    it and `base` the last one that surely has not; `undoes` is the write that it takes back.
+    `state` is waiting (to be indexed), done, refused (`note` says why, `code` is the kind of error) or undone; `before`
+    are the items that it replaced or took out, `catalog` the ids of those that came with a catalog; `version` is the
+    store's version that has it and `base` the last one that surely has not; `undoes` is the write that it takes back.
     """
 
     number: int
@@ -39,6 +39,7 @@ class Write:
     base: int | None
     version: int | None
     note: str
+    code: str
 
     @classmethod
     def of(cls, row: sqlite3.Row) -> Self:

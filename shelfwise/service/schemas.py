@@ -191,7 +191,7 @@ class CategoriesOut(BaseModel):
 
 class WriteOut(BaseModel):
     """A write, which is not lost from here on. `state` is done where the index has it, waiting where it will soon, or
-    refused, for the reason in `note`; `version` is the store's that has it."""
+    refused, for the reason in `note`, of the kind `code`; `version` is the store's that has it."""
 
     number: int
     at: str
@@ -200,6 +200,7 @@ class WriteOut(BaseModel):
     state: Literal["waiting", "done", "refused", "undone"]
     version: int | None
     note: str
+    code: str
 
 
 class WritesOut(BaseModel):
@@ -246,9 +247,10 @@ class ReadyOut(BaseModel):
 
 
 class Refusal(BaseModel):
-    """Why a request was refused, in one line."""
+    """Why a request was refused: in one line, and the kind of error, which stays the same in later versions."""
 
     detail: str
+    code: str
 
 
 def items_of(taken: list[ListingIn] | list[ItemIn], name: str) -> list[Item]:
@@ -258,5 +260,5 @@ def items_of(taken: list[ListingIn] | list[ItemIn], name: str) -> list[Item]:
         try:
             found.append(one.item())
         except InputError as error:
-            raise InputError(f"{name}[{place}]: {error}") from None
+            raise error.at(f"{name}[{place}]") from None
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 from shelfwise.classifier.pipeline import Classifier
 from shelfwise.indexer.catalog import Item
 from shelfwise.indexer.errors import ShelfwiseError
+from shelfwise.indexer.migration import migrate
 
 LOOK = 0.5  # seconds between two looks for a newer version
 log = logging.getLogger("shelfwise")
@@ -17,6 +18,7 @@ class Served:
 
     def __init__(self, path: Path, device: str = "auto") -> None:
         """Raises ShelfwiseError where the store cannot be opened."""
+        migrate(path)
         self.path, self.problem = path, ""
         self._classifier = Classifier.open(path, device)
         self._alone, self._ended = threading.Lock(), threading.Event()

@@ -21,8 +21,10 @@ def serve(store: Path, host: str, port: int, token_file: Path | None, device: st
     tokens = None if token_file is None else Tokens.read(token_file)
     if tokens is None and not is_loopback(host):
         raise InputError(
-            f"--host {host} can be reached from other machines: name a file of tokens with --token-file, or leave "
-            "--host out to serve this machine alone"
+            "tokens_needed",
+            f"address {host} can be reached from other machines",
+            "a file of tokens",
+            "name one, or serve this machine alone",
         )
     app = create_app(Config(store, device, tokens))
     try:
@@ -40,7 +42,12 @@ def serve(store: Path, host: str, port: int, token_file: Path | None, device: st
             )
             uvicorn.Server(config).run(sockets=[bound])
     except OSError as error:
-        raise InputError(f"cannot listen at {host}, port {port} ({error.strerror}): name another --port") from None
+        raise InputError(
+            "cannot_listen",
+            f"cannot listen at {host}, port {port} ({error.strerror})",
+            "a free port",
+            "name another port",
+        ) from None
 
 
 def _family(host: str) -> socket.AddressFamily:

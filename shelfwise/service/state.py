@@ -73,11 +73,15 @@ class State:
         """A category path as it is written in the store, which has it unless it is `new`. Raises QueryError."""
         wanted, there = normal_path(path), self.served.classifier.labels.paths
         if not wanted:
-            raise QueryError(f"{path!r} names no category")
+            raise QueryError("empty_category", f"category {path!r}", "a category path", "name a category")
         if not new and wanted not in self.served.classifier.labels.number_of:
             near = get_close_matches(wanted, there, n=3, cutoff=0.4)
-            hint = f"did you mean {listed(near)}?" if near else "say that it is a new one, if it is"
-            raise QueryError(f"the store has no category {wanted!r}: {hint}")
+            raise QueryError(
+                "no_such_category",
+                f"the store has no category {wanted!r}",
+                "one of its categories",
+                f"did you mean {listed(near)}?" if near else "say that it is a new one, if it is",
+            )
         return wanted
 
     async def answer_review(

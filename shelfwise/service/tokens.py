@@ -10,6 +10,7 @@ from shelfwise.indexer.errors import InputError
 
 READ, WRITE = "read", "write"
 SHORTEST = 16  # characters of a token
+TOKEN_LINES = "lines of NAME read|write TOKEN"
 SESSIONS = 10_000  # that are remembered; the oldest ends first
 
 
@@ -46,22 +47,28 @@ class Tokens:
             lines = file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not UTF-8"
-            raise InputError(f"cannot read tokens from {file} ({reason})") from None
+            raise InputError(
+                "bad_token_file", f"cannot read tokens from {file} ({reason})", TOKEN_LINES, "name another file"
+            ) from None
         visitors = dict[str, Visitor]()
         for number, line in enumerate(lines, 1):
             words = line.split()
             if not words or words[0].startswith("#"):
                 continue
             if len(words) != 3 or words[1] not in (READ, WRITE):
-                raise InputError(f"{file}, line {number}: expected NAME read|write TOKEN")
+                raise InputError(
+                    "bad_token_file", f"{file}, line {number}: {len(words)} words", TOKEN_LINES, "correct the line"
+                )
             if len(words[2]) < SHORTEST:
                 raise InputError(
-                    f"{file}, line {number}: the token has {len(words[2])} characters, expected at least {SHORTEST}: "
-                    "make one with python -c 'import secrets; print(secrets.token_urlsafe())'"
+                    "short_token",
+                    f"{file}, line {number}: the token has {len(words[2])} characters",
+                    f"at least {SHORTEST}",
+                    "make one with python -c 'import secrets; print(secrets.token_urlsafe())'",
                 )
             visitors[words[2]] = Visitor(words[0], words[1])
         if not visitors:
-            raise InputError(f"{file} has no token: expected lines of NAME read|write TOKEN")
+            raise InputError("bad_token_file", f"{file} has no token", TOKEN_LINES, "add a line")
         return cls(visitors)
 
     def visitor(self, token: str) -> Visitor | None:

@@ -105,7 +105,7 @@ class Writer:
             self._desk.settle([write.number for write in writes], self._put(writes))
         except QueryError as error:
             if len(writes) == 1:
-                self._desk.refuse(writes[0].number, str(error))
+                self._desk.refuse(writes[0].number, error)
             else:
                 for write in writes:
                     self._write([write])
@@ -157,7 +157,12 @@ def _require_as_left(undone: Write, items: Mapping[str, Item]) -> None:
     left = {item.id: item for item in undone.items}
     for id_ in undone.ids:
         if items.get(id_) != left.get(id_):
-            raise QueryError(f"item {id_!r} is not as write {undone.number} left it: a catalog or a command changed it")
+            raise QueryError(
+                "changed_since",
+                f"item {id_!r} is not as write {undone.number} left it",
+                "items that nobody changed since",
+                "correct the item: a catalog or a command changed it",
+            )
 
 
 def _set(settled: "asyncio.Future[None]") -> None:

@@ -104,7 +104,12 @@ async def insert_category(
     there = await _there(state, ids)
     absent = [id_ for id_ in ids if id_ not in there]
     if absent:
-        raise QueryError(f"there is no item and no open review {listed(absent)} any more: make the dry run again")
+        raise QueryError(
+            "no_such_item",
+            f"there is no item and no open review {listed(absent)} any more",
+            "items and listings that are there",
+            "preview it again",
+        )
     items = items_from([*lines_of(titles), *ids], category_path, there)
     await state.write(who, f"category {items[0].category_path}: {len(items)} examples", items)
     return RedirectResponse("/changes", 303)

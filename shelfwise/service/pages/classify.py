@@ -69,7 +69,7 @@ def decided(id: str, state: OneState) -> Response:
     """What came of a file."""
     job = _job(state, id)
     if not job.ended or job.problem:
-        raise QueryError("the file is not done")
+        raise QueryError("file_not_done", "the file is not done", "a file that is done", "wait for it")
     ending = {"jsonl": "jsonl", "tsv": "tsv"}.get(job.format, "csv")
     return FileResponse(job.decided, filename=f"decided.{ending}", media_type="application/octet-stream")
 
@@ -79,12 +79,17 @@ def rejects(id: str, state: OneState) -> Response:
     """The rows of a file that could not be used."""
     job = _job(state, id)
     if not job.rejected:
-        raise QueryError("no row was rejected")
+        raise QueryError("nothing_rejected", "no row was rejected", "rejected rows", "download the decisions")
     return FileResponse(job.rejects, filename="rejects.jsonl", media_type="application/octet-stream")
 
 
 def _job(state: State, id_: str) -> Job:
     job = state.jobs.find(id_)
     if job is None:
-        raise QueryError("there is no such file: it may have been cleared away")
+        raise QueryError(
+            "no_such_file",
+            "there is no such file",
+            "a file that was sent",
+            "send it again: it may have been cleared away",
+        )
     return job

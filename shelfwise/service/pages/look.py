@@ -2,16 +2,18 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from urllib.parse import urlencode
 
 from fastapi import Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from shelfwise.classifier.decision import SimilarItem
 from shelfwise.classifier.output import guarded
-from shelfwise.indexer.errors import QueryError, ShelfwiseError
+from shelfwise.indexer.errors import ShelfwiseError
 from shelfwise.indexer.text import compose
 from shelfwise.service.answers import Look
 from shelfwise.service.batching import FULL, OverloadError
@@ -43,51 +45,53 @@ Asked = Annotated[Search, Depends()]
 async def look(request: Request, state: OneState, asked: Asked) -> Response:
     """Look up similar items."""
     paths = list(state.served.classifier.labels.paths)[:OPTIONS]
-    return render(request, "look.html", "Look up", paths=paths, **await _found(state, asked))
+    return render(request, "look.html", "Look up", paths=paths, **await _content(state, asked))
 
 
 @router.get("/found")
 async def found(request: Request, state: OneState, asked: Asked) -> Response:
     """The part of the page that changes as somebody types."""
-    return render(request, "found.html", "Look up", **await _found(state, asked))
+    return render(request, "found.html", "Look up", **await _content(state, asked))
 
 
 @router.get("/found.csv")
 async def found_csv(state: OneState, asked: Asked) -> Response:
     """The same as a file; what a spreadsheet would run as a formula gets an apostrophe before it."""
-    content = await _found(state, asked)
-    if content["problem"] == FULL:
-        raise OverloadError
-    if content["problem"]:
-        raise QueryError(str(content["problem"]))
+    found = await _found(state, asked)
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(EXPORTED)
-    for item in content["found"]:
+    for item in found:
         table.writerow([guarded(str(getattr(item, name))) for name in EXPORTED])
     headers = {"content-disposition": 'attachment; filename="similar.csv"'}
     return Response(out.getvalue().encode("utf-8-sig"), media_type="text/csv", headers=headers)
 
 
-async def _found(state: State, asked: Search) -> dict[str, Any]:
-    text, where = compose(asked.q), WhereIn(category=asked.category, brand=asked.brand, attributes=asked.attributes)
-    content: dict[str, Any] = {
-        "q": asked,
-        "query": urlencode({name: value for name, value in asdict(asked).items() if value}),
-        "found": (),
-        "problem": "",
-    }
-    if not text:
-        return content
-    id_ = asked.q.strip()
-    is_id = state.served.classifier.index.has(id_)
+async def _content(state: State, asked: Search) -> dict[str, Any]:
+    """What the page shows of a search: what was found, or why nothing was."""
+    query = urlencode({name: value for name, value in asdict(asked).items() if value})
+    content: dict[str, Any] = {"q": asked, "query": query, "found": (), "problem": ""}
     try:
-        (answer,) = await state.batcher.submit(
-            [Look(None if is_id else text, id_ if is_id else None, asked.k, where.filter())]
-        )
+        return content | {"found": await _found(state, asked)}
     except OverloadError:
         return content | {"problem": FULL}
-    return content | ({"problem": str(answer)} if isinstance(answer, ShelfwiseError) else {"found": answer})
+    except ShelfwiseError as error:
+        return content | {"problem": str(error)}
+
+
+async def _found(state: State, asked: Search) -> Sequence[SimilarItem]:
+    """The items most like a text, or like the item whose id it is; none for an empty text. Raises OverloadError and
+    ShelfwiseError."""
+    text, where = compose(asked.q), WhereIn(category=asked.category, brand=asked.brand, attributes=asked.attributes)
+    if not text:
+        return ()
+    id_ = asked.q.strip()
+    is_id = state.served.classifier.index.has(id_)
+    look = Look(None if is_id else text, id_ if is_id else None, asked.k, where.filter())
+    (answer,) = await state.batcher.submit([look])
+    if isinstance(answer, ShelfwiseError):
+        raise answer
+    return cast(Sequence[SimilarItem], answer)
 
 
 @router.get("/items/{id:path}")

@@ -51,13 +51,15 @@ def items_from(lines: Sequence[str], category_path: str = "", there: Mapping[str
     """A listing or, in a category, an example for each line: one of those that are `there`, by id, or else what has the
     line as its title. Raises InputError where there are none, or more than MOST."""
     if not 0 < len(lines) <= MOST:
-        raise InputError(f"{len(lines)} lines with a title: expected 1 to {MOST}")
+        raise InputError(
+            "wrong_line_count", f"{len(lines)} lines with a title", f"1 to {MOST}", "give a title in each line"
+        )
     found = dict[str, Item]()
     for number, line in enumerate(lines, 1):
         try:
             made = item_of({"title": line, "category_path": category_path}, labelled=category_path != "")
         except InputError as error:
-            raise InputError(f"line {number}: {error}") from None
+            raise error.at(f"line {number}") from None
         if there and line in there:
             made = there[line].moved(made.category_path)
         found[made.id] = made

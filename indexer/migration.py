@@ -1,0 +1,97 @@
+"""Stores of earlier formats brought to the one that this version reads.
+
+A step turns the manifest of one version from a format into the next, and writes what the new manifest names beside
+the old files. The manifest that counts is replaced last, so a migration that is killed leaves a store of the old
+format, which can be migrated again: each of its versions has the old format or the new one.
+"""
+
+import logging
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from shelfwise.indexer.errors import StoreError
+from shelfwise.indexer.lock import locked
+from shelfwise.indexer.manifest import FILE, FORMAT, VERSIONS, WRITERS, how_to_restore, read_sealed, write_sealed
+
+Manifest = dict[str, Any]  # the content of a manifest of any format
+Step = Callable[[Path, Manifest], Manifest]
+log = logging.getLogger("shelfwise")
+
+
+def _from_8(store: Path, manifest: Manifest) -> Manifest:
+    """Say who wrote the version: format 8 named another version of shelfwise than the one that wrote it."""
+    libraries = {name: version for name, version in manifest["libraries"].items() if name != "shelfwise"}
+    return manifest | {"written_by": WRITERS[8], "libraries": libraries}
+
+
+STEPS: Mapping[int, Step] = {8: _from_8}
+
+
+def format_of(store: Path) -> int | None:
+    """Return the format of the store at `store`; None where there is none, or where its manifest cannot be read."""
+    try:
+        return int(read_sealed(store / FILE, "")["format"])
+    except (OSError, StoreError, KeyError, TypeError, ValueError):
+        return None
+
+
+def migrate(store: Path) -> int | None:
+    """Bring a store to FORMAT and return the format it had; None where it has FORMAT, or where there is no such store.
+
+    Raises StoreError where the store cannot be written, and BusyError where another writer holds it.
+    """
+    if format_of(store) not in STEPS:
+        return None
+    with locked(store):
+        found = format_of(store)
+        if found not in STEPS:  # another process was faster
+            return None
+        _write_migrated(store, store)
+    log.warning("store %s had format %d and was migrated to format %d", store, found, FORMAT)
+    return found
+
+
+def migrated(store: Path) -> tuple[Path, tempfile.TemporaryDirectory[str] | None]:
+    """Migrate a store if need be, and return the folder to read it from.
+
+    That is `store` itself, or, where its disk cannot be written, a temporary folder, which is returned too: it holds
+    the new manifests beside links to everything else, until it is deleted.
+    """
+    try:
+        migrate(store)
+        return store, None
+    except StoreError as error:
+        if error.code != "unwritable_store":
+            raise
+    elsewhere = tempfile.TemporaryDirectory(prefix="shelfwise-")
+    folder = Path(elsewhere.name) / store.resolve().name
+    folder.mkdir()
+    for entry in store.resolve().iterdir():
+        if entry.name not in (FILE, VERSIONS):
+            (folder / entry.name).symlink_to(entry)
+    (folder / VERSIONS).mkdir()
+    _write_migrated(store, folder)
+    log.warning(
+        "store %s has format %d and cannot be written: it is read in format %d from a temporary folder",
+        store,
+        format_of(store),
+        FORMAT,
+    )
+    return folder, elsewhere
+
+
+def _write_migrated(store: Path, target: Path) -> None:
+    """Write the manifests of `store` in FORMAT into `target`, the one that counts last."""
+    for file in sorted((store / VERSIONS).glob("*.json")):
+        with suppress(StoreError):  # one that is damaged stays as it is, and `check` says so
+            write_sealed(target / VERSIONS / file.name, _upgraded(target, read_sealed(file, how_to_restore(store))))
+    write_sealed(target / FILE, _upgraded(target, read_sealed(store / FILE, how_to_restore(store))))
+
+
+def _upgraded(store: Path, manifest: Manifest) -> Manifest:
+    while manifest["format"] in STEPS:
+        manifest = STEPS[manifest["format"]](store, manifest) | {"format": manifest["format"] + 1}
+    return manifest

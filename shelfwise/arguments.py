@@ -1,0 +1,114 @@
+"""Arguments of public calls, checked before any work starts. Each function returns what it checked, or raises."""
+
+import math
+import operator
+import os
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from shelfwise.indexer.catalog import FIELDS
+from shelfwise.indexer.errors import InputError
+
+DEVICES = ("auto", "cpu", "cuda")
+SHOWN = 60  # characters of a wrong argument that an error shows
+
+
+def wrong_type(name: str, value: object, expected: str) -> InputError:
+    """Return the error of an argument `name` that has another type than `expected`."""
+    fix = f"pass {expected}"
+    return InputError("wrong_type", f"{name} {shown(value)} of type {type(value).__name__}", expected, fix)
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it: its repr, cut to SHOWN characters.
+
+    >>> shown("turbo")
+    "'turbo'"
+    """
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def choice(name: str, value: object, allowed: Collection[str]) -> str:
+    """Check that `value` is one of the words `allowed`."""
+    if isinstance(value, str) and value in allowed:
+        return value
+    raise InputError("unknown_choice", f"{name} {shown(value)}", f"one of {', '.join(allowed)}", "choose one of them")
+
+
+def whole(name: str, value: object, least: int) -> int:
+    """Check that `value` is a whole number of at least `least`."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]  # numpy's whole numbers, too
+    except TypeError:
+        raise wrong_type(name, value, "a whole number") from None
+    if isinstance(value, bool):
+        raise wrong_type(name, value, "a whole number")
+    if number < least:
+        raise InputError("out_of_range", f"{name} {number}", f"{least} or more", "pass a larger number")
+    return number
+
+
+def number(name: str, value: object, low: float, high: float, low_open: bool = False, high_open: bool = False) -> float:
+    """Check that `value` is a number from `low` to `high`, without a bound that is open."""
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise wrong_type(name, value, "a number")
+    found = float(value)
+    above = found > low if low_open else found >= low
+    below = found < high if high_open else found <= high
+    if math.isfinite(found) and above and below:
+        return found
+    kind = "more than" if low_open else "at least"
+    expected = f"{kind} {low:g}"
+    if math.isfinite(high):
+        expected += f" and {'less than' if high_open else 'at most'} {high:g}"
+    raise InputError("out_of_range", f"{name} {found:g}", expected, "pass a number in this range")
+
+
+def flag(name: str, value: object) -> bool:
+    """Check that `value` is True or False."""
+    if isinstance(value, bool):
+        return value
+    raise wrong_type(name, value, "True or False")
+
+
+def text(name: str, value: object) -> str:
+    """Check that `value` is a text that is not blank."""
+    if not isinstance(value, str):
+        raise wrong_type(name, value, "a str")
+    if not value.strip():
+        raise InputError("empty_text", f"{name} {shown(value)}", "a text that is not blank", "pass some words")
+    return value
+
+
+def path(name: str, value: object) -> Path:
+    """Check that `value` names a file or folder; `~` is not expanded."""
+    if not isinstance(value, str | os.PathLike):
+        raise wrong_type(name, value, "a str or a Path")
+    found = os.fspath(value)
+    if not isinstance(found, str) or "\0" in found:
+        raise wrong_type(name, value, "a str or a Path")
+    if not found.strip():
+        raise InputError("empty_text", f"{name} {found!r}", "the name of a file or folder", "pass its name")
+    return Path(found)
+
+
+def texts(name: str, value: object) -> list[str]:
+    """Check that `value` is one text or an iterable of texts, none of them blank."""
+    if isinstance(value, str):
+        return [text(name, value)]
+    if isinstance(value, Mapping) or not isinstance(value, Iterable):
+        raise wrong_type(name, value, "a str or a list of str")
+    return [text(f"{name}[{place}]", one) for place, one in enumerate(value)]
+
+
+def fields(name: str, value: object, allowed: Collection[str] = FIELDS) -> Mapping[str, Any]:
+    """Check that `value` maps names that are `allowed` to anything."""
+    if not isinstance(value, Mapping):
+        raise wrong_type(name, value, "a dict")
+    unknown = [key for key in value if key not in allowed]
+    if unknown:
+        found = f"{name} names {', '.join(map(shown, unknown))}"
+        raise InputError("unknown_field", found, f"some of {', '.join(allowed)}", "name one of these fields")
+    return value

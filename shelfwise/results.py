@@ -1,0 +1,91 @@
+"""What public calls return beside decisions and reports: versions, previews, data frames."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Self
+
+from shelfwise.arguments import wrong_type
+from shelfwise.classifier.decision import Decision, SimilarItem
+from shelfwise.classifier.output import FIELDS
+from shelfwise.classifier.release import Flips
+from shelfwise.indexer.difference import Difference
+from shelfwise.indexer.history import Entry
+from shelfwise.indexer.rejects import Reject
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Version:
+    """A version of a store: its `number`, when it was `created` (ISO 8601, UTC), the `command` that made it, how many
+    items that `added`, `updated` and `removed`, how many `items` it holds, their `encoder`, and its `tags`."""
+
+    number: int
+    created: str
+    command: str
+    added: int
+    updated: int
+    removed: int
+    items: int
+    encoder: str
+    tags: tuple[str, ...] = ()
+
+    @classmethod
+    def from_entry(cls, entry: Entry) -> Self:
+        """Return the version that an entry of a store's history describes."""
+        made, change = entry.manifest, entry.manifest.change
+        counts = change.added, change.updated, change.removed
+        return cls(made.version, made.created, change.command, *counts, made.rows, made.encoder.name, entry.tags)
+
+    def __repr__(self) -> str:
+        tags = f", {', '.join(self.tags)}" if self.tags else ""
+        return f"<Version {self.number}: {self.command}, {self.items:,} items{tags}>"
+
+
+@dataclass(frozen=True, repr=False)
+class Preview:
+    """What a build would do: the `difference` of the catalogs, how many known items would get another category
+    (`flips`, None for a first build), and the rows that cannot be used (`rejects`)."""
+
+    difference: Difference
+    flips: Flips | None
+    rejects: tuple[Reject, ...] = ()
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{kind.count:,} {name}" for name, kind in self.difference.kinds())
+        flipped = f", {self.flips.flipped} of {self.flips.probes} flipped" if self.flips else ""
+        return f"<Preview: {counts}{flipped}, {len(self.rejects)} rejected>"
+
+
+def to_frame(results: Sequence[Any], index: "pd.Index[Any] | None" = None) -> "pd.DataFrame":
+    """Return decisions, similar items, versions or rejects as a pandas DataFrame, one row each.
+
+    Decisions have the columns of `shelfwise classify`: predicted_category, predicted_path, confidence, decision, reason
+    and so on; their alternatives, levels and evidence are lists of dicts. `index` is the index of the frame (by default
+    0, 1, 2, ...). Raises ShelfwiseError for anything else.
+
+    >>> from shelfwise import to_frame
+    >>> to_frame([]).empty
+    True
+    """
+    import pandas as pd
+
+    if not isinstance(results, Iterable) or isinstance(results, str | bytes):
+        raise wrong_type("results", results, "a list of decisions, similar items, versions or rejects")
+    found = list(results)
+    kinds = (Decision, SimilarItem, Version, Reject)
+    for place, one in enumerate(found):
+        if not isinstance(one, kinds) or type(one) is not type(found[0]):
+            expected = type(found[0]).__name__ if place and isinstance(found[0], kinds) else "a decision"
+            raise wrong_type(f"results[{place}]", one, expected)
+    if not found or isinstance(found[0], Decision):
+        rows = [[_plain(getattr(one, name)) for name in FIELDS.values()] for one in found]
+        return pd.DataFrame(rows, columns=list(FIELDS), index=index)
+    return pd.DataFrame([asdict(one) for one in found], columns=[field.name for field in fields(found[0])], index=index)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return [one if isinstance(one, str) else asdict(one) for one in value]
+    return value

@@ -1,0 +1,144 @@
+"""What people pass as listings and catalogs: texts, dicts, items, data frames and files, as rows."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from shelfwise.arguments import path, wrong_type
+from shelfwise.indexer.catalog import (
+    Catalog,
+    Item,
+    ReadOptions,
+    catalog_of,
+    items_in,
+    named_columns,
+    read_catalog,
+)
+from shelfwise.indexer.errors import InputError, listed
+from shelfwise.indexer.rejects import Reject, RejectList
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = Mapping[str, object]
+
+
+class Frame(Protocol):
+    """A pandas DataFrame, by what is used of it here."""
+
+    @property
+    def columns(self) -> Any:
+        """The names of its columns."""
+        ...
+
+    @property
+    def iloc(self) -> Any:
+        """Its cells by position."""
+        ...
+
+
+WHOLE_FLOATS = 2**53  # from here on not every whole number has a float of its own
+
+
+def is_frame(value: object) -> bool:
+    """Return whether a value is a pandas DataFrame. Without pandas in the process it cannot be one."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(value, pandas.DataFrame)
+
+
+def options_of(columns: object, encoding: object) -> ReadOptions:
+    """Check how rows are to be read: a column (several for attributes) by field, and the encoding of files."""
+    if columns is not None and not isinstance(columns, Mapping):
+        raise wrong_type("columns", columns, "a dict of columns by field")
+    for name, source in (columns or {}).items():
+        if not isinstance(source, str | list | tuple):
+            raise wrong_type(f"columns[{name!r}]", source, "a str or a list of str")
+    if encoding is not None and not isinstance(encoding, str):
+        raise wrong_type("encoding", encoding, "a str")
+    return ReadOptions(named_columns(columns or {}), encoding)
+
+
+def files_in(source: object) -> list[str] | None:
+    """Return the files that a source names, one or several; None where it has rows."""
+    if isinstance(source, str | os.PathLike):
+        return [str(path("the catalog", source))]
+    if isinstance(source, list | tuple) and source and all(isinstance(one, str | os.PathLike) for one in source):
+        return [str(path("the catalog", one)) for one in source]
+    return None
+
+
+def read_labelled(source: object, options: ReadOptions) -> tuple[Catalog, tuple[Reject, ...]]:
+    """Return the items of labelled files or rows, and the rows that cannot be used. Raises InputError where all are."""
+    rejects, files = RejectList(), files_in(source)
+    if files is None:
+        return catalog_of(rows_of(source, "the catalog"), rejects, options.columns), tuple(rejects.rows)
+    return read_catalog(files, rejects, options), tuple(rejects.rows)
+
+
+def read_items(listings: object) -> tuple[list[Item], bool]:
+    """Return the items to classify, and whether `listings` is a single one. Raises InputError for an unusable one."""
+    single = isinstance(listings, str | Mapping | Item)
+    items = []
+    for row in items_in(rows_of([listings] if single else listings, "listings", texts=True), {}, labelled=False):
+        if isinstance(row, Reject):
+            found = f"listings[{row.line}]: {row.column or 'the listing'}: {row.reason}"
+            raise InputError(row.code, found, "a listing that can be used", "correct it, or leave it out")
+        items.append(row.item)
+    return items, single
+
+
+def rows_of(source: object, name: str, texts: bool = False) -> Iterator[Row]:
+    """Yield each row of a DataFrame, or of an iterable of dicts and items (and `texts`), as columns and values."""
+    if is_frame(source):
+        yield from _frame_rows(cast(Frame, source), name)
+        return
+    kinds = "dicts or Items" if not texts else "str, dicts or Items"
+    if isinstance(source, Mapping | Item):
+        source = [source]
+    if isinstance(source, str | bytes) or not isinstance(source, Iterable):
+        raise wrong_type(name, source, f"{'a str, ' if texts else ''}a DataFrame, or an iterable of {kinds}")
+    for place, row in enumerate(source):
+        if isinstance(row, Item):
+            _require_texts(row, f"{name}[{place}]")
+            yield asdict(row)
+        elif isinstance(row, Mapping):
+            if not all(isinstance(key, str) for key in row):
+                raise wrong_type(f"{name}[{place}]", row, "a dict with str keys")
+            yield {key: None if _is_nan(value) else value for key, value in row.items()}
+        elif texts and isinstance(row, str):
+            yield {"title": row}
+        else:
+            raise wrong_type(f"{name}[{place}]", row, kinds)
+
+
+def _require_texts(item: Item, name: str) -> None:
+    for field, value in asdict(item).items():
+        if not isinstance(value, str):
+            raise wrong_type(f"{name}.{field}", value, "a str")
+
+
+def _is_nan(value: object) -> bool:
+    """Return whether a value stands for nothing in numpy's and pandas' way."""
+    return type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+
+
+def _frame_rows(frame: Frame, name: str) -> Iterator[Row]:
+    columns = [str(column) for column in frame.columns]
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        found = f"{name} has the column {listed(twice)} more than once"
+        raise InputError("repeated_column", found, "each column name once", "rename one of them")
+    values = [_plain(frame.iloc[:, place]) for place in range(len(columns))]
+    for row in zip(*values, strict=True):
+        yield dict(zip(columns, row, strict=True))
+
+
+def _plain(column: "pd.Series[Any]") -> list[object]:
+    """Return the values of a column as Python's, None for nothing; whole numbers that pandas has as floats, as int."""
+    if column.dtype.kind == "f":
+        there = column.dropna()
+        if len(there) and (there % 1 == 0).all() and (there.abs() < WHOLE_FLOATS).all():
+            column = column.astype("Int64")
+    return [None if missing else value for value, missing in zip(column.tolist(), column.isna(), strict=True)]

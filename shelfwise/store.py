@@ -1,0 +1,687 @@
+"""A store as one object: what people do with it from Python."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypedDict, TypeVar, Unpack, cast, overload
+
+from shelfwise import arguments
+from shelfwise.classifier import maintenance, release
+from shelfwise.classifier.adoption import Finetuned, adopt
+from shelfwise.classifier.checking import Checked
+from shelfwise.classifier.checking import check as check_store
+from shelfwise.classifier.decision import FULL, Decision, SimilarItem
+from shelfwise.classifier.dense import KINDS
+from shelfwise.classifier.evaluation import Evaluation
+from shelfwise.classifier.evaluation import evaluate as measure
+from shelfwise.classifier.maintenance import Report, Wishes
+from shelfwise.classifier.model import MEASURES
+from shelfwise.classifier.output import COLUMNS
+from shelfwise.classifier.pipeline import BATCHES, TIERS, Classifier
+from shelfwise.classifier.release import Guard
+from shelfwise.indexer import history
+from shelfwise.indexer.catalog import Item, ReadOptions, batched, items_in, normal_path, read_listings
+from shelfwise.indexer.difference import Difference, difference, state_of
+from shelfwise.indexer.encoder import Progress, resolve_device
+from shelfwise.indexer.errors import InputError, StoreError
+from shelfwise.indexer.files import open_records
+from shelfwise.indexer.history import Cleared
+from shelfwise.indexer.layers import Filter
+from shelfwise.indexer.manifest import FILE, read_manifest
+from shelfwise.indexer.migration import migrate, migrated
+from shelfwise.indexer.rejects import RejectList
+from shelfwise.indexer.search import resolve_engine
+from shelfwise.indexer.store import read_snapshot
+from shelfwise.indexer.tuning import Tuned
+from shelfwise.indexer.tuning import tune as try_tunings
+from shelfwise.progress import progress_bar
+from shelfwise.results import Preview, Version, to_frame
+from shelfwise.rows import Frame, files_in, is_frame, options_of, read_items, read_labelled, rows_of
+
+if TYPE_CHECKING:
+    import os
+
+    import pandas as pd
+
+    Name: TypeAlias = str | os.PathLike[str]
+    Listing: TypeAlias = str | Mapping[str, object] | Item
+    Rows: TypeAlias = Frame | Iterable[Mapping[str, object] | Item] | Mapping[str, object] | Item
+    Labelled: TypeAlias = Name | Sequence[Name] | Rows
+    Columns: TypeAlias = Mapping[str, str | Sequence[str]]
+
+Watch = Progress | bool | None  # told how far a long call has come; True shows a bar
+Answer = TypeVar("Answer")
+
+
+class ClassifyOptions(TypedDict, total=False):
+    """How `Store.classify` decides."""
+
+    top: int
+    neighbors: int | None
+    tier: str
+    progress: Watch
+
+
+class BuildOptions(TypedDict, total=False):
+    """How `build` reads a catalog, fits a model, and what it refuses."""
+
+    encoder: str
+    device: str
+    columns: "Columns | None"
+    encoding: str | None
+    head: str | None
+    optimize: str | None
+    target_precision: float | None
+    max_removed: float
+    max_flipped: float
+    force: bool
+    progress: Watch
+
+
+FILTERS = ("category", "brand", "attributes")
+LEAST_TARGET = 0.5  # a target precision is larger
+
+
+def open_store(path: "Name", *, device: str = "auto") -> "Store":
+    """Open the store in the folder `path`; `device` is auto, cpu or cuda.
+
+    A store of an earlier format is migrated first. Raises ShelfwiseError where there is no store, or one that cannot be
+    read. Encoder and index are loaded by the first call that needs them, in the version that is the newest then.
+
+    >>> import shelfwise as sw
+    >>> sw.open("kitchen.store")
+    <Store kitchen.store: version 1, 12 items, 3 categories, hashing>
+    """
+    folder = arguments.path("path", path)
+    return Store(folder, _device(device))
+
+
+@overload
+def build(path: "Name", catalog: "Labelled", *, dry_run: Literal[True], **options: Unpack[BuildOptions]) -> Preview: ...
+@overload
+def build(
+    path: "Name", catalog: "Labelled", *, dry_run: Literal[False] = False, **options: Unpack[BuildOptions]
+) -> "Store": ...
+def build(
+    path: "Name",
+    catalog: "Labelled",
+    *,
+    encoder: str = "auto",
+    device: str = "auto",
+    columns: "Columns | None" = None,
+    encoding: str | None = None,
+    head: str | None = None,
+    optimize: str | None = None,
+    target_precision: float | None = None,
+    max_removed: float = 0.2,
+    max_flipped: float = 0.05,
+    force: bool = False,
+    dry_run: bool = False,
+    progress: Watch = None,
+) -> "Store | Preview":
+    """Make the store in the folder `path` equal to a catalog, and return the open store.
+
+    `catalog` is a file or several (CSV, TSV, JSONL, Parquet), a DataFrame, or an iterable of dicts or Items. Rows that
+    cannot be used are skipped, and in `store.report.rejects`. Only texts that the store does not hold are embedded.
+    What was added by `Store.add` stays.
+
+    Options:
+        encoder: auto, minilm, e5, hashing, a folder or a hub name; of a store that exists it stays what it is.
+        device: auto, cpu or cuda.
+        columns: the column of a field by field, such as {"title": "name"}; several columns for attributes.
+        encoding: that of the files, where it is not recognised.
+        head: mlp, svm, logistic or closed-form; optimize: accuracy or macro-f1; target_precision: in (0.5, 1). None
+            leaves what the store has.
+        max_removed, max_flipped: shares in [0, 1] of items removed, and of 500 known items that would get another
+            category, above which the build is refused; `force` builds whatever they are.
+        dry_run: return a Preview, and change nothing.
+        progress: True for a bar, or a callable that is given (stage, done, total, note).
+
+    Raises ShelfwiseError where an argument is wrong, no row can be used, the change is refused, or the store cannot be
+    written; then nothing is changed.
+
+    >>> import shelfwise as sw
+    >>> store = sw.build("new.store", [{"title": "Red mug", "category": "Mugs"}], encoder="hashing")
+    >>> len(store), store.report.rejects
+    (1, ())
+    """
+    folder = arguments.path("path", path)
+    arguments.text("encoder", encoder)
+    wishes = _wishes(head, optimize, target_precision)
+    guard = Guard(
+        arguments.number("max_removed", max_removed, 0, 1), arguments.number("max_flipped", max_flipped, 0, 1)
+    )
+    limits = None if arguments.flag("force", force) else guard
+    arguments.flag("dry_run", dry_run)
+    _device(device)
+    options, watched = options_of(columns, encoding), _watched(progress)
+    read, rejects = read_labelled(catalog, options)
+    migrate(folder)
+    with watched as watch:
+        if dry_run:
+            with release.releasing(folder, read.items, encoder, device, wishes, watch) as planned:
+                return Preview(planned.difference, planned.flips(), rejects)
+        report = release.build(folder, read.items, encoder, device, wishes, watch, limits)
+    return Store(folder, device, replace(report, rejects=rejects))
+
+
+class Store:
+    """A store that is open: classify, look up, change, and go back to earlier versions. See `shelfwise.open`.
+
+    A change that this object makes is seen by it at once, one that another process makes after `refresh`. Several
+    threads may use one Store; their changes take turns. Close it, or use it in a `with` block, to release its files.
+    Every method raises ShelfwiseError where an argument is wrong, before it does any work, and where the store is
+    closed or its folder is gone.
+    """
+
+    def __init__(self, path: Path, device: str = "auto", report: Report | None = None) -> None:
+        """Use `shelfwise.open` or `shelfwise.build`."""
+        self._path, self._device = path, device
+        self._lock, self._changes = threading.RLock(), threading.RLock()
+        self._closed, self._classifier = False, cast(Classifier | None, None)
+        self._report = report
+        self._folder, self._temporary = path, cast(TemporaryDirectory[str] | None, None)
+        self._folder, self._temporary = migrated(path)
+        self._version = read_manifest(self._folder).version
+
+    @property
+    def path(self) -> Path:
+        """The folder of the store."""
+        return self._path
+
+    @property
+    def version(self) -> int:
+        """The number of the version that this object reads."""
+        return self._version
+
+    @property
+    def report(self) -> Report | None:
+        """What the last change through this object did; None where it made none."""
+        return self._report
+
+    @property
+    def categories(self) -> dict[str, int]:
+        """The number of items in each category, by category path in sorted order.
+
+        >>> import shelfwise as sw
+        >>> sw.open("kitchen.store").categories
+        {'Kitchen > Kettles': 4, 'Kitchen > Mugs': 4, 'Kitchen > Pans': 4}
+        """
+        classifier = self.classifier
+        return dict(zip(classifier.labels.paths, classifier.counts.tolist(), strict=True))
+
+    @property
+    def classifier(self) -> Classifier:
+        """The engine underneath, for the command line and the service. It may change in any version."""
+        with self._lock:
+            self._require_usable()
+            if self._classifier is None:
+                self._use(Classifier.open(self._folder, self._device))
+            return cast(Classifier, self._classifier)
+
+    def __len__(self) -> int:
+        return len(self.classifier.index)
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, str) and self.classifier.index.has(id)
+
+    def __enter__(self) -> Self:
+        self._require_usable()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return f"<Store {self._path}: closed>"
+        try:
+            manifest = self.classifier.index.snapshot.manifest
+            name = Path(manifest.encoder.name).name
+            return (
+                f"<Store {self._path}: version {manifest.version}, {manifest.rows:,} items, "
+                f"{len(self.classifier.labels):,} categories, {name}>"
+            )
+        except Exception as error:  # a repr must not raise
+            return f"<Store {self._path}: version {self._version}, {getattr(error, 'code', type(error).__name__)}>"
+
+    @overload
+    def classify(  # type: ignore[overload-overlap]  # a str is an iterable of str, too
+        self, listings: "Listing", **options: Unpack[ClassifyOptions]
+    ) -> Decision: ...
+    @overload
+    def classify(self, listings: Frame, **options: Unpack[ClassifyOptions]) -> "pd.DataFrame": ...
+    @overload
+    def classify(self, listings: "Iterable[Listing]", **options: Unpack[ClassifyOptions]) -> list[Decision]: ...
+    def classify(
+        self,
+        listings: "Listing | Iterable[Listing] | Frame",
+        *,
+        top: int = 3,
+        neighbors: int | None = None,
+        tier: str = FULL,
+        progress: Watch = None,
+    ) -> "Decision | list[Decision] | pd.DataFrame":
+        """Decide the category of one listing, of several, or of each row of a DataFrame.
+
+        A listing is a title, a dict of fields, or an Item. One gives one Decision, an iterable a list, and a DataFrame
+        a DataFrame of the same index: its columns, then those of the decisions (one of its own that has the name of one
+        of these is kept as "input_" and its name). A listing without text is decided as unknown (`empty_text`).
+
+        `top` is the number of alternatives (1 or more), `neighbors` that of similar items shown as evidence (by default
+        3, or all of a smaller store), `tier` full, auto or fast. Raises ShelfwiseError for a listing that cannot be
+        used, and says which.
+
+        >>> import shelfwise as sw
+        >>> store = sw.open("kitchen.store")
+        >>> store.classify("blue mug").category_path
+        'Kitchen > Mugs'
+        >>> [decision.category for decision in store.classify(["steel kettle", {"title": "frying pan"}])]
+        ['Kettles', 'Pans']
+        """
+        top = arguments.whole("top", top, 1)
+        arguments.choice("tier", tier, TIERS)
+        shown = None if neighbors is None else arguments.whole("neighbors", neighbors, 0)
+        watched = _watched(progress)
+        self._require_usable()
+        items, single = read_items(listings)
+        with watched as watch:
+
+            def decided(classifier: Classifier) -> list[Decision]:
+                index = classifier.index
+                many = min(3, len(index)) if shown is None else index.require_k(shown, "neighbors")
+                return classifier.classify(items, top, many, watch, tier)
+
+            decisions = self._asked(decided)
+        if single:
+            return decisions[0]
+        return _beside(cast("pd.DataFrame", listings), decisions) if is_frame(listings) else decisions
+
+    def similar(
+        self,
+        text: str | None = None,
+        *,
+        id: str | None = None,
+        k: int | None = None,
+        where: str | Mapping[str, str] | None = None,
+    ) -> list[SimilarItem]:
+        """Return the `k` stored items most like a text, or like the stored item `id`, which is left out; nearest first.
+
+        `k` is 10 by default, or all of a smaller store. `where` keeps only some items: a dict of `category` (a node of
+        the category tree), `brand` and `attributes` (a part of them), or an SQL condition on the items' fields.
+
+        >>> import shelfwise as sw
+        >>> [item.title for item in sw.open("kitchen.store").similar("red mug", k=1, where={"brand": "VELORO"})]
+        ['Red mug']
+        """
+        if (text is None) == (id is None):
+            given = "both text and id" if text is not None else "neither text nor id"
+            raise InputError("text_or_id", given, "one of them", "pass a text, or the id of a stored item")
+        wanted = None if text is None else arguments.text("text", text)
+        like = None if id is None else arguments.text("id", id)
+        many = None if k is None else arguments.whole("k", k, 1)
+        chosen = _filter(where)
+        return list(self._asked(lambda classifier: classifier.similar(wanted, like, many, chosen)))
+
+    def get(self, id: str) -> Item:
+        """Return the stored item with an id. Raises ShelfwiseError where there is none.
+
+        >>> import shelfwise as sw
+        >>> sw.open("kitchen.store").get("mug-1").title
+        'Red mug'
+        """
+        known = arguments.text("id", id)
+        return self._asked(lambda classifier: classifier.index.item(known))
+
+    def add(
+        self,
+        items: "Labelled",
+        *,
+        columns: "Columns | None" = None,
+        encoding: str | None = None,
+        progress: Watch = None,
+    ) -> Report:
+        """Insert labelled items, or replace those with the same id; a new category works at once.
+
+        `items` are files, a DataFrame, or an iterable of dicts or Items, as for `shelfwise.build`. Rows that cannot be
+        used are skipped, and in `report.rejects`. What is added stays when the store is built again, until a catalog
+        lists its ids.
+
+        >>> import shelfwise as sw
+        >>> store = sw.open("kitchen.store")
+        >>> report = store.add([{"title": "Air fryer 4 l", "category_path": "Kitchen > Air Fryers"}, {"title": ""}])
+        >>> report.added, report.new_categories, [reject.code for reject in report.rejects]
+        (1, ('Kitchen > Air Fryers',), ['no_category_column'])
+        """
+        options, watched = options_of(columns, encoding), _watched(progress)
+        self._require_usable()
+        read, rejects = read_labelled(items, options)
+        with self._changing(), watched as watch:
+            held = self._classifier.index if self._classifier else None
+            report = maintenance.add(self._path, read.items, self._device, watch, held)
+            return self._changed(replace(report, rejects=rejects))
+
+    def remove(self, ids: str | Iterable[str] = (), *, category: str | None = None, added: bool = False) -> Report:
+        """Remove items by id, all of a category and those below it, or all that were `added` beside the catalog.
+
+        >>> import shelfwise as sw
+        >>> sw.open("kitchen.store").remove("mug-1").removed
+        1
+        """
+        chosen = arguments.texts("ids", ids)
+        path = None if category is None else arguments.text("category", category)
+        if bool(chosen) + (path is not None) + arguments.flag("added", added) != 1:
+            raise InputError(
+                "one_of", "none or several of ids, category and added", "one of them", "say what to remove in one way"
+            )
+        with self._changing():
+            return self._changed(maintenance.remove(self._path, chosen, path, added))
+
+    def train(
+        self,
+        *,
+        head: str | None = None,
+        optimize: str | None = None,
+        target_precision: float | None = None,
+        progress: Watch = None,
+    ) -> Report:
+        """Fit the model again to the items of the store. The goals are those of `shelfwise.build`; they stay.
+
+        >>> import shelfwise as sw
+        >>> sw.open("kitchen.store").train(target_precision=0.9).settings.goals.target_precision
+        0.9
+        """
+        wishes, watched = _wishes(head, optimize, target_precision), _watched(progress)
+        with self._changing(), watched as watch:
+            return self._changed(maintenance.train(self._path, wishes, watch))
+
+    def finetune(self, *, minutes: float = 20.0, epochs: int | None = None, progress: Watch = None) -> Finetuned:
+        """Train the store's encoder on its items for about `minutes` in all, and keep it where it is better.
+
+        `epochs` are passes over the items at most (by default 4 to 8). Interrupted, it goes on when it is called again.
+
+        >>> import shelfwise as sw
+        >>> try:
+        ...     sw.open("kitchen.store").finetune(minutes=1)
+        ... except sw.ShelfwiseError as error:
+        ...     print(error.code)
+        nothing_to_finetune
+        """
+        limit = arguments.number("minutes", minutes, 0, float("inf"), low_open=True)
+        passes = None if epochs is None else arguments.whole("epochs", epochs, 1)
+        watched = _watched(progress)
+        with self._changing(), watched as watch:
+            done = adopt(self._path, passes, limit, self._device, watch)
+            self._changed(done.report)
+            return done
+
+    def tune(self, *, progress: Watch = None) -> Tuned:
+        """Measure how this machine runs the store's encoder fastest, and remember that in the store; takes minutes.
+
+        >>> import shelfwise as sw
+        >>> try:
+        ...     sw.open("kitchen.store").tune()
+        ... except sw.ShelfwiseError as error:
+        ...     print(error.code)
+        nothing_to_tune
+        """
+        watched = _watched(progress)
+        with self._changing(), watched as watch:
+            found = try_tunings(self._path, watch)
+            with self._lock:
+                self._classifier = None  # the encoder is loaded as it is tuned now
+            return found
+
+    def evaluate(
+        self,
+        labelled: "Labelled",
+        *,
+        tier: str = FULL,
+        baselines: bool = False,
+        columns: "Columns | None" = None,
+        encoding: str | None = None,
+        progress: Watch = None,
+    ) -> Evaluation:
+        """Classify labelled listings, and measure how many are right, how sure, and how honestly.
+
+        `labelled` are files, a DataFrame, or an iterable of dicts or Items; rows that cannot be used are skipped, and
+        in `result.rejects`. `tier` is full, auto or fast. With `baselines`, a linear SVM on n-grams and a logistic
+        regression on the vectors are fitted to the same items and compared.
+
+        >>> import shelfwise as sw
+        >>> sw.open("kitchen.store").evaluate([{"title": "white mug", "category_path": "Kitchen > Mugs"}]).accuracy
+        1.0
+        """
+        arguments.choice("tier", tier, TIERS)
+        arguments.flag("baselines", baselines)
+        options, watched = options_of(columns, encoding), _watched(progress)
+        classifier, rejects = self.classifier, RejectList()
+        with watched as watch:
+            batches = _labelled_batches(labelled, options, rejects, BATCHES[tier])
+            return replace(measure(classifier, batches, baselines, tier, watch), rejects=tuple(rejects.rows))
+
+    def versions(self) -> list[Version]:
+        """Return the versions that are kept, the newest last.
+
+        >>> import shelfwise as sw
+        >>> sw.open("kitchen.store").versions()
+        [<Version 1: build, 12 items>]
+        """
+        self._require_usable()
+        return [Version.from_entry(entry) for entry in history.history(self._folder)]
+
+    def diff(self, before: int | str, after: int | str) -> Difference:
+        """Return what changed from one version to another, each a number or a tag.
+
+        >>> import shelfwise as sw
+        >>> store = sw.open("kitchen.store")
+        >>> report = store.remove("mug-1")
+        >>> store.diff(1, 2).removed.count
+        1
+        """
+        named = [_version("before", before), _version("after", after)]
+        self._require_usable()
+        numbers = [history.resolve_version(self._folder, name) for name in named]
+        return difference(*(state_of(read_snapshot(self._folder, number).rows) for number in numbers))
+
+    def tag(self, name: str, version: int | str | None = None, *, delete: bool = False) -> int | None:
+        """Let `name` stand for a version, by default the newest, and return its number; `compact` keeps it then.
+
+        With `delete` the name is taken away, and None is returned.
+
+        >>> import shelfwise as sw
+        >>> sw.open("kitchen.store").tag("before-sale")
+        1
+        """
+        arguments.text("name", name)
+        named = None if version is None else _version("version", version)
+        if arguments.flag("delete", delete) and named is not None:
+            raise InputError("one_of", "both a version and delete", "one of them", "name a version, or delete the tag")
+        with self._changing():
+            newest = str(read_manifest(self._path).version)
+            return history.tag(self._path, name, None if delete else named or newest)
+
+    def rollback(self, version: int | str) -> Version:
+        """Make what an earlier version held the newest version, and return that. `version` is a number or a tag.
+
+        >>> import shelfwise as sw
+        >>> store = sw.open("kitchen.store")
+        >>> report = store.remove("mug-1")
+        >>> store.rollback(1)
+        <Version 3: rollback to 1, 12 items>
+        """
+        named = _version("version", version)
+        with self._changing():
+            history.rollback(self._path, named)
+            self.refresh()
+            return self.versions()[-1]
+
+    def compact(self, keep: int = 5) -> Cleared:
+        """Keep the last `keep` versions and the tagged ones, and delete the others.
+
+        >>> import shelfwise as sw
+        >>> sw.open("kitchen.store").compact().kept
+        (1,)
+        """
+        last = arguments.whole("keep", keep, 1)
+        with self._changing():
+            done = history.compact(self._path, last)
+            self.refresh()
+            return done
+
+    def check(self) -> Checked:
+        """Read every byte of every version; `problems` of the result says what is wrong, empty where nothing is.
+
+        >>> import shelfwise as sw
+        >>> sw.open("kitchen.store").check().problems
+        ()
+        """
+        self._require_usable()
+        return check_store(self._folder)
+
+    def info(self) -> dict[str, Any]:
+        """Return what the store holds and how it was made, by name.
+
+        >>> import shelfwise as sw
+        >>> sw.open("kitchen.store").info()["rows"]
+        12
+        """
+        self._require_usable()
+        return cast(dict[str, Any], maintenance.describe(self._folder) | {"store": str(self._path)})
+
+    def refresh(self) -> Self:
+        """Read the newest version of the store from now on, and return the store. The encoder stays loaded.
+
+        >>> import shelfwise as sw
+        >>> sw.open("kitchen.store").refresh().version
+        1
+        """
+        with self._lock:
+            self._require_usable()
+            if self._classifier is None:
+                self._version = read_manifest(self._folder).version
+            else:
+                self._use(self._classifier.current())
+            return self
+
+    def close(self) -> None:
+        """Release the files and the memory of the store. Later calls raise; closing again does nothing."""
+        with self._lock:
+            self._closed, self._classifier = True, None
+            if self._temporary is not None:
+                self._temporary.cleanup()
+
+    def _require_usable(self) -> None:
+        if self._closed:
+            raise StoreError("store_closed", f"store {self._path} is closed", "an open store", "open it again")
+        if not (self._folder / FILE).exists():
+            read_manifest(self._folder)  # says what is wrong
+
+    def _use(self, classifier: Classifier) -> None:
+        self._classifier, self._version = classifier, classifier.index.snapshot.manifest.version
+
+    def _asked(self, question: Callable[[Classifier], Answer]) -> Answer:
+        """Return an answer of the version that is open or, where it was cleared away meanwhile, of the newest."""
+        classifier = self.classifier
+        try:
+            return question(classifier)
+        except StoreError as error:
+            if error.code != "version_cleared_away":
+                raise
+            return question(self.refresh().classifier)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Let one thread at a time change the store. Raises StoreError where it was opened from a read-only disk."""
+        with self._changes:
+            self._require_usable()
+            if self._temporary is not None:
+                raise StoreError(
+                    "unwritable_store",
+                    f"store {self._path} lies on a disk that cannot be written",
+                    "a store that can be written",
+                    "copy it to another disk",
+                )
+            yield
+
+    def _changed(self, report: Report) -> Report:
+        self._report = report
+        self.refresh()
+        return report
+
+
+def _device(device: object) -> str:
+    chosen = arguments.choice("device", device, arguments.DEVICES)
+    if chosen == "cuda":  # said now, not when the index is loaded
+        resolve_device(chosen)
+        resolve_engine(chosen)
+    return chosen
+
+
+def _wishes(head: object, optimize: object, target_precision: object) -> Wishes:
+    return Wishes(
+        None if head is None else arguments.choice("head", head, tuple(KINDS)),
+        None if optimize is None else arguments.choice("optimize", optimize, MEASURES),
+        None
+        if target_precision is None
+        else arguments.number("target_precision", target_precision, LEAST_TARGET, 1, low_open=True, high_open=True),
+    )
+
+
+def _watched(progress: object) -> Any:
+    """Return a context manager of what is told how far a call has come."""
+    if progress is True:
+        return progress_bar()
+    if progress is not None and progress is not False and not callable(progress):
+        raise arguments.wrong_type("progress", progress, "True or a callable")
+    return nullcontext(progress or None)
+
+
+def _filter(where: object) -> str | Filter | None:
+    if where is None:
+        return None
+    if isinstance(where, str):
+        return arguments.text("where", where)
+    wanted = {name: arguments.text(f"where[{name!r}]", value) for name, value in _named(where).items()}
+    if "category" in wanted:
+        wanted["category"] = normal_path(wanted["category"])
+    return Filter(**wanted)
+
+
+def _named(where: object) -> Mapping[str, Any]:
+    if not isinstance(where, Mapping):
+        raise arguments.wrong_type("where", where, "a dict or an SQL condition")
+    if not where:
+        raise InputError("empty_text", "where {}", f"some of {', '.join(FILTERS)}", "pass None for all items")
+    return arguments.fields("where", where, FILTERS)
+
+
+def _version(name: str, value: object) -> str:
+    if isinstance(value, str):
+        return arguments.text(name, value)
+    return str(arguments.whole(name, value, 1))
+
+
+def _labelled_batches(source: object, options: ReadOptions, rejects: RejectList, size: int) -> Iterator[Any]:
+    files = files_in(source)
+    if files is None:
+        rows = items_in(rows_of(source, "labelled"), options.columns, labelled=True)
+        yield from batched(rows, "labelled", rejects, size)
+        return
+    for file in files:
+        with open_records(file, encoding=options.encoding) as records:
+            yield from read_listings(records, rejects, options, size, labelled=True)
+
+
+def _beside(frame: "pd.DataFrame", decisions: Sequence[Decision]) -> "pd.DataFrame":
+    """Return a frame with the columns of its rows' decisions."""
+    import pandas as pd
+
+    taken = {name: f"input_{name}" for name in frame.columns if name in COLUMNS}
+    return pd.concat([frame.rename(columns=taken), to_frame(decisions, frame.index)], axis=1)

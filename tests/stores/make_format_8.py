@@ -1,0 +1,169 @@
+"""Makes the stores of format 8 that the tests migrate. Runs in a checkout of commit a4f66db (version 0.3.0), once:
+
+    PYTHONPATH=CHECKOUT python make_format_8.py FOLDER
+
+It writes `format-8-hashing.tar.xz` (eight versions, two tags, a desk of layout 2 with reviews and waiting writes) and
+`format-8-finetuned.tar.xz` (a tiny transformer, fine-tuned), each with `expected.json`: what that version said of them.
+"""
+
+import json
+import random
+import shutil
+import sys
+import tarfile
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from fastapi.testclient import TestClient
+from service.app import Config, create_app
+from service.desk import Desk
+
+from classifier import adoption, finetune, maintenance, release
+from classifier.pipeline import Classifier
+from indexer import history
+from indexer.catalog import Item
+from indexer.manifest import read_manifest
+
+CATEGORIES = {
+    "Fashion > Shoes > Sandals": ("sandal", "slipper", "flip flop", "凉鞋", "拖鞋"),
+    "Fashion > Shoes > Boots": ("boot", "ankle boot", "rain boot", "靴子", "雨靴"),
+    "Home > Kitchen > Kettles": ("kettle", "electric kettle", "tea kettle", "水壶", "电热水壶"),
+    "Home > Kitchen > Mugs": ("mug", "coffee mug", "cup", "杯子", "马克杯"),
+    "Electronics > Audio > Headphones": ("headphones", "earbuds", "headset", "耳机", "蓝牙耳机"),
+}
+QUALITIES = ("red", "blue", "large", "small", "travel", "classic", "新款", "经典", "便携", "加厚")
+NOISE = ("alpha", "river", "stone", "paper", "cloud", "garden", "window", "silver", "market", "bridge", "forest")
+LISTINGS = ("red sandal", "加厚 雨靴", "electric kettle 1.5 l", "蓝牙耳机 新款", "quantum flux capacitor", "travel mug",
+            "blue rain boot 12", "classic cup", "", "便携 水壶", "toy rocket 3")  # fmt: skip
+
+
+def catalog(rows_each: int, noise: int = 0) -> dict[str, Item]:
+    """Items of five categories, with some words that say nothing in each title."""
+    shuffled, items = random.Random(3), dict[str, Item]()
+    for path, words in CATEGORIES.items():
+        for i in range(rows_each):
+            said = [*shuffled.choices(NOISE, k=noise), QUALITIES[i % 10], words[i % 5]]
+            title = " ".join(said if noise else [*said, str(100 + i)])
+            id_ = f"{path[-3:]}-{i:03}"
+            items[id_] = Item(id_, title, brand="VELORO" if i % 3 else "", category=path.rpartition(" > ")[2],
+                              category_path=path)  # fmt: skip
+    return items
+
+
+def examples(path: str, *titles: str) -> dict[str, Item]:
+    """Items of one category."""
+    leaf = path.rpartition(" > ")[2]
+    return {f"{leaf}-{i}": Item(f"{leaf}-{i}", title, category=leaf, category_path=path)
+            for i, title in enumerate(titles)}  # fmt: skip
+
+
+def expected(store: Path) -> dict[str, object]:
+    """What this version says of a store."""
+    classifier = Classifier.open(store, "cpu")
+    items = [Item(str(i), title) for i, title in enumerate(LISTINGS)]
+    said = {tier: list(map(asdict, classifier.classify(items, tier=tier))) for tier in ("full", "fast")}
+    versions = [{"version": entry.manifest.version, "command": entry.manifest.change.command,
+                 "rows": entry.manifest.rows, "tags": list(entry.tags)} for entry in history.history(store)]  # fmt: skip
+    return {"listings": LISTINGS, "decisions": said, "versions": versions,
+            "categories": maintenance.describe(store)["categories"]}  # fmt: skip
+
+
+def hashing(store: Path) -> dict[str, object]:
+    """A store with a history, and a desk whose writes were not all made."""
+    items = catalog(10)
+    release.build(store, items, "hashing", "cpu")
+    history.tag(store, "first", "1")
+    maintenance.add(store, examples("Toys > Models > Rockets", "toy rocket 1", "model rocket kit"), "cpu")
+    some = dict(list(items.items())[2:])
+    release.build(store, some | {"als-005": replace(items["als-005"], title="large flip flop 2026")}, device="cpu")
+    maintenance.remove(store, ["ots-001"])
+    history.tag(store, "before-sale", "4")
+    maintenance.add(store, examples("Toys > Outdoor > Kites", "stunt kite", "风筝 大型"), "cpu")
+    with TestClient(create_app(Config(store, "cpu")), base_url="http://localhost:8000") as client:
+        asked = [{"id": f"L-{i}", "title": title} for i, title in enumerate(
+            ("flux capacitor", "red something", "blue boot mug", "earbuds cup", "无名 商品", "kite boot"))]  # fmt: skip
+        client.post("/v1/classify", json={"listings": asked, "review": True}).raise_for_status()
+        put = {"items": [{"id": "W-1", "title": "paper kite", "category_path": "Toys > Outdoor > Kites"}]}
+        client.post("/v1/items", json=put).raise_for_status()
+        time.sleep(1)
+        open_ = [review["listing"]["id"] for review in client.get("/v1/reviews").json()["reviews"]]
+        client.post(f"/v1/reviews/{open_[0]}", json={"action": "correct", "category_path": "Toys > Outdoor > Kites"})
+        client.post(f"/v1/reviews/{open_[1]}", json={"action": "accept"}).raise_for_status()
+        client.post(f"/v1/reviews/{open_[2]}", json={"action": "skip"}).raise_for_status()
+        client.post("/v1/writes/1/undo").raise_for_status()
+    before = expected(store)
+    desk = Desk(store)  # written while a build held the store, say: nobody has brought these into the index
+    kite = Item("W-2", "diamond kite", category="Kites", category_path="Toys > Outdoor > Kites")
+    desk.write("anna", "put W-2", [kite])
+    desk.write("anna", "remove als-003", (), ["als-003"])
+    said = {"writes": [(write.number, write.state, write.what, write.note) for write in desk.writes()],
+            "reviews": {state: sorted((review.listing.id, review.times, round(review.value, 6))
+                                      for review in desk.reviews(state)) for state in desk.count_reviews()}}  # fmt: skip
+    desk.close()
+    return before | {"desk": said}
+
+
+def finetuned(store: Path, model: Path) -> dict[str, object]:
+    """A store with an encoder of its own."""
+    tiny(model)
+    finetune.LEARNING_RATE = 1e-2
+    release.build(store, catalog(100, noise=6), str(model), "cpu")
+    assert adoption.adopt(store, 30, 20.0, "cpu").switched
+    maintenance.add(store, examples("Toys > Models > Rockets", "toy rocket 1", "model rocket kit"), "cpu")
+    history.compact(store, 2)
+    assert read_manifest(store).encoder.runtime and read_manifest(store).encoder.folder
+    return expected(store)
+
+
+def tiny(folder: Path) -> None:
+    """A transformer of one layer, with word pieces of its own."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    work = folder.with_name("bert")
+    work.mkdir(parents=True)
+    words = {word for some in CATEGORIES.values() for title in some for word in title.split()} | {*QUALITIES, *NOISE}
+    letters = {char for word in words for char in word} | set("abcdefghijklmnopqrstuvwxyz0123456789.,-")
+    pieces = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *sorted(words | letters),
+        *(f"##{c}" for c in sorted(letters)),
+    ]
+    (work / "vocab.txt").write_text("\n".join(dict.fromkeys(pieces)) + "\n", encoding="utf-8")
+    torch.manual_seed(1)
+    BertTokenizerFast(str(work / "vocab.txt"), do_lower_case=True).save_pretrained(work)
+    config = BertConfig(vocab_size=len(dict.fromkeys(pieces)), hidden_size=32, num_hidden_layers=1,
+                        num_attention_heads=2, intermediate_size=64)  # fmt: skip
+    BertModel(config).save_pretrained(work)
+    modules = [Transformer(str(work), max_seq_length=32), Pooling(32)]
+    SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(folder))
+
+
+def main(out: Path) -> None:
+    """Make both."""
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        makers = {"hashing": hashing, "finetuned": lambda store: finetuned(store, work / "tiny" / "model")}
+        for name, make in makers.items():
+            place = work / name
+            place.mkdir()
+            said = make(place / "store")
+            (place / "expected.json").write_text(json.dumps(said, ensure_ascii=False, indent=1), encoding="utf-8")
+            for left in ("desk.sqlite.lock", ".lock", ".queue"):
+                if left != ".lock":
+                    (place / "store" / left).unlink(missing_ok=True)
+            with tarfile.open(out / f"format-8-{name}.tar.xz", "w:xz") as archive:
+                for file in sorted(place.rglob("*")):
+                    archive.add(file, file.relative_to(place), recursive=False)
+            shutil.rmtree(place)
+
+
+main(Path(sys.argv[1]))

@@ -1,0 +1,404 @@
+"""The public API as a notebook uses it, and what it says of wrong calls."""
+
+import doctest
+import inspect
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import small_catalog, write_catalog
+
+import shelfwise as sw
+from shelfwise import arguments, results, rows
+from shelfwise import store as store_module
+from shelfwise.classifier.output import COLUMNS
+from shelfwise.commands import hints, options
+from shelfwise.indexer import catalog as catalog_module
+from shelfwise.indexer import errors
+
+KITCHEN = [
+    {"id": f"{word}-{i}", "title": f"{quality} {word}", "brand": "VELORO" if i % 2 else "", "category_path": path}
+    for word, path in {"mug": "Mugs", "kettle": "Kettles", "frying pan": "Pans"}.items()
+    for path in [f"Kitchen > {path}"]
+    for i, quality in enumerate(("Steel", "Red", "Blue", "Large"))
+]
+
+
+@pytest.fixture(scope="module")
+def kitchen(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kitchen") / "kitchen.store"
+    sw.build(folder, KITCHEN, encoder="hashing").close()
+    return folder
+
+
+@pytest.fixture
+def store(built, tmp_path):
+    with sw.open(shutil.copytree(built, tmp_path / "store")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def shared(built, tmp_path_factory):
+    """A store that no test changes."""
+    with sw.open(shutil.copytree(built, tmp_path_factory.mktemp("shared") / "store")) as opened:
+        yield opened
+
+
+def test_the_notebook_of_the_readme(tmp_path, catalog_file):
+    store = sw.build(tmp_path / "my.store", str(catalog_file), encoder="hashing")
+    assert repr(store) == f"<Store {tmp_path / 'my.store'}: version 1, 50 items, 5 categories, hashing>"
+    assert store.report.added == len(store) == 50
+    one = store.classify("新款 蓝牙耳机")
+    assert one.category_path == "Electronics > Audio > Headphones"
+    many = store.classify(["red sandal", {"title": "coffee mug"}, sw.Item("", "雨靴")])
+    assert [decision.category for decision in many] == ["Sandals", "Mugs", "Boots"]
+    frame = pd.DataFrame({"name": ["red sandal", None], "price": [1.5, 2.0]}, index=["x", "y"])
+    decided = store.classify(frame)
+    assert list(decided.columns) == ["name", "price", *COLUMNS]
+    assert list(decided.index) == ["x", "y"]
+    assert decided["reason"].tolist()[1] == "empty_text"
+    pd.testing.assert_frame_equal(decided[["name", "price"]], frame)
+    assert len(store.similar("mug", k=5, where={"category": "Home>Kitchen"})) == 5
+    report = store.add([{"title": "Air fryer 4 l", "category_path": "Home > Kitchen > Air Fryers"}])
+    assert (report.version, store.version, len(store)) == (2, 2, 51)
+    assert store.classify("air fryer").category == "Air Fryers"
+    assert store.evaluate(catalog_file).accuracy > 0.9
+    assert store.tag("before-sale", 1) == 1
+    assert [version.tags for version in store.versions()] == [("before-sale",), ()]
+    assert store.rollback("before-sale").number == store.version == 3
+    assert store.diff("before-sale", 3).added.count == 0
+    assert "Home > Kitchen > Air Fryers" not in store.categories
+    assert store.refresh() is store
+
+
+@pytest.mark.parametrize("module", [sw, store_module, results, rows, arguments, errors, hints, options, catalog_module])
+def test_examples_run_as_they_are_shown(module, kitchen, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = [test for test in doctest.DocTestFinder(exclude_empty=True).find(module) if test.examples]
+    assert found or module in (sw, rows)
+    for test in found:
+        shutil.rmtree("kitchen.store", ignore_errors=True)
+        shutil.copytree(kitchen, "kitchen.store")
+        output = []
+        doctest.DocTestRunner().run(test, out=output.append)
+        assert not output, "".join(output)
+
+
+def test_every_public_function_has_an_example():
+    methods = [
+        value for name, value in vars(sw.Store).items() if not name.startswith("_") and inspect.isfunction(value)
+    ]
+    assert len(methods) > 15
+    for function in (sw.open, sw.build, sw.to_frame, *methods):
+        assert function.__name__ == "close" or ">>>" in inspect.getdoc(function), function.__name__
+
+
+def test_every_public_object_has_a_one_line_repr(store, catalog_file):
+    made = [store, store.classify("mug"), store.get("als-001"), *store.similar("mug", k=1), *store.versions()]
+    made += [store.train(), store.evaluate(catalog_file), store.check(), store.diff(1, 1), store.compact()]
+    made += [sw.build(store.path, catalog_file, dry_run=True), sw.ShelfwiseError("a", "b\nc", "d", "e")]
+    for one in made:
+        assert repr(one).count("\n") == 0 and type(one).__name__ in repr(one), repr(one)
+        assert len(repr(one)) < 300
+
+
+def test_build_and_add_take_files_frames_dicts_and_items(tmp_path, catalog_file):
+    items = small_catalog()
+    forms = [
+        str(catalog_file),
+        catalog_file,
+        [catalog_file, catalog_file],
+        pd.read_csv(catalog_file),
+        items,
+        iter(items),
+        ({"编号": item.id, "标题": item.title, "类目路径": item.category_path} for item in items),
+    ]
+    digests = set()
+    for number, form in enumerate(forms):
+        with sw.build(tmp_path / str(number), form, encoder="hashing") as store:
+            digests.add((len(store), json.dumps(store.categories), store.get("als-003").title))
+    assert len(digests) == 1
+    renamed = pd.read_csv(catalog_file).rename(columns={"title": "what", "category_path": "aisle"})
+    columns = {"title": "what", "category_path": "aisle"}
+    assert len(sw.build(tmp_path / "renamed", renamed, encoder="hashing", columns=columns)) == 50
+
+
+def test_rows_that_cannot_be_used_are_in_the_report(store, tmp_path):
+    report = store.add(
+        pd.DataFrame({
+            "id": [7.0, None, 9.0],  # pandas' whole numbers beside a gap
+            "title": ["toy boat", "", "bell\x07"],
+            "category": ["Toys", "Toys", "Toys"],
+        })
+    )  # fmt: skip
+    assert [(reject.line, reject.code) for reject in report.rejects] == [
+        (1, "empty_title"), (2, "control_character")
+    ]  # fmt: skip
+    assert report.added == 1
+    assert store.get("7").category_path == "Toys"
+    mixed = store.add([{"title": "kite", "category": "Toys"}, {"name": "yo-yo"}, sw.Item("x", "ball")])
+    assert [reject.code for reject in mixed.rejects] == ["no_category_column", "empty_category"]
+    file = tmp_path / "f.csv"
+    file.write_text("title,category\nrobot,Toys\n,Toys\n")
+    assert [(reject.file, reject.line) for reject in store.add(file).rejects] == [(str(file), 3)]
+    evaluated = store.evaluate([{"title": "red sandal", "category": "Sandals"}, {"title": "", "category": "Sandals"}])
+    assert len(evaluated.rejects) == 1
+
+
+def test_limits_and_dry_runs_are_those_of_the_command_line(store, catalog_file):
+    few = small_catalog()[:20]
+    with pytest.raises(sw.ShelfwiseError) as refused:
+        sw.build(store.path, few)
+    assert refused.value.code == "too_many_removed"
+    assert refused.value.found == "30 of 50 items would be removed"
+    preview = sw.build(store.path, few, dry_run=True)
+    assert preview.difference.removed.count == 30
+    assert store.refresh().version == 1
+    moved = [replace(item, category_path="Toys", category="Toys") for item in small_catalog()]
+    with pytest.raises(sw.ShelfwiseError) as refused:
+        sw.build(store.path, moved)
+    assert refused.value.code == "too_many_flipped"
+    assert len(sw.build(store.path, few, max_removed=0.7, max_flipped=1.0)) == 20
+    assert len(sw.build(store.path, small_catalog()[:2], force=True)) == 2
+
+
+def test_a_frame_keeps_its_columns_where_a_decision_has_the_same(shared):
+    decided = shared.classify(pd.DataFrame({"title": ["mug"], "confidence": ["high"]}))
+    assert decided["input_confidence"].tolist() == ["high"]
+    assert 0 <= decided["confidence"].iloc[0] <= 1
+    empty = shared.classify(pd.DataFrame({"title": []}))
+    assert list(empty.columns) == ["title", *COLUMNS] and empty.empty
+    assert shared.classify([]) == []
+
+
+def test_frames_of_results(shared):
+    similar = sw.to_frame(shared.similar("mug", k=2))
+    assert list(similar.columns) == ["id", "title", "brand", "category_path", "similarity"]
+    decided = sw.to_frame(shared.classify(["mug", "boot"]), index=[3, 4])
+    assert list(decided.index) == [3, 4]
+    assert decided["alternatives"].iloc[0][0].keys() == {"category_path", "probability"}
+    assert list(sw.to_frame(shared.versions())["number"]) == [1]
+
+
+def test_progress_is_told_and_shown(store, capfd):
+    told = []
+    store.classify(["mug"] * 3, progress=lambda *said: told.append(said))
+    assert told[-1][:3] == ("encode", 3, 3)
+    assert store.train(progress=True).fitted
+
+
+def test_several_threads_ask_and_change_at_once(store):
+    wrong, counts = [], []
+
+    def ask():
+        said = [store.classify("travel mug").category for _ in range(5)]
+        wrong.extend(category for category in said if category != "Mugs")
+
+    def change(name):
+        toys = [{"id": f"{name}{i}", "title": f"toy {name} {i}", "category": "Toys"} for i in range(3)]
+        counts.extend(store.add(toy).added for toy in toys)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    threads += [threading.Thread(target=change, args=[name]) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert counts == [1] * 6
+    assert len(store) == 56
+    assert store.version == 7
+
+
+def test_another_process_changes_the_store(store, catalog_file):
+    assert len(store) == 50
+    assert sw.open(store.path).remove("als-001").removed == 1
+    assert (store.version, len(store)) == (1, 50)
+    assert len(store.refresh()) == 49
+    with sw.open(store.path) as other:
+        other.compact(1)
+    assert store.similar("mug", where="brand = ''")  # the version that was open is gone
+
+
+def test_a_killed_build_leaves_what_the_command_line_leaves(tmp_path, catalog_file):
+    code = f"""
+import os, signal, shelfwise as sw
+from shelfwise.classifier import release
+release.train = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+sw.build({str(tmp_path / "s")!r}, {str(catalog_file)!r}, encoder="hashing")
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+    with pytest.raises(sw.ShelfwiseError) as error:
+        sw.open(tmp_path / "s")
+    assert error.value.code == "half_written"
+    assert len(sw.build(tmp_path / "s", catalog_file, encoder="hashing")) == 50
+
+
+def test_a_store_that_is_closed_or_gone_says_so(store):
+    folder = store.path
+    shutil.rmtree(folder)
+    for call in (lambda: store.classify("mug"), lambda: store.similar("mug"), store.versions, store.refresh):
+        with pytest.raises(sw.ShelfwiseError) as error:
+            call()
+        assert error.value.code == "no_store"
+    assert "no_store" in repr(store)
+    store.close()
+    store.close()
+    calls = [lambda: store.classify("mug"), lambda: len(store), store.check, store.info, lambda: store.get("x")]
+    for call in (*calls, lambda: store.add([{"title": "a", "category": "b"}]), store.__enter__):
+        with pytest.raises(sw.ShelfwiseError) as error:
+            call()
+        assert error.value.code == "store_closed"
+    assert repr(store) == f"<Store {folder}: closed>"
+
+
+WRONG = {
+    # opening and building
+    "path of another type": (lambda s: sw.open(3), "wrong_type"),
+    "empty path": (lambda s: sw.open(" "), "empty_text"),
+    "path of bytes": (lambda s: sw.open(b"s"), "wrong_type"),
+    "no store": (lambda s: sw.open("nowhere"), "no_store"),
+    "a file as a store": (lambda s: sw.open(__file__), "not_a_store"),
+    "unknown device": (lambda s: sw.open(s.path, device="tpu"), "unknown_choice"),
+    "unknown encoder": (lambda s: sw.build("x", KITCHEN, encoder="word2vec"), "no_such_encoder"),
+    "encoder of another type": (lambda s: sw.build("x", KITCHEN, encoder=None), "wrong_type"),
+    "another encoder": (lambda s: sw.build(s.path, KITCHEN, encoder="minilm", force=True), "other_encoder"),
+    "no rows": (lambda s: sw.build("x", []), "no_rows"),
+    "an item without a category": (lambda s: sw.build("x", [sw.Item("1", "mug")]), "no_usable_row"),
+    "rows without a title": (lambda s: sw.build("x", [{"category": "Mugs"}]), "no_usable_row"),
+    "a number as a catalog": (lambda s: sw.build("x", 3), "wrong_type"),
+    "None as a catalog": (lambda s: sw.build("x", None), "wrong_type"),
+    "numbers as rows": (lambda s: sw.build("x", [1, 2]), "wrong_type"),
+    "a file that is missing": (lambda s: sw.build("x", "nowhere.csv"), "no_such_file"),
+    "an unknown field": (lambda s: sw.build("x", KITCHEN, columns={"colour": "title"}), "unknown_field"),
+    "a column that is missing": (lambda s: sw.build("x", KITCHEN, columns={"title": "name"}), "no_usable_row"),
+    "columns as text": (lambda s: sw.build("x", KITCHEN, columns="title=name"), "wrong_type"),
+    "several titles": (lambda s: sw.build("x", KITCHEN, columns={"title": ["id", "title"]}), "bad_columns"),
+    "unknown encoding": (lambda s: sw.build("x", __file__, encoding="klingon"), "unknown_encoding"),
+    "unknown head": (lambda s: sw.build("x", KITCHEN, head="forest"), "unknown_choice"),
+    "unknown measure": (lambda s: sw.build("x", KITCHEN, optimize="auc"), "unknown_choice"),
+    "a target that is too low": (lambda s: sw.build("x", KITCHEN, target_precision=0.5), "out_of_range"),
+    "a target that is no number": (lambda s: sw.build("x", KITCHEN, target_precision="high"), "wrong_type"),
+    "a target that is not finite": (lambda s: sw.build("x", KITCHEN, target_precision=float("nan")), "out_of_range"),
+    "a share above 1": (lambda s: sw.build("x", KITCHEN, max_removed=20), "out_of_range"),
+    "a negative share": (lambda s: sw.build("x", KITCHEN, max_flipped=-0.1), "out_of_range"),
+    "force as text": (lambda s: sw.build("x", KITCHEN, force="yes"), "wrong_type"),
+    "progress as text": (lambda s: sw.build("x", KITCHEN, progress="bar"), "wrong_type"),
+    # classifying
+    "unknown tier": (lambda s: s.classify("mug", tier="turbo"), "unknown_choice"),
+    "no alternatives": (lambda s: s.classify("mug", top=0), "out_of_range"),
+    "top as text": (lambda s: s.classify("mug", top="3"), "wrong_type"),
+    "top as truth": (lambda s: s.classify("mug", top=True), "wrong_type"),
+    "negative neighbors": (lambda s: s.classify("mug", neighbors=-1), "out_of_range"),
+    "more neighbors than items": (lambda s: s.classify("mug", neighbors=51), "k_too_large"),
+    "a number as a listing": (lambda s: s.classify(7), "wrong_type"),
+    "None among listings": (lambda s: s.classify(["mug", None]), "wrong_type"),
+    "bytes as a listing": (lambda s: s.classify(b"mug"), "wrong_type"),
+    "a listing without a title": (lambda s: s.classify({"brand": "VELORO"}), "no_title_column"),
+    "a field of another type": (lambda s: s.classify(sw.Item("1", 5)), "wrong_type"),
+    "a title that is too long": (lambda s: s.classify("x" * 2001), "too_long"),
+    "a control character": (lambda s: s.classify(["mug", "a\x00b"]), "control_character"),
+    "half a character": (lambda s: s.classify("\ud83d"), "invalid_character"),
+    "a frame without a title": (lambda s: s.classify(pd.DataFrame({"price": [1]})), "no_title_column"),
+    "a column twice": (lambda s: s.classify(pd.DataFrame([["a", "b"]], columns=["title", "title"])), "repeated_column"),
+    # looking up
+    "empty text": (lambda s: s.similar("  "), "empty_text"),
+    "neither text nor id": (lambda s: s.similar(), "text_or_id"),
+    "text and id": (lambda s: s.similar("mug", id="als-001"), "text_or_id"),
+    "text of another type": (lambda s: s.similar(5), "wrong_type"),
+    "an unknown id": (lambda s: s.similar(id="nobody"), "no_such_item"),
+    "k of nothing": (lambda s: s.similar("mug", k=0), "out_of_range"),
+    "k larger than the store": (lambda s: s.similar("mug", k=51), "k_too_large"),
+    "k as a fraction": (lambda s: s.similar("mug", k=2.5), "wrong_type"),
+    "an unknown filter": (lambda s: s.similar("mug", where={"colour": "red"}), "unknown_field"),
+    "an empty filter": (lambda s: s.similar("mug", where={}), "empty_text"),
+    "a filter of another type": (lambda s: s.similar("mug", where=["brand"]), "wrong_type"),
+    "a filter that is not SQL": (lambda s: s.similar("mug", where="brand ="), "bad_filter"),
+    "an id that is missing": (lambda s: s.get("nobody"), "no_such_item"),
+    "an id of another type": (lambda s: s.get(1), "wrong_type"),
+    # changing
+    "nothing to add": (lambda s: s.add([]), "no_rows"),
+    "text as items to add": (lambda s: s.add([{"title": "mug"}]), "no_usable_row"),
+    "nothing to remove": (lambda s: s.remove(), "one_of"),
+    "two ways to remove": (lambda s: s.remove("als-001", category="Home"), "one_of"),
+    "an id to remove that is missing": (lambda s: s.remove(["als-001", "nobody"]), "no_such_item"),
+    "a category that is missing": (lambda s: s.remove(category="Fashion > Hats"), "no_such_category"),
+    "a number to remove": (lambda s: s.remove(3), "wrong_type"),
+    "nothing left": (lambda s: s.remove([item.id for item in small_catalog()]), "nothing_left"),
+    "nothing was added": (lambda s: s.remove(added=True), "nothing_added"),
+    "a goal of another type": (lambda s: s.train(head=3), "unknown_choice"),
+    "no minutes": (lambda s: s.finetune(minutes=0), "out_of_range"),
+    "endless minutes": (lambda s: s.finetune(minutes=float("inf")), "out_of_range"),
+    "no epochs": (lambda s: s.finetune(epochs=0), "out_of_range"),
+    "an encoder without weights": (lambda s: s.finetune(), "nothing_to_finetune"),
+    "nothing to tune": (lambda s: s.tune(), "nothing_to_tune"),
+    # evaluating
+    "no labels": (lambda s: s.evaluate([{"title": "mug"}]), "no_usable_row"),
+    "baselines as text": (lambda s: s.evaluate(KITCHEN, baselines="all"), "wrong_type"),
+    "a tier that is None": (lambda s: s.evaluate(KITCHEN, tier=None), "unknown_choice"),
+    # versions
+    "an unknown version": (lambda s: s.rollback(9), "no_such_version"),
+    "an unknown tag": (lambda s: s.rollback("before-sale"), "no_such_tag"),
+    "the newest version": (lambda s: s.rollback(1), "current_version"),
+    "version 0": (lambda s: s.diff(0, 1), "out_of_range"),
+    "a version that is a fraction": (lambda s: s.diff(1, 1.5), "wrong_type"),
+    "a tag that is a number": (lambda s: s.tag("7"), "bad_tag"),
+    "an empty tag": (lambda s: s.tag(""), "empty_text"),
+    "a tag to delete that is missing": (lambda s: s.tag("gone", delete=True), "no_such_tag"),
+    "a version and delete": (lambda s: s.tag("a", 1, delete=True), "one_of"),
+    "nothing to keep": (lambda s: s.compact(0), "out_of_range"),
+    "frames of nothing known": (lambda s: sw.to_frame([3]), "wrong_type"),
+    "a frame of text": (lambda s: sw.to_frame("abc"), "wrong_type"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_call_raises_one_error_in_one_line(name, shared, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call, code = WRONG[name]
+    before = sorted(shared.path.rglob("*.json"))
+    with pytest.raises(sw.ShelfwiseError) as raised:
+        call(shared)
+    error = raised.value
+    assert error.code == code, str(error)
+    assert error.found and error.expected and error.fix
+    assert str(error) == f"{error.found}: expected {error.expected}; {error.fix}"
+    assert len(str(error).splitlines()) == 1
+    assert "--" not in str(error).replace("pip uninstall -y", "")
+    assert sorted(shared.path.rglob("*.json")) == before
+    assert not Path("x").exists()
+
+
+def test_errors_can_be_sent_to_other_processes():
+    error = errors.BusyError("store_busy", "a store that is held", "no other writer", "wait")
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.code) == (type(error), str(error), error.code)
+
+
+def test_what_is_found_is_shown_in_one_line_whatever_it_has(shared):
+    with pytest.raises(sw.ShelfwiseError) as error:
+        shared.get("two\nlines\u2028more")
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_unknown_names_of_the_package_are_attribute_errors():
+    with pytest.raises(AttributeError):
+        _ = sw.nothing
+    assert set(dir(sw)) == set(sw.__all__)
+
+
+def test_a_catalog_of_a_path_and_of_a_pathlike_are_the_same(tmp_path):
+    file = write_catalog(tmp_path / "c.csv", small_catalog(2))
+
+    class Like:
+        def __fspath__(self):
+            return str(file)
+
+    assert len(sw.build(tmp_path / "s", Like(), encoder="hashing")) == 10

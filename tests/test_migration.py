@@ -1,0 +1,249 @@
+"""Stores that earlier versions of Shelfwise made: they open, and decide as they did."""
+
+import json
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from conftest import client_of
+
+import shelfwise as sw
+from shelfwise.indexer import migration
+from shelfwise.indexer.errors import StoreError
+from shelfwise.indexer.manifest import FILE, FORMAT, VERSIONS, WRITERS, read_manifest, read_sealed, write_sealed
+from shelfwise.service.desk import DESK, LAYOUT, STEPS, Desk, migrate_desk
+
+STORES = Path(__file__).parent / "stores"
+KEPT = sorted(file.name.removesuffix(".tar.xz") for file in STORES.glob("*.tar.xz"))
+PROBABILITY = 0.001  # by which decisions may differ on another CPU
+
+
+@pytest.fixture(params=KEPT)
+def old(request, tmp_path):
+    """A store of an earlier format, and what the version that made it said of it."""
+    return unpacked(request.param, tmp_path)
+
+
+@pytest.fixture
+def hashing(tmp_path):
+    return unpacked("format-8-hashing", tmp_path)
+
+
+def unpacked(name, folder):
+    with tarfile.open(STORES / f"{name}.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "store", json.loads((folder / "expected.json").read_text(encoding="utf-8"))
+
+
+def formats(store):
+    return {read_sealed(file, "")["format"] for file in [store / FILE, *(store / VERSIONS).glob("*.json")]}
+
+
+def require_as_before(store: sw.Store, expected) -> None:
+    """The store says what the version that made it said."""
+    assert store.categories == expected["categories"]
+    told = [(v.number, v.command, v.items, list(v.tags)) for v in store.versions()]
+    assert told == [(v["version"], v["command"], v["rows"], v["tags"]) for v in expected["versions"]]
+    for tier, decisions in expected["decisions"].items():
+        for now, before in zip(store.classify(expected["listings"], tier=tier), decisions, strict=True):
+            for name in ("category_path", "decision", "reason", "sure_path", "store_version", "tier"):
+                assert getattr(now, name) == before[name]
+            assert now.confidence == pytest.approx(before["confidence"], abs=PROBABILITY)
+            assert [item.id for item in now.evidence] == [item["id"] for item in before["evidence"]]
+
+
+def test_there_is_a_store_of_every_format_that_can_be_migrated():
+    assert {int(name.split("-")[1]) for name in KEPT} == migration.STEPS.keys()
+    assert set(range(min(migration.STEPS), FORMAT)) == migration.STEPS.keys()
+    assert set(range(min(STEPS), LAYOUT)) == STEPS.keys()
+
+
+def test_each_format_has_a_version_of_its_own():
+    numbers = {form: tuple(map(int, version.split("."))) for form, version in WRITERS.items()}
+    assert max(numbers) == FORMAT
+    assert sorted(numbers) == sorted(numbers, key=numbers.get)
+    assert len(set(numbers.values())) == len(numbers)
+    assert numbers[FORMAT] <= tuple(map(int, re.findall(r"\d+", sw.__version__)))
+
+
+def test_an_old_store_opens_and_decides_as_before(old, caplog):
+    store, expected = old
+    assert formats(store) == {8}
+    with sw.open(store) as opened:
+        assert "was migrated to format" in caplog.text
+        require_as_before(opened, expected)
+        assert opened.check().problems == ()
+        assert opened.info()["written_by"] == "0.3.0"
+        assert "shelfwise" not in opened.info()["libraries"]
+    assert formats(store) == {FORMAT}
+    caplog.clear()
+    with sw.open(store) as again:
+        require_as_before(again, expected)
+        again.add([{"title": "toy", "category": "Toys"}])
+        assert again.info()["written_by"] == sw.__version__
+    assert not caplog.text
+
+
+def test_the_command_says_what_it_did(hashing, run):
+    store, _ = hashing
+    shown = run("migrate", "--store", store)
+    assert (shown.exit_code, shown.stdout) == (0, f"store {store} has format {FORMAT}\n")
+    assert "Note: store" in shown.stderr
+    again = run("migrate", "--store", store)
+    assert (again.stdout, again.stderr) == (f"store {store} has format {FORMAT} already\n", "")
+    found = json.loads(run("migrate", "--store", store, "--json").stdout)
+    assert (found["from_format"], found["format"], found["version"]) == (FORMAT, FORMAT, 9)
+    assert "no store at nowhere" in run("migrate", "--store", "nowhere").output
+
+
+@pytest.mark.parametrize("command", ["classify", "build", "versions"])
+def test_every_command_migrates_with_a_note(hashing, run, command, tmp_path):
+    store, _ = hashing
+    (tmp_path / "c.csv").write_text("title,category\nred sandal,Sandals\n")
+    arguments = {"classify": ["c.csv"], "build": ["c.csv", "--dry-run"]}.get(command, [])
+    shown = run(command, *arguments, "--store", store)
+    assert shown.exit_code == 0, shown.output
+    assert shown.stderr.count("was migrated to format") == 1
+    assert formats(store) == {FORMAT}
+
+
+def test_the_desk_comes_along_with_what_waits(hashing):
+    store, expected = hashing
+    assert migrate_desk(store) == 2
+    desk = Desk(store)
+    told = [[write.number, write.state, write.what, write.note] for write in desk.writes()]
+    assert told == expected["desk"]["writes"]
+    for state, reviews in expected["desk"]["reviews"].items():
+        now = sorted([r.listing.id, r.times, round(r.value, 6)] for r in desk.reviews(state))
+        assert now == reviews
+    desk.close()
+    assert migrate_desk(store) is None
+    with client_of(store) as client:
+        for _ in range(100):
+            ready = client.get("/readyz").json()
+            if not ready["writes_waiting"]:
+                break
+        assert client.get("/v1/items/W-2").json()["title"] == "diamond kite"
+        gone = client.get("/v1/items/als-003")
+        assert (gone.status_code, gone.json()["code"]) == (404, "no_such_item")
+
+
+def test_a_store_on_a_disk_that_cannot_be_written_is_read_from_a_temporary_folder(old, monkeypatch):
+    store, expected = old
+
+    def refuse(path):
+        raise StoreError("unwritable_store", "a disk that is full", "room on it", "free some space")
+
+    before = {file: file.read_bytes() for file in store.rglob("*") if file.is_file()}
+    monkeypatch.setattr(migration, "locked", refuse)
+    opened = sw.open(store)
+    require_as_before(opened, expected)
+    assert opened.info()["store"] == str(store)
+    with pytest.raises(sw.ShelfwiseError) as error:
+        opened.remove("als-001")
+    assert error.value.code == "unwritable_store"
+    folder = opened._folder
+    assert folder != store and folder.exists()
+    opened.close()
+    assert not folder.exists()
+    assert {file: file.read_bytes() for file in store.rglob("*") if file.is_file()} == before
+
+
+def test_a_disk_that_is_mounted_read_only(hashing, tmp_path):
+    store, expected = hashing
+    mounted = subprocess.run(["mount", "--bind", store, store], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("only root can mount")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", store], check=True)
+        with sw.open(store) as opened:
+            require_as_before(opened, expected)
+    finally:
+        subprocess.run(["umount", "--lazy", store], check=True)
+    assert formats(store) == {8}
+
+
+# Before and after each of the ten manifests, and while two of them are written: 22 places.
+KILLS = [(number, place) for number in range(10) for place in ("before", "after")] + [(3, "within"), (9, "within")]
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from shelfwise.indexer import migration
+number, place, calls = int(sys.argv[2]), sys.argv[3], 0
+write = migration.write_sealed
+
+def dying(file, content):
+    global calls
+    if calls == number and place == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if calls == number and place == "within":
+        file.with_name(file.name + ".new").write_text('{"torn')
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(file, content)
+    if calls == number and place == "after":
+        os.kill(os.getpid(), signal.SIGKILL)
+    calls += 1
+
+migration.write_sealed = dying
+migration.migrate(Path(sys.argv[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def killed_script(tmp_path_factory):
+    script = tmp_path_factory.mktemp("script") / "killed.py"
+    script.write_text(KILLED)
+    return script
+
+
+@pytest.mark.parametrize(("number", "place"), KILLS)
+def test_a_migration_that_is_killed_loses_nothing(hashing, number, place, killed_script):
+    store, expected = hashing
+    ran = subprocess.run([sys.executable, killed_script, store, str(number), place])
+    assert ran.returncode == -signal.SIGKILL
+    assert formats(store) <= {8, FORMAT}
+    with sw.open(store) as opened:
+        require_as_before(opened, expected)
+        assert opened.check().problems == ()
+        assert opened.rollback("first").items == 50
+    assert formats(store) == {FORMAT}
+
+
+def test_other_formats_say_what_to_do(built, tmp_path):
+    for form, code, fix in (
+        (3, "unknown_format", "build"),
+        (99, "newer_format", "upgrade"),
+        (8, "old_format", "migrate"),
+    ):
+        store = shutil.copytree(built, tmp_path / str(form))
+        content = read_sealed(store / FILE, "")
+        write_sealed(store / FILE, content | {"format": form})
+        with pytest.raises(sw.ShelfwiseError) as error:
+            read_manifest(store)
+        assert error.value.code == code
+        assert fix in error.value.fix
+
+
+def test_a_version_whose_manifest_is_damaged_does_not_stop_a_migration(hashing):
+    store, expected = hashing
+    (store / VERSIONS / "000003.json").write_text("{}")
+    with sw.open(store) as opened:
+        assert opened.classify("red sandal").category_path == expected["decisions"]["full"][0]["category_path"]
+        assert any("000003.json" in problem for problem in opened.check().problems)
+
+
+def test_a_desk_of_an_unknown_layout_is_left_alone(built, tmp_path):
+    store = shutil.copytree(built, tmp_path / "store")
+    Desk(store).close()
+    with sqlite3.connect(store / DESK) as database:
+        database.execute("PRAGMA user_version = 99")
+    with pytest.raises(sw.ShelfwiseError) as error:
+        Desk(store)
+    assert (error.value.code, "99" in error.value.found) == ("unknown_layout", True)
