@@ -32,7 +32,7 @@ from shelfwise.classifier.labels import depth_of, node_of
 from shelfwise.classifier.metrics import Names, macro_f1, precision_recall_f1
 from shelfwise.indexer.catalog import PATH_SEPARATOR, Item, read_catalog
 from shelfwise.indexer.encoder import load_encoder
-from shelfwise.indexer.rejects import RejectFile
+from shelfwise.indexer.rejects import RejectList
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy.json"
@@ -198,8 +198,7 @@ def over_levels(truth: Names, predicted: Names) -> dict[str, float]:
 
 def items_of(*paths: Path) -> list[Item]:
     """The items of labelled files."""
-    with tempfile.TemporaryDirectory() as folder, RejectFile(Path(folder) / "rejects") as rejects:
-        return list(read_catalog(list(map(str, paths)), rejects).items.values())
+    return list(read_catalog(list(map(str, paths)), RejectList()).items.values())
 
 
 def machine() -> dict[str, Any]:

@@ -23,10 +23,9 @@ from typing import Any
 import click
 from accuracy import ROOT, items_of, record
 
-from shelfwise.classifier import maintenance, release
-from shelfwise.classifier.checking import check
-from shelfwise.indexer import history
-from shelfwise.indexer.catalog import Item
+import shelfwise as sw
+from shelfwise import Item
+from shelfwise.indexer.history import tags_of
 from shelfwise.indexer.manifest import read_manifest
 from shelfwise.indexer.store import read_snapshot
 
@@ -38,25 +37,24 @@ LONGEST = 4.0  # seconds until the kill
 
 def change(store: Path, items: list[Item], step: int) -> None:
     """Make the change that is the turn of `step`."""
-    version = read_manifest(store).version
+    opened = sw.open(store)
     match KINDS[step % len(KINDS)]:
         case "add":
-            renamed = [replace(item, id=f"{item.id}-{step}", title=f"{item.title} {step}") for item in items[:5]]
-            maintenance.add(store, {item.id: item for item in renamed})
+            opened.add(replace(item, id=f"{item.id}-{step}", title=f"{item.title} {step}") for item in items[:5])
         case "build":
-            release.build(store, {item.id: item for item in items[step % 50 :]})
+            sw.build(store, items[step % 50 :], force=True)
         case "remove":
-            maintenance.remove(store, list(read_snapshot(store).rows.column("id")[:3]))
+            opened.remove(read_snapshot(store).rows.column("id")[:3])
         case "train":
-            maintenance.train(store)
+            opened.train()
         case "rollback":
-            oldest = history.history(store)[0].manifest.version
-            if oldest != version:
-                history.rollback(store, str(oldest))
+            oldest = opened.versions()[0].number
+            if oldest != opened.version:
+                opened.rollback(oldest)
         case "tag":
-            history.tag(store, f"tag-{step % 3}", str(version))
+            opened.tag(f"tag-{step % 3}")
         case _:
-            history.compact(store, 3)
+            opened.compact(3)
 
 
 def write_on(store: Path, step: int) -> None:
@@ -72,7 +70,7 @@ def write_on(store: Path, step: int) -> None:
 def state_of(store: Path) -> list[Any]:
     """What can be told of a store that two changes of it do not share."""
     manifest = read_manifest(store)
-    return [manifest.version, read_snapshot(store).rows.digest(), dict(manifest.blobs), history.tags_of(store)]
+    return [manifest.version, read_snapshot(store).rows.digest(), dict(manifest.blobs), tags_of(store)]
 
 
 def sample() -> list[Item]:
@@ -101,7 +99,7 @@ def kill_one(store: Path, step: int, seconds: float) -> tuple[int, str, dict[str
     wrong: dict[str, Any] = {}
     if writer.returncode != -signal.SIGKILL:
         wrong["ended by itself"] = writer.returncode
-    if problems := check(store).problems:
+    if problems := sw.open(store).check().problems:
         wrong["problems"] = problems
     now = state_of(store)
     tagging = interrupted == KINDS.index("tag")
@@ -126,7 +124,7 @@ def main(kills: int, quick: bool, store: Path | None, step: int) -> None:
     chance, counts, wrong = random.Random(5), Counter[str](), list[dict[str, Any]]()
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "store"
-        release.build(store, {item.id: item for item in sample()}, "hashing")
+        sw.build(store, sample(), encoder="hashing")
         for _ in range(3 if quick else kills):
             step, interrupted, found = kill_one(store, step, chance.random() * LONGEST)
             counts[interrupted] += 1

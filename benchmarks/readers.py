@@ -22,13 +22,9 @@ from typing import Any
 import click
 from accuracy import ROOT, items_of, record
 
-from shelfwise.classifier import maintenance, release
-from shelfwise.classifier.checking import check
+import shelfwise as sw
+from shelfwise import Item
 from shelfwise.classifier.pipeline import Classifier
-from shelfwise.indexer import history
-from shelfwise.indexer.catalog import Item
-from shelfwise.indexer.manifest import read_manifest
-from shelfwise.indexer.store import read_snapshot
 
 RESULTS = ROOT / "benchmarks" / "results" / "readers.json"
 ITEMS, LISTINGS, READERS = 300, 20, 8
@@ -71,22 +67,22 @@ def read(folder: Path) -> dict[str, Any]:
 
 def write(folder: Path, changes: int) -> dict[str, int]:
     """Change the store so many times, then have the readers stop: how often in which way."""
-    store, items, counts = folder / "store", {item.id: item for item in sample()}, dict[str, int]()
+    store, items, counts = sw.open(folder / "store"), sample(), dict[str, int]()
     try:
         for turn in range(changes):
-            version = read_manifest(store).version + 1
+            version = store.version + 1
             kind = ("add", "add", "remove", "build", "compact")[turn % 5]
             match kind:
                 case "add":
-                    some = [replace(item, id=f"{item.id}-{turn}") for item in sample()[turn % 200 : turn % 200 + 5]]
-                    maintenance.add(store, {item.id: item for item in [*some, marker(version)]})
+                    some = [replace(item, id=f"{item.id}-{turn}") for item in items[turn % 200 : turn % 200 + 5]]
+                    store.add([*some, marker(version)])
                 case "remove":
-                    maintenance.remove(store, [f"{sample()[(turn - 1) % 200].id}-{turn - 1}"])
+                    store.remove(f"{items[(turn - 1) % 200].id}-{turn - 1}")
                 case "build":
-                    kept = dict(list(items.items())[turn % 50 :])
-                    release.build(store, kept | {MARKER: marker(version)})
+                    sw.build(store.path, [*items[turn % 50 :], marker(version)], force=True)
+                    store.refresh()
                 case _:
-                    history.compact(store, 3)
+                    store.compact(3)
             counts[kind] = counts.get(kind, 0) + 1
     finally:
         (folder / STOP).touch()
@@ -95,11 +91,11 @@ def write(folder: Path, changes: int) -> dict[str, int]:
 
 def add_own(folder: Path, name: str, changes: int) -> list[str]:
     """Add items one by one: the ids that are acknowledged."""
-    first = sample()[0]
+    first, store = sample()[0], sw.open(folder / "store")
     added = []
     for i in range(changes):
         item = replace(first, id=f"{name}-{i}")
-        maintenance.add(folder / "store", {item.id: item})
+        store.add([item])
         added.append(item.id)
     return added
 
@@ -113,7 +109,7 @@ def main(changes: int, quick: bool) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"  # for the processes: there are more of them than cores
     with tempfile.TemporaryDirectory() as name, ProcessPoolExecutor(READERS + 1, get_context("spawn")) as pool:
         folder = Path(name)
-        release.build(folder / "store", {item.id: item for item in sample()} | {MARKER: marker(1)}, "hashing")
+        sw.build(folder / "store", [*sample(), marker(1)], encoder="hashing")
         readers = [pool.submit(read, folder) for _ in range(READERS)]
         started = time.perf_counter()
         counts = pool.submit(write, folder, changes).result()
@@ -121,8 +117,9 @@ def main(changes: int, quick: bool) -> None:
         read_by = [reader.result() for reader in readers]
         writers = [pool.submit(add_own, folder, writer, changes // 5) for writer in ("a", "b")]
         acknowledged = {id_ for writer in writers for id_ in writer.result()}
-        lost = acknowledged - set(read_snapshot(folder / "store").rows.column("id"))
-        problems = check(folder / "store").problems
+        store = sw.open(folder / "store")
+        lost = {id_ for id_ in acknowledged if id_ not in store}
+        problems = store.check().problems
     figures = {"changes": counts, "seconds": seconds, "readers": read_by}
     figures |= {"two_writers": {"acknowledged": len(acknowledged), "lost": len(lost)}, "problems": problems}
     click.echo(json.dumps(figures, indent=1))

@@ -21,7 +21,8 @@ import click
 from accuracy import ROOT, items_of, measured, real_sets, record, sample_set
 from titles import mixed
 
-from shelfwise.indexer.catalog import PATH_SEPARATOR, Item
+from shelfwise import Item
+from shelfwise.indexer.catalog import PATH_SEPARATOR
 
 RESULTS = ROOT / "benchmarks" / "results" / "rebuild.json"
 EVERY = 400  # items of which four change: a hundredth

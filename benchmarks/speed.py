@@ -54,6 +54,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "speed.json"
 PARTS = ("encode", "classify", "large", "memory", "start")
 ENCODERS = ("minilm", "e5")
 ROUNDS, FEW_ROUNDS = 5, 3  # the latter of what takes minutes
+START_ROUNDS = 20  # of processes that are started
 ITEMS, LARGE = 40_000, 1_000_000
 FEW, MANY = 100_000, 1_000_000  # listings of which the peak of memory is told
 ENCODED, LISTINGS, STAGED = 4_096, 50_000, 8_192  # titles for each measurement
@@ -186,13 +187,15 @@ def stages(classifier: Classifier, file: Path) -> dict[str, float]:
 
 
 def started(store: Path, rounds: int) -> dict[str, Any]:
-    """Seconds of processes, in turns: a search for similar items and the help, beside imports of others."""
+    """Seconds of processes, in turns: a look-up, the help and the library, beside imports of others."""
     similar = ["-m", "shelfwise", "similar", TEXT, "--store", str(store)]
     commands = {
         "similar": similar,
         "import sentence_transformers": ["-c", "import sentence_transformers"],
         "help": ["-m", "shelfwise", "--help"],
         "import click": ["-c", "import click"],
+        "import shelfwise": ["-c", "import shelfwise"],
+        "nothing": ["-c", "pass"],
     }
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(rounds + 1):  # the first round warms up
@@ -203,6 +206,7 @@ def started(store: Path, rounds: int) -> dict[str, Any]:
         "seconds": kept,
         "similar_to_import": ratio(kept["similar"], kept["import sentence_transformers"]),
         "help_to_import": ratio(kept["help"], kept["import click"]),
+        "import_seconds": statistics.median(kept["import shelfwise"]) - statistics.median(kept["nothing"]),
     }
 
 
@@ -302,7 +306,7 @@ def main(data: Path | None, parts: tuple[str, ...], folder: Path | None, results
             sizes = (FEW, MANY) if data else (len(titles), 4 * len(titles))
             figures["memory"] = peaks(store_of(data, kept), titles, Path(work), sizes)
         if "start" in parts:
-            figures["start"] = started(store_of(data, kept), rounds)
+            figures["start"] = started(store_of(data, kept), START_ROUNDS if data else rounds)
     click.echo(json.dumps(figures, indent=1))
     if quick:
         assert figures["encode, minilm"]["worst_cosine"] > 0.999

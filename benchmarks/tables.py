@@ -153,7 +153,8 @@ def speed_table(file: str = "speed") -> str:
         "",
         f"From process start to answer `similar` takes {statistics.median(start['seconds']['similar']):.1f} s, "
         f"{start['similar_to_import']:.2f} of what `import sentence_transformers` takes, and `--help` "
-        f"{start['help_to_import']:.2f} times `import click`.",
+        f"{start['help_to_import']:.2f} times `import click`."
+        + (f" `import shelfwise` takes {1000 * start['import_seconds']:.0f} ms." if "import_seconds" in start else ""),
         "",
     ]
     if "memory" in sets:

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -105,10 +106,17 @@ def store(built: Path, tmp_path: Path, catalog_file: Path) -> Path:
 def service(built, tmp_path_factory) -> Iterator[str]:
     """The address of a server of its own process, as a user starts it, with a store of the small catalog."""
     store = shutil.copytree(built, tmp_path_factory.mktemp("served") / "store")
+    with served(store) as url:
+        yield url
+
+
+@contextmanager
+def served(store: Path, cwd: Path = ROOT, **environment: str) -> Iterator[str]:
+    """The address of a server of a store, as a user starts it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "shelfwise", "serve", "--store", str(store), "--port", str(port)]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=cwd, env=os.environ | environment, stderr=subprocess.PIPE, text=True) as process:
         url = f"http://127.0.0.1:{port}"
         for _ in range(200):
             try:

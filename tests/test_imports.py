@@ -1,6 +1,7 @@
 """What an import may load, and which way imports go."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -119,3 +120,21 @@ def test_no_import_cycles():
         for name in free:
             del uses[name]
     assert not uses
+
+
+def test_who_imports_more_than_the_public_api_is_listed():
+    below = ("shelfwise.indexer", "shelfwise.classifier", "shelfwise.service")
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    listed = text.partition("<!-- exceptions -->")[2].partition("<!-- /exceptions -->")[0]
+    files = [*(ROOT / "shelfwise" / "commands").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
+    found = {
+        path.name for path in files for name in imported_by(path.read_text(encoding="utf-8")) if name.startswith(below)
+    }
+    assert {Path(name).name for name in re.findall(r"`([\w/]+\.py)`", listed)} == found
+
+
+def test_nothing_is_imported_under_a_name_of_its_own():
+    files = [*(path for _, path in FILES), *(ROOT / "shelfwise").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
+    for path in files:
+        names = {name.partition(".")[0] for name in imported_by(path.read_text(encoding="utf-8"))}
+        assert names.isdisjoint({"indexer", "classifier", "service", "cli", "options", "terminal", "upkeep"}), path
