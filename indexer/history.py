@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from shelfwise import __version__
 from shelfwise.indexer.embedded import forget_embedded
 from shelfwise.indexer.engine import recalled
 from shelfwise.indexer.errors import QueryError, StoreError
@@ -128,7 +129,7 @@ def rollback(path: Path, named: str) -> Manifest:
         target = read_manifest(path, version)
         verify_files(path, target.files)
         change = replace(target.change, command=f"rollback to {version}", added=0, updated=0, removed=0)
-        manifest = replace(target, version=last.version + 1, change=change, created=now())
+        manifest = replace(target, version=last.version + 1, change=change, created=now(), written_by=__version__)
         write_manifest(path, manifest)
         return manifest
 

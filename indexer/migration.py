@@ -18,7 +18,7 @@ from shelfwise.indexer.manifest import FILE, FORMAT, VERSIONS, WRITERS, how_to_r
 
 Manifest = dict[str, Any]  # the content of a manifest of any format
 Step = Callable[[Path, Manifest], Manifest]
-log = logging.getLogger("shelfwise")
+log = logging.getLogger("shelfwise.migration")
 
 
 def _from_8(store: Path, manifest: Manifest) -> Manifest:

@@ -54,7 +54,10 @@ def number(name: str, value: object, low: float, high: float, low_open: bool = F
     """Check that `value` is a number from `low` to `high`, without a bound that is open."""
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise wrong_type(name, value, "a number")
-    found = float(value)
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):  # an array, or a whole number that no float is near
+        raise wrong_type(name, value, "a number") from None
     above = found > low if low_open else found >= low
     below = found < high if high_open else found <= high
     if math.isfinite(found) and above and below:

@@ -571,7 +571,14 @@ class Store:
             return self
 
     def close(self) -> None:
-        """Release the files and the memory of the store. Later calls raise; closing again does nothing."""
+        """Release the files and the memory of the store. Later calls raise; closing again does nothing.
+
+        >>> import shelfwise as sw
+        >>> store = sw.open("kitchen.store")
+        >>> store.close()
+        >>> store
+        <Store kitchen.store: closed>
+        """
         with self._lock:
             self._closed, self._classifier = True, None
             if self._temporary is not None:

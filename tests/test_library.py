@@ -97,7 +97,7 @@ def test_every_public_function_has_an_example():
     ]
     assert len(methods) > 15
     for function in (sw.open, sw.build, sw.to_frame, *methods):
-        assert function.__name__ == "close" or ">>>" in inspect.getdoc(function), function.__name__
+        assert ">>>" in inspect.getdoc(function), function.__name__
 
 
 def test_every_public_object_has_a_one_line_repr(store, catalog_file):
@@ -161,6 +161,9 @@ def test_limits_and_dry_runs_are_those_of_the_command_line(store, catalog_file):
     preview = sw.build(store.path, few, dry_run=True)
     assert preview.difference.removed.count == 30
     assert store.refresh().version == 1
+    first = sw.build(store.path.with_name("first"), few, encoder="hashing", dry_run=True)
+    assert (first.difference.added.count, first.flips) == (20, None)
+    assert not store.path.with_name("first").exists()
     moved = [replace(item, category_path="Toys", category="Toys") for item in small_catalog()]
     with pytest.raises(sw.ShelfwiseError) as refused:
         sw.build(store.path, moved)
@@ -286,6 +289,7 @@ WRONG = {
     "unknown measure": (lambda s: sw.build("x", KITCHEN, optimize="auc"), "unknown_choice"),
     "a target that is too low": (lambda s: sw.build("x", KITCHEN, target_precision=0.5), "out_of_range"),
     "a target that is no number": (lambda s: sw.build("x", KITCHEN, target_precision="high"), "wrong_type"),
+    "a target that is an array": (lambda s: s.train(target_precision=pd.Series([0.9, 0.8])), "wrong_type"),
     "a target that is not finite": (lambda s: sw.build("x", KITCHEN, target_precision=float("nan")), "out_of_range"),
     "a share above 1": (lambda s: sw.build("x", KITCHEN, max_removed=20), "out_of_range"),
     "a negative share": (lambda s: sw.build("x", KITCHEN, max_flipped=-0.1), "out_of_range"),

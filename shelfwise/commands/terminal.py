@@ -37,7 +37,8 @@ class ShelfwiseCommand(click.Command):
         from shelfwise.commands.hints import with_hint
         from shelfwise.indexer.errors import ShelfwiseError
 
-        logging.getLogger("shelfwise").addHandler(NOTES)
+        migrations = logging.getLogger("shelfwise.migration")
+        migrations.addHandler(NOTES)
         try:
             return super().invoke(ctx)
         except ShelfwiseError as error:
@@ -46,7 +47,7 @@ class ShelfwiseCommand(click.Command):
             click.echo("Interrupted. A store that was being changed is as it was before.", err=True)
             ctx.exit(130)
         finally:
-            logging.getLogger("shelfwise").removeHandler(NOTES)
+            migrations.removeHandler(NOTES)
 
 
 class ShelfwiseGroup(click.Group):
@@ -56,7 +57,7 @@ class ShelfwiseGroup(click.Group):
 
 
 class _Notes(logging.Handler):
-    """Shows warnings of the library as notes on stderr."""
+    """Shows what the library says of a migration as a note on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
         click.echo(f"Note: {record.getMessage()}", err=True)
