@@ -48,7 +48,8 @@ class Report:
     whether they were fitted by this change.
 
     `encoder` says which one is in use and, at a first build with `auto`, why. `rejects` are the rows that could not be
-    used, where they were not written to a file.
+    used, where they were not written to a file; `repeated` counts rows that came before with the same content, and
+    `conflicting` those whose id came before with other content (the last one counts).
     """
 
     added: int
@@ -63,6 +64,8 @@ class Report:
     fitted: bool
     new_categories: tuple[str, ...] = ()
     rejects: tuple[Reject, ...] = ()
+    repeated: int = 0
+    conflicting: int = 0
 
     def __repr__(self) -> str:
         counts = f"+{self.added:,} ~{self.updated:,} -{self.removed:,}, {len(self.rejects):,} rejected"

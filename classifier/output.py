@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from operator import attrgetter
 from typing import TextIO
 
@@ -43,13 +43,13 @@ class DecisionWriter:
         self._out, self._raw, self._columns = out, raw, columns
         self._table = None if fmt == "jsonl" else csv.writer(out, delimiter=delimiter, lineterminator="\n")
         if self._table:
-            self._table.writerow([*(self._cell(_kept(column)) for column in columns), *COLUMNS])
+            self._table.writerow([*(self._cell(_kept(column, columns)) for column in columns), *COLUMNS])
 
     def write(self, listings: Sequence[Listing], decisions: Sequence[Decision]) -> None:
         """One line for each listing, in order."""
         for listing, decision in zip(listings, decisions, strict=True):
             if self._table is None:
-                row = {_kept(column): value for column, value in listing.source.items()}
+                row = {_kept(column, listing.source): value for column, value in listing.source.items()}
                 self._out.write(_JSON(row | dict(zip(COLUMNS, _values(decision), strict=True))) + "\n")
                 continue
             self._table.writerow(map(self._cell, (*map(listing.source.get, self._columns), *_values(decision))))
@@ -64,8 +64,18 @@ def guarded(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA_STARTS) and not _is_number(text) else text
 
 
-def _kept(column: str) -> str:
-    return f"input_{column}" if column in COLUMNS else column
+def _kept(column: str, columns: Collection[str]) -> str:
+    return free_name(column, columns) if column in COLUMNS else column
+
+
+def free_name(column: str, columns: Collection[str]) -> str:
+    """Return the name that a column of the input is kept under.
+
+    It has "input_" before it, as often as it takes for a name that neither the input's `columns` nor a decision has.
+    """
+    while column in columns or column in COLUMNS:
+        column = f"input_{column}"
+    return column
 
 
 def _as_text(value: object) -> str:

@@ -1,13 +1,16 @@
 """Records to items: which column is what, which rows are usable, which id appears twice."""
 
+import datetime
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
+from uuid import UUID
 
-from shelfwise.indexer.errors import InputError, listed
+from shelfwise.indexer.errors import InputError, first_line, listed
 from shelfwise.indexer.files import Record, RecordFile, open_records
 from shelfwise.indexer.rejects import IN_MEMORY, Reject, Rejects
 from shelfwise.indexer.text import Words, clean, compose, digest, words_of
@@ -121,14 +124,20 @@ def named_columns(columns: Mapping[str, str | Sequence[str]]) -> dict[str, tuple
     named: dict[str, tuple[str, ...]] = {}
     for name, source in columns.items():
         found = (source,) if isinstance(source, str) else tuple(source)
-        given = f"column {'+'.join(map(str, found))!r} for the field {name!r}"
         if name not in FIELDS:
-            raise InputError("unknown_field", given, f"one of {', '.join(FIELDS)}", "name one of these fields")
+            raise InputError(
+                "unknown_field", f"columns for {name!r}", f"one of {', '.join(FIELDS)}", "name one of these fields"
+            )
         if not found or not all(isinstance(column, str) and column for column in found):
-            raise InputError("bad_columns", given, "the name of a column", "name a column of the input")
+            raise InputError(
+                "bad_columns", f"columns {found!r} for {name!r}", "the name of a column", "name a column of the input"
+            )
         if len(found) > 1 and name != "attributes":
             raise InputError(
-                "bad_columns", given, "one column: only attributes can be joined from several", "name one column"
+                "bad_columns",
+                f"columns {found!r} for {name!r}",
+                "one column: only attributes can be joined from several",
+                "name one column",
             )
         named[name] = found
     return named
@@ -208,7 +217,7 @@ def items_in(
             if keys not in mappings:
                 mappings[keys] = match_columns(list(keys), columns, labelled, "the row")
         except InputError as error:
-            yield Reject(IN_MEMORY, place, "", repr(dict(values)), error.code, error.found)
+            yield Reject(IN_MEMORY, place, "", ", ".join(keys), error.code, error.found)
             continue
         yield _row(Record(place, dict(values)), mappings[keys], labelled, IN_MEMORY)
 
@@ -268,7 +277,13 @@ def _items(source: RecordFile, options: ReadOptions, labelled: bool) -> Iterator
 
 
 def _row(record: Record, mapping: Mapping[str, tuple[str, ...]], labelled: bool, name: str) -> Listing | Reject:
-    values = {field_name: _joined(record.values, columns) for field_name, columns in mapping.items()}
+    values: dict[str, str] = {}
+    for field_name, columns in mapping.items():
+        try:
+            values[field_name] = _joined(record.values, columns)
+        except (TypeError, ValueError, RecursionError) as error:
+            reason = first_line(error) if isinstance(error, TypeError) else "a value that is too large or too deep"
+            return Reject(name, record.line, "+".join(columns), "", "unusable_value", reason)
     fault = _fault(values, labelled)
     if fault:
         column = "+".join(mapping.get(fault.field, (fault.field,)))
@@ -285,16 +300,25 @@ def _joined(found: Mapping[str, object], columns: tuple[str, ...]) -> str:
 
 
 def _as_text(value: object) -> str:
-    """A cell as text: objects as "key: value; ...", lists joined by commas, nothing as ""."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
+    """Return a cell as text: objects as "key: value; ...", lists joined by commas, nothing and NaN as "".
+
+    Raises TypeError for what has no text of its own: bytes, functions, files.
+    """
+    if value is None or isinstance(value, str):
+        return value or ""
     if isinstance(value, Mapping):
         return "; ".join(f"{key}: {_as_text(entry)}" for key, entry in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(_as_text(entry) for entry in value)
-    return str(value)
+    if isinstance(value, int | datetime.date | datetime.time | datetime.timedelta | UUID):
+        return "" if type(value).__name__ == "NaTType" else str(value)
+    if isinstance(value, float | Decimal):
+        return "" if value != value else str(value)
+    if hasattr(value, "tolist"):  # numpy's
+        return _as_text(value.tolist())
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return ""
+    raise TypeError(f"a value of type {type(value).__name__}")
 
 
 class _Fault(NamedTuple):

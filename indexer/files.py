@@ -4,6 +4,7 @@ Nothing here knows what a column means. A record that cannot be read comes out a
 so that one bad row never costs its neighbours.
 """
 
+import codecs
 import csv
 import gzip
 import io
@@ -23,6 +24,7 @@ from shelfwise.indexer.rejects import Reject
 SAMPLE = 1 << 20  # bytes that decide about encoding, format and delimiter
 MAX_RECORD_LINES = 500  # a quoted field that runs longer was never closed
 PARQUET_BATCH = 4096
+NO_FILES = {"idna", "punycode", "undefined"}  # codecs of text that no file is written in
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 _SUFFIXES = {
     ".csv": "csv", ".txt": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
@@ -73,15 +75,31 @@ class RecordFile:
                 else:
                     next(_rows(lines, self.delimiter, self.name))  # the header, known since opening
                     yield from _table_records(lines, self.delimiter, self.columns, self.name)
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
+            place = f"byte {error.start}" if isinstance(error, UnicodeDecodeError) else "a byte"
             raise InputError(
                 "undecodable_file",
-                f"{self.name}: byte {error.start} is not {error.encoding}",
-                f"text in {error.encoding}",
+                f"{self.name}: {place} is not {self.encoding}",
+                f"text in {self.encoding}",
                 "name the encoding of the file",
             ) from None
         except _UNREADABLE as error:
             raise _damaged(self.name, error) from None
+
+
+def require_encoding(encoding: str) -> None:
+    """Raise InputError where no text file can have this encoding."""
+    try:
+        usable = codecs.lookup(encoding).name not in NO_FILES and "".encode(encoding) is not None
+    except (LookupError, ValueError):  # of UnicodeError, too
+        usable = False
+    if not usable:
+        raise InputError(
+            "unknown_encoding",
+            f"encoding {encoding[:60]!r}",
+            "utf-8, gb18030, utf-16, cp1252, big5 or another Python codec",
+            "name one of them",
+        )
 
 
 @contextmanager
@@ -95,31 +113,29 @@ def open_records(
     """
     name = "standard input" if str(path) == "-" else str(path)
     if encoding is not None:
-        try:
-            "".encode(encoding)
-        except LookupError:
-            raise InputError(
-                "unknown_encoding",
-                f"encoding {encoding!r}",
-                "utf-8, gb18030, utf-16, cp1252, big5 or another Python codec",
-                "name one of them",
-            ) from None
+        require_encoding(encoding)
     if str(path) == "-":
         if stdin is None:
             raise InputError("no_standard_input", "standard input", "a file", "name a file")
         yield _opened(io.BufferedReader(cast(io.RawIOBase, stdin), SAMPLE), name, None, encoding, fmt)
         return
     try:
-        with Path(path).open("rb", buffering=SAMPLE) as plain:
-            yield _opened(cast(io.BufferedReader, plain), name, Path(path), encoding, fmt)
+        plain = Path(path).open("rb", buffering=SAMPLE)  # noqa: SIM115  # closed below: the block is not tried
     except FileNotFoundError:
-        raise InputError("no_such_file", f"{name}: no such file", "a file", "check its name and folder") from None
+        raise InputError(
+            "no_such_file", f"{name}: no such file", "a file that exists", "check its name and folder"
+        ) from None
     except IsADirectoryError:
         raise InputError("is_a_folder", f"{name} is a folder", "a file", "name a file in it") from None
     except PermissionError:
         raise InputError(
             "unreadable_file", f"{name}: not readable by this user", "a readable file", "change its permissions"
         ) from None
+    except (OSError, ValueError) as error:  # a name that is too long, or that no file can have
+        reason = getattr(error, "strerror", None) or "no file can have this name"
+        raise InputError("unreadable_file", f"{name[:60]}: {reason}", "a readable file", "check its name") from None
+    with plain:
+        yield _opened(cast(io.BufferedReader, plain), name, Path(path), encoding, fmt)
 
 
 def _opened(
@@ -362,7 +378,10 @@ def _json_records(lines: _Lines, name: str) -> Iterator[Record | Reject]:
             yield Reject(name, lines.number, "", text, "bad_json", f"not valid JSON: {error}")
             continue
         if isinstance(value, dict):
-            yield _decodable(Record(lines.number, value), name)
+            try:
+                yield _decodable(Record(lines.number, value), name)
+            except RecursionError:
+                yield Reject(name, lines.number, "", text, "bad_json", "a value that is too deep")
         else:
             reason = f"a JSON {type(value).__name__} where an object was expected"
             yield Reject(name, lines.number, "", text, "bad_json", reason)

@@ -1,7 +1,7 @@
 """The versions of a store: listing, naming, going back to and clearing away."""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
@@ -88,12 +88,10 @@ def resolve_version(path: Path, named: str) -> int:
     return version
 
 
-def no_tag(name: str, tags: Iterable[str]) -> QueryError:
+def no_tag(name: str, tags: Collection[str]) -> QueryError:
     """Return the error of a tag that the store does not have, beside the `tags` it has."""
-    there = ", ".join(sorted(tags))
-    return QueryError(
-        "no_such_tag", f"the store has no tag {name!r}", there or "a tag: it has none", "name a tag or a version"
-    )
+    there = f"one of its tags ({', '.join(sorted(tags))})" if tags else "a version: it has no tags"
+    return QueryError("no_such_tag", f"the store has no tag {name!r}", there, "name a tag or a version that it has")
 
 
 def tag(path: Path, name: str, named: str | None) -> int | None:

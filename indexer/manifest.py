@@ -105,7 +105,7 @@ def write_manifest(store: Path, manifest: Manifest) -> None:
 def keep_manifest(store: Path, manifest: Manifest) -> None:
     """Write down a version without making it the one that counts."""
     (store / VERSIONS).mkdir(exist_ok=True)
-    write_sealed(_file_of(store, manifest.version), asdict(manifest))
+    write_sealed(file_of(store, manifest.version), asdict(manifest))
 
 
 def write_sealed(file: Path, content: Mapping[str, object]) -> None:
@@ -167,7 +167,7 @@ def read_manifest(store: Path, version: int | None = None) -> Manifest:
         if version is None:
             content = read_sealed(store / FILE, how_to_restore(store))
         else:
-            content = read_sealed(_file_of(store, version), "restore it from a backup; other versions are not touched")
+            content = read_sealed(file_of(store, version), "restore it from a backup; other versions are not touched")
         found = int(content["format"])
     except FileNotFoundError:
         raise (_absent(store) if version is None else no_version(store, version, versions_of(store))) from None
@@ -207,10 +207,11 @@ def _kept(store: Path) -> set[int]:
 
 def forget_version(store: Path, version: int) -> None:
     """Take a version other than the one that counts off the list."""
-    _file_of(store, version).unlink(missing_ok=True)
+    file_of(store, version).unlink(missing_ok=True)
 
 
-def _file_of(store: Path, version: int) -> Path:
+def file_of(store: Path, version: int) -> Path:
+    """Return where the manifest of a version is kept."""
     return store / VERSIONS / f"{version:06}.json"
 
 

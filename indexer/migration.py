@@ -14,7 +14,16 @@ from typing import Any
 
 from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.lock import locked
-from shelfwise.indexer.manifest import FILE, FORMAT, VERSIONS, WRITERS, how_to_restore, read_sealed, write_sealed
+from shelfwise.indexer.manifest import (
+    FILE,
+    FORMAT,
+    VERSIONS,
+    WRITERS,
+    file_of,
+    how_to_restore,
+    read_sealed,
+    write_sealed,
+)
 
 Manifest = dict[str, Any]  # the content of a manifest of any format
 Step = Callable[[Path, Manifest], Manifest]
@@ -72,7 +81,6 @@ def migrated(store: Path) -> tuple[Path, tempfile.TemporaryDirectory[str] | None
     for entry in store.resolve().iterdir():
         if entry.name not in (FILE, VERSIONS):
             (folder / entry.name).symlink_to(entry)
-    (folder / VERSIONS).mkdir()
     _write_migrated(store, folder)
     log.warning(
         "store %s has format %d and cannot be written: it is read in format %d from a temporary folder",
@@ -88,7 +96,10 @@ def _write_migrated(store: Path, target: Path) -> None:
     for file in sorted((store / VERSIONS).glob("*.json")):
         with suppress(StoreError):  # one that is damaged stays as it is, and `check` says so
             write_sealed(target / VERSIONS / file.name, _upgraded(target, read_sealed(file, how_to_restore(store))))
-    write_sealed(target / FILE, _upgraded(target, read_sealed(store / FILE, how_to_restore(store))))
+    newest = _upgraded(target, read_sealed(store / FILE, how_to_restore(store)))
+    (target / VERSIONS).mkdir(exist_ok=True)
+    write_sealed(file_of(target, newest["version"]), newest)  # again, in case that it was lost
+    write_sealed(target / FILE, newest)
 
 
 def _upgraded(store: Path, manifest: Manifest) -> Manifest:

@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shelfwise.indexer.errors import QueryError, StoreError
+from shelfwise.indexer.errors import QueryError, StoreError, first_line
 from shelfwise.indexer.rows import TEXT_COLUMNS, Rows, text_fields
 
 TABLE = "items"
 BATCH = 1000  # values in one SQL list
+LONGEST_FILTER = 10_000  # characters: the planner overflows its stack on conditions of hundreds of thousands
 ROW_ID = "_rowid"  # LanceDB's number of a row: an updated row gets a new one, none is used again in a table
 
 LAST = 2**64 - 1  # LanceDB counts the names of its versions down from here
@@ -74,14 +75,16 @@ class TableReader:
     def matching(self, where: str) -> RowIds:
         """The numbers of the rows for which the SQL condition holds. Raises QueryError."""
         try:
+            if len(where) > LONGEST_FILTER:
+                raise ValueError(f"{len(where)} characters, at most {LONGEST_FILTER} are read")
             return _row_ids(self._query().where(where).select([ROW_ID]).to_arrow())
-        except (ValueError, RuntimeError, OSError) as error:
-            if "Not found" in str(error):
+        except Exception as error:  # of the query planner's kinds, of which one says that it gave up
+            if isinstance(error, OSError | RuntimeError) and "Not found" in str(error):
                 raise cleared_away(self._path) from None
-            reason = str(error).splitlines()[0].partition("Invalid input, ")[2] or str(error).splitlines()[0]
+            reason = first_line(error).partition("Invalid input, ")[2] or first_line(error)
             raise QueryError(
                 "bad_filter",
-                f"the filter {where!r} is not valid ({reason[:200]})",
+                f"the filter {where[:200]!r} is not valid ({reason[:200]})",
                 f"SQL such as \"brand = 'X'\" on {', '.join(TEXT_COLUMNS[:8])}",
                 "correct the filter",
             ) from None

@@ -6,6 +6,7 @@ store = sw.build("my.store", "catalog.csv")
 store.classify("wireless earbuds").category_path
 """
 
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING
 __version__ = "0.4.0"
 
 if find_spec("shelfwise.indexer") is None:
-    raise ImportError(
+    _LINE = (
         "this is a checkout of shelfwise that is not installed: run pip install -e '.[cpu,models]' in it, or leave the "
         "folder to use the installed shelfwise"
     )
+    raise SystemExit(f"Error: {_LINE}") if sys.argv[:1] == ["-m"] else ImportError(_LINE)  # -m: python -m shelfwise
 
 if TYPE_CHECKING:
     from shelfwise.classifier.decision import Decision

@@ -3,6 +3,7 @@
 import math
 import operator
 import os
+import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from shelfwise.indexer.errors import InputError
 
 DEVICES = ("auto", "cpu", "cuda")
 SHOWN = 60  # characters of a wrong argument that an error shows
+LONGEST, LONGEST_PATH = 2_000, 4_096  # characters
+LARGEST = 2**31 - 1
+HALF = re.compile("[\ud800-\udfff]")  # surrogates, which no encoding can write
 
 
 def wrong_type(name: str, value: object, expected: str) -> InputError:
@@ -26,7 +30,10 @@ def shown(value: object) -> str:
     >>> shown("turbo")
     "'turbo'"
     """
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # a number of more digits than Python writes, or an object of somebody else
+        return f"<{type(value).__name__}>"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
@@ -46,7 +53,9 @@ def whole(name: str, value: object, least: int) -> int:
     if isinstance(value, bool):
         raise wrong_type(name, value, "a whole number")
     if number < least:
-        raise InputError("out_of_range", f"{name} {number}", f"{least} or more", "pass a larger number")
+        raise InputError("out_of_range", f"{name} {shown(number)}", f"{least} or more", "pass a larger number")
+    if number > LARGEST:
+        raise InputError("out_of_range", f"{name} {shown(number)}", f"{LARGEST} or less", "pass a smaller number")
     return number
 
 
@@ -63,7 +72,7 @@ def number(name: str, value: object, low: float, high: float, low_open: bool = F
     if math.isfinite(found) and above and below:
         return found
     kind = "more than" if low_open else "at least"
-    expected = f"{kind} {low:g}"
+    expected = f"a finite number of {kind} {low:g}"
     if math.isfinite(high):
         expected += f" and {'less than' if high_open else 'at most'} {high:g}"
     raise InputError("out_of_range", f"{name} {found:g}", expected, "pass a number in this range")
@@ -76,12 +85,16 @@ def flag(name: str, value: object) -> bool:
     raise wrong_type(name, value, "True or False")
 
 
-def text(name: str, value: object) -> str:
-    """Check that `value` is a text that is not blank."""
+def text(name: str, value: object, most: int = LONGEST) -> str:
+    """Check that `value` is a text that is not blank, has at most `most` characters, and no half of a character."""
     if not isinstance(value, str):
         raise wrong_type(name, value, "a str")
     if not value.strip():
         raise InputError("empty_text", f"{name} {shown(value)}", "a text that is not blank", "pass some words")
+    if len(value) > most:
+        raise InputError("too_long", f"{name} of {len(value)} characters", f"at most {most}", "pass a shorter text")
+    if HALF.search(value):
+        raise InputError("invalid_character", f"{name} {shown(value)}", "no half of a character", "correct the text")
     return value
 
 
@@ -92,16 +105,14 @@ def path(name: str, value: object) -> Path:
     found = os.fspath(value)
     if not isinstance(found, str) or "\0" in found:
         raise wrong_type(name, value, "a str or a Path")
-    if not found.strip():
-        raise InputError("empty_text", f"{name} {found!r}", "the name of a file or folder", "pass its name")
-    return Path(found)
+    return Path(text(name, found, LONGEST_PATH))
 
 
 def texts(name: str, value: object) -> list[str]:
     """Check that `value` is one text or an iterable of texts, none of them blank."""
     if isinstance(value, str):
         return [text(name, value)]
-    if isinstance(value, Mapping) or not isinstance(value, Iterable):
+    if isinstance(value, Mapping) or not isinstance(value, Iterable) or hasattr(value, "columns"):
         raise wrong_type(name, value, "a str or a list of str")
     return [text(f"{name}[{place}]", one) for place, one in enumerate(value)]
 

@@ -1,6 +1,6 @@
 """What public calls return beside decisions and reports: versions, previews, data frames."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
@@ -9,6 +9,7 @@ from shelfwise.classifier.decision import Decision, SimilarItem
 from shelfwise.classifier.output import FIELDS
 from shelfwise.classifier.release import Flips
 from shelfwise.indexer.difference import Difference
+from shelfwise.indexer.errors import InputError
 from shelfwise.indexer.history import Entry
 from shelfwise.indexer.rejects import Reject
 
@@ -61,9 +62,10 @@ class Preview:
 def to_frame(results: Sequence[Any], index: "pd.Index[Any] | None" = None) -> "pd.DataFrame":
     """Return decisions, similar items, versions or rejects as a pandas DataFrame, one row each.
 
-    Decisions have the columns of `shelfwise classify`: predicted_category, predicted_path, confidence, decision, reason
-    and so on; their alternatives, levels and evidence are lists of dicts. `index` is the index of the frame (by default
-    0, 1, 2, ...). Raises ShelfwiseError for anything else.
+    Decisions have the columns of the command line: predicted_category, predicted_path, confidence, decision, reason and
+    so on; alternatives, levels and evidence are lists of dicts, prediction_set is a list of paths (`to_json` writes
+    them as they are, `to_csv` as Python's text). `index` is the index of the frame (by default 0, 1, 2, ...). Raises
+    ShelfwiseError for anything else.
 
     >>> from shelfwise import to_frame
     >>> to_frame([]).empty
@@ -71,14 +73,19 @@ def to_frame(results: Sequence[Any], index: "pd.Index[Any] | None" = None) -> "p
     """
     import pandas as pd
 
-    if not isinstance(results, Iterable) or isinstance(results, str | bytes):
+    if not isinstance(results, Iterable) or isinstance(results, str | bytes | Mapping):
         raise wrong_type("results", results, "a list of decisions, similar items, versions or rejects")
     found = list(results)
     kinds = (Decision, SimilarItem, Version, Reject)
     for place, one in enumerate(found):
         if not isinstance(one, kinds) or type(one) is not type(found[0]):
-            expected = type(found[0]).__name__ if place and isinstance(found[0], kinds) else "a decision"
-            raise wrong_type(f"results[{place}]", one, expected)
+            first = type(found[0]).__name__ if place and isinstance(found[0], kinds) else ""
+            raise wrong_type(f"results[{place}]", one, first or "a decision, similar item, version or reject")
+    if index is not None and (not isinstance(index, Iterable) or isinstance(index, str | bytes | Mapping | set)):
+        raise wrong_type("index", index, "a list or an index of pandas")
+    if index is not None and len(list(index)) != len(found):
+        expected = f"{len(found)}, as many as results"
+        raise InputError("out_of_range", f"index of {len(list(index))} entries", expected, "pass one for each")
     if not found or isinstance(found[0], Decision):
         rows = [[_plain(getattr(one, name)) for name in FIELDS.values()] for one in found]
         return pd.DataFrame(rows, columns=list(FIELDS), index=index)

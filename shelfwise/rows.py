@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import numpy as np
+
 from shelfwise.arguments import path, wrong_type
 from shelfwise.indexer.catalog import (
     Catalog,
@@ -13,10 +15,12 @@ from shelfwise.indexer.catalog import (
     ReadOptions,
     catalog_of,
     items_in,
+    match_columns,
     named_columns,
     read_catalog,
 )
 from shelfwise.indexer.errors import InputError, listed
+from shelfwise.indexer.files import require_encoding
 from shelfwise.indexer.rejects import Reject, RejectList
 
 if TYPE_CHECKING:
@@ -55,8 +59,10 @@ def options_of(columns: object, encoding: object) -> ReadOptions:
     for name, source in (columns or {}).items():
         if not isinstance(source, str | list | tuple):
             raise wrong_type(f"columns[{name!r}]", source, "a str or a list of str")
-    if encoding is not None and not isinstance(encoding, str):
-        raise wrong_type("encoding", encoding, "a str")
+    if encoding is not None:
+        if not isinstance(encoding, str):
+            raise wrong_type("encoding", encoding, "a str")
+        require_encoding(encoding)
     return ReadOptions(named_columns(columns or {}), encoding)
 
 
@@ -73,15 +79,17 @@ def read_labelled(source: object, options: ReadOptions) -> tuple[Catalog, tuple[
     """Return the items of labelled files or rows, and the rows that cannot be used. Raises InputError where all are."""
     rejects, files = RejectList(), files_in(source)
     if files is None:
-        return catalog_of(rows_of(source, "the catalog"), rejects, options.columns), tuple(rejects.rows)
+        rows = rows_of(source, "the catalog", options, labelled=True)
+        return catalog_of(rows, rejects, options.columns), tuple(rejects.rows)
     return read_catalog(files, rejects, options), tuple(rejects.rows)
 
 
-def read_items(listings: object) -> tuple[list[Item], bool]:
+def read_items(listings: object, options: ReadOptions) -> tuple[list[Item], bool]:
     """Return the items to classify, and whether `listings` is a single one. Raises InputError for an unusable one."""
     single = isinstance(listings, str | Mapping | Item)
     items = []
-    for row in items_in(rows_of([listings] if single else listings, "listings", texts=True), {}, labelled=False):
+    rows = rows_of([listings] if single else listings, "listings", options, labelled=False)
+    for row in items_in(rows, options.columns, labelled=False):
         if isinstance(row, Reject):
             found = f"listings[{row.line}]: {row.column or 'the listing'}: {row.reason}"
             raise InputError(row.code, found, "a listing that can be used", "correct it, or leave it out")
@@ -89,11 +97,18 @@ def read_items(listings: object) -> tuple[list[Item], bool]:
     return items, single
 
 
-def rows_of(source: object, name: str, texts: bool = False) -> Iterator[Row]:
-    """Yield each row of a DataFrame, or of an iterable of dicts and items (and `texts`), as columns and values."""
+def rows_of(source: object, name: str, options: ReadOptions, labelled: bool) -> Iterator[Row]:
+    """Yield each row of a DataFrame, or of an iterable of dicts and items, as columns and values.
+
+    Rows that need not be `labelled` may be texts, too: their titles. Raises InputError for anything else, and for a
+    DataFrame without the columns that it needs.
+    """
     if is_frame(source):
-        yield from _frame_rows(cast(Frame, source), name)
+        frame = cast(Frame, source)
+        match_columns([str(column) for column in frame.columns], options.columns, labelled, name)
+        yield from _frame_rows(frame, name)
         return
+    texts = not labelled
     kinds = "dicts or Items" if not texts else "str, dicts or Items"
     if isinstance(source, Mapping | Item):
         source = [source]
@@ -106,7 +121,7 @@ def rows_of(source: object, name: str, texts: bool = False) -> Iterator[Row]:
         elif isinstance(row, Mapping):
             if not all(isinstance(key, str) for key in row):
                 raise wrong_type(f"{name}[{place}]", row, "a dict with str keys")
-            yield {key: None if _is_nan(value) else value for key, value in row.items()}
+            yield row
         elif texts and isinstance(row, str):
             yield {"title": row}
         else:
@@ -117,11 +132,6 @@ def _require_texts(item: Item, name: str) -> None:
     for field, value in asdict(item).items():
         if not isinstance(value, str):
             raise wrong_type(f"{name}.{field}", value, "a str")
-
-
-def _is_nan(value: object) -> bool:
-    """Return whether a value stands for nothing in numpy's and pandas' way."""
-    return type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
 
 
 def _frame_rows(frame: Frame, name: str) -> Iterator[Row]:
@@ -137,8 +147,10 @@ def _frame_rows(frame: Frame, name: str) -> Iterator[Row]:
 
 def _plain(column: "pd.Series[Any]") -> list[object]:
     """Return the values of a column as Python's, None for nothing; whole numbers that pandas has as floats, as int."""
-    if column.dtype.kind == "f":
-        there = column.dropna()
-        if len(there) and (there % 1 == 0).all() and (there.abs() < WHOLE_FLOATS).all():
-            column = column.astype("Int64")
-    return [None if missing else value for value, missing in zip(column.tolist(), column.isna(), strict=True)]
+    missing = column.isna().tolist()
+    if column.dtype.kind != "f":
+        return [None if gone else value for value, gone in zip(column.tolist(), missing, strict=True)]
+    numbers = column.dropna().to_numpy(np.float64)
+    whole = bool((np.floor(numbers) == numbers).all() and (abs(numbers) < WHOLE_FLOATS).all())
+    made = iter(numbers.tolist())
+    return [None if gone else int(next(made)) if whole else next(made) for gone in missing]

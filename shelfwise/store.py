@@ -1,8 +1,9 @@
 """A store as one object: what people do with it from Python."""
 
+import inspect
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,22 +21,23 @@ from shelfwise.classifier.evaluation import Evaluation
 from shelfwise.classifier.evaluation import evaluate as measure
 from shelfwise.classifier.maintenance import Report, Wishes
 from shelfwise.classifier.model import MEASURES
-from shelfwise.classifier.output import COLUMNS
+from shelfwise.classifier.output import COLUMNS, free_name
 from shelfwise.classifier.pipeline import BATCHES, TIERS, Classifier
 from shelfwise.classifier.release import Guard
 from shelfwise.indexer import history
-from shelfwise.indexer.catalog import Item, ReadOptions, batched, items_in, normal_path, read_listings
+from shelfwise.indexer.catalog import Catalog, Item, ReadOptions, batched, items_in, normal_path, read_listings
 from shelfwise.indexer.difference import Difference, difference, state_of
 from shelfwise.indexer.encoder import Progress, resolve_device
-from shelfwise.indexer.errors import InputError, StoreError
+from shelfwise.indexer.errors import InputError, ShelfwiseError, StoreError
 from shelfwise.indexer.files import open_records
 from shelfwise.indexer.history import Cleared
 from shelfwise.indexer.layers import Filter
 from shelfwise.indexer.manifest import FILE, read_manifest
 from shelfwise.indexer.migration import migrate, migrated
-from shelfwise.indexer.rejects import RejectList
+from shelfwise.indexer.rejects import Reject, RejectList
 from shelfwise.indexer.search import resolve_engine
 from shelfwise.indexer.store import read_snapshot
+from shelfwise.indexer.text import compose
 from shelfwise.indexer.tuning import Tuned
 from shelfwise.indexer.tuning import tune as try_tunings
 from shelfwise.progress import progress_bar
@@ -63,6 +65,7 @@ class ClassifyOptions(TypedDict, total=False):
     top: int
     neighbors: int | None
     tier: str
+    columns: "Columns | None"
     progress: Watch
 
 
@@ -132,14 +135,16 @@ def build(
     Options:
         encoder: auto, minilm, e5, hashing, a folder or a hub name; of a store that exists it stays what it is.
         device: auto, cpu or cuda.
-        columns: the column of a field by field, such as {"title": "name"}; several columns for attributes.
+        columns: the column of a field by field, such as {"title": "name"}; a list of columns for attributes. The
+            fields are id, title, description, brand, attributes, category and category_path; usual names of columns
+            are recognised.
         encoding: that of the files, where it is not recognised.
         head: mlp, svm, logistic or closed-form; optimize: accuracy or macro-f1; target_precision: in (0.5, 1). None
             leaves what the store has.
         max_removed, max_flipped: shares in [0, 1] of items removed, and of 500 known items that would get another
             category, above which the build is refused; `force` builds whatever they are.
         dry_run: return a Preview, and change nothing.
-        progress: True for a bar, or a callable that is given (stage, done, total, note).
+        progress: True for a bar (where stderr is a terminal), or a callable `(stage, done, total, note)`.
 
     Raises ShelfwiseError where an argument is wrong, no row can be used, the change is refused, or the store cannot be
     written; then nothing is changed.
@@ -166,7 +171,7 @@ def build(
             with release.releasing(folder, read.items, encoder, device, wishes, watch) as planned:
                 return Preview(planned.difference, planned.flips(), rejects)
         report = release.build(folder, read.items, encoder, device, wishes, watch, limits)
-    return Store(folder, device, replace(report, rejects=rejects))
+    return Store(folder, device, _with_rows(report, read, rejects))
 
 
 class Store:
@@ -227,7 +232,8 @@ class Store:
         return len(self.classifier.index)
 
     def __contains__(self, id: object) -> bool:
-        return isinstance(id, str) and self.classifier.index.has(id)
+        index = self.classifier.index
+        return isinstance(id, str) and index.has(id)
 
     def __enter__(self) -> Self:
         self._require_usable()
@@ -266,17 +272,19 @@ class Store:
         top: int = 3,
         neighbors: int | None = None,
         tier: str = FULL,
+        columns: "Columns | None" = None,
         progress: Watch = None,
     ) -> "Decision | list[Decision] | pd.DataFrame":
         """Decide the category of one listing, of several, or of each row of a DataFrame.
 
-        A listing is a title, a dict of fields, or an Item. One gives one Decision, an iterable a list, and a DataFrame
-        a DataFrame of the same index: its columns, then those of the decisions (one of its own that has the name of one
-        of these is kept as "input_" and its name). A listing without text is decided as unknown (`empty_text`).
+        A listing is a title (a str is never a file here), a dict of fields, or an Item. One gives one Decision, an
+        iterable a list, and a DataFrame a DataFrame of the same index: its columns, then those of `shelfwise.to_frame`
+        (one of its own that has the name of one of these is kept as "input_" and its name). A listing without text is
+        decided as unknown (`empty_text`).
 
         `top` is the number of alternatives (1 or more), `neighbors` that of similar items shown as evidence (by default
-        3, or all of a smaller store), `tier` full, auto or fast. Raises ShelfwiseError for a listing that cannot be
-        used, and says which.
+        3, or all of a smaller store), `tier` full, auto or fast, `columns` the column of a field by field, as in
+        `shelfwise.build`. Raises ShelfwiseError for a listing that cannot be used, and says which.
 
         >>> import shelfwise as sw
         >>> store = sw.open("kitchen.store")
@@ -288,9 +296,9 @@ class Store:
         top = arguments.whole("top", top, 1)
         arguments.choice("tier", tier, TIERS)
         shown = None if neighbors is None else arguments.whole("neighbors", neighbors, 0)
-        watched = _watched(progress)
+        options, watched = options_of(columns, None), _watched(progress)
         self._require_usable()
-        items, single = read_items(listings)
+        items, single = read_items(listings, options)
         with watched as watch:
 
             def decided(classifier: Classifier) -> list[Decision]:
@@ -324,6 +332,8 @@ class Store:
             given = "both text and id" if text is not None else "neither text nor id"
             raise InputError("text_or_id", given, "one of them", "pass a text, or the id of a stored item")
         wanted = None if text is None else arguments.text("text", text)
+        if wanted is not None and not compose(wanted):
+            raise InputError("empty_text", f"text {wanted[:60]!r}", "a text with some words", "pass some words")
         like = None if id is None else arguments.text("id", id)
         many = None if k is None else arguments.whole("k", k, 1)
         chosen = _filter(where)
@@ -350,8 +360,9 @@ class Store:
         """Insert labelled items, or replace those with the same id; a new category works at once.
 
         `items` are files, a DataFrame, or an iterable of dicts or Items, as for `shelfwise.build`. Rows that cannot be
-        used are skipped, and in `report.rejects`. What is added stays when the store is built again, until a catalog
-        lists its ids.
+        used are skipped, and in `report.rejects`; of rows with the same id the last one counts (`report.conflicting`).
+        What is added stays when the store is built again, until a catalog lists its ids. The report also has the counts
+        added, updated and unchanged, new_categories, the version, and rows, the items that the store has now.
 
         >>> import shelfwise as sw
         >>> store = sw.open("kitchen.store")
@@ -365,7 +376,7 @@ class Store:
         with self._changing(), watched as watch:
             held = self._classifier.index if self._classifier else None
             report = maintenance.add(self._path, read.items, self._device, watch, held)
-            return self._changed(replace(report, rejects=rejects))
+            return self._changed(_with_rows(report, read, rejects))
 
     def remove(self, ids: str | Iterable[str] = (), *, category: str | None = None, added: bool = False) -> Report:
         """Remove items by id, all of a category and those below it, or all that were `added` beside the catalog.
@@ -450,9 +461,11 @@ class Store:
     ) -> Evaluation:
         """Classify labelled listings, and measure how many are right, how sure, and how honestly.
 
-        `labelled` are files, a DataFrame, or an iterable of dicts or Items; rows that cannot be used are skipped, and
-        in `result.rejects`. `tier` is full, auto or fast. With `baselines`, a linear SVM on n-grams and a logistic
-        regression on the vectors are fitted to the same items and compared.
+        The result has accuracy, accepted and accepted_accuracy, all `figures` by name with their `intervals`, levels,
+        categories, confusions, and a risk_coverage curve. `labelled` are files, a DataFrame, or an iterable of dicts or
+        Items; rows that cannot be used are skipped, and in `result.rejects`. `tier` is full, auto or fast. With
+        `baselines`, a linear SVM on n-grams and a logistic regression on the vectors are fitted to the same items and
+        compared.
 
         >>> import shelfwise as sw
         >>> sw.open("kitchen.store").evaluate([{"title": "white mug", "category_path": "Kitchen > Mugs"}]).accuracy
@@ -473,11 +486,12 @@ class Store:
         >>> sw.open("kitchen.store").versions()
         [<Version 1: build, 12 items>]
         """
-        self._require_usable()
-        return [Version.from_entry(entry) for entry in history.history(self._folder)]
+        return self._read(lambda folder: [Version.from_entry(entry) for entry in history.history(folder)])
 
     def diff(self, before: int | str, after: int | str) -> Difference:
         """Return what changed from one version to another, each a number or a tag.
+
+        The result has added, reworded, relabelled, moved and removed, each with a count and some examples.
 
         >>> import shelfwise as sw
         >>> store = sw.open("kitchen.store")
@@ -486,9 +500,12 @@ class Store:
         1
         """
         named = [_version("before", before), _version("after", after)]
-        self._require_usable()
-        numbers = [history.resolve_version(self._folder, name) for name in named]
-        return difference(*(state_of(read_snapshot(self._folder, number).rows) for number in numbers))
+
+        def compared(folder: Path) -> Difference:
+            numbers = [history.resolve_version(folder, name) for name in named]
+            return difference(*(state_of(read_snapshot(folder, number).rows) for number in numbers))
+
+        return self._read(compared)
 
     def tag(self, name: str, version: int | str | None = None, *, delete: bool = False) -> int | None:
         """Let `name` stand for a version, by default the newest, and return its number; `compact` keeps it then.
@@ -518,9 +535,9 @@ class Store:
         """
         named = _version("version", version)
         with self._changing():
-            history.rollback(self._path, named)
-            self.refresh()
-            return self.versions()[-1]
+            made = history.rollback(self._path, named)
+            self._moved()
+            return Version.from_entry(history.Entry(made, ()))
 
     def compact(self, keep: int = 5) -> Cleared:
         """Keep the last `keep` versions and the tagged ones, and delete the others.
@@ -532,7 +549,7 @@ class Store:
         last = arguments.whole("keep", keep, 1)
         with self._changing():
             done = history.compact(self._path, last)
-            self.refresh()
+            self._moved()
             return done
 
     def check(self) -> Checked:
@@ -542,18 +559,17 @@ class Store:
         >>> sw.open("kitchen.store").check().problems
         ()
         """
-        self._require_usable()
-        return check_store(self._folder)
+        return self._read(check_store)
 
     def info(self) -> dict[str, Any]:
-        """Return what the store holds and how it was made, by name.
+        """Return what the store holds and how it was made, by name: version, created, rows, encoder, settings,
+        categories and so on.
 
         >>> import shelfwise as sw
         >>> sw.open("kitchen.store").info()["rows"]
         12
         """
-        self._require_usable()
-        return cast(dict[str, Any], maintenance.describe(self._folder) | {"store": str(self._path)})
+        return self._read(lambda folder: dict(maintenance.describe(folder)) | {"store": str(self._path)})
 
     def refresh(self) -> Self:
         """Read the newest version of the store from now on, and return the store. The encoder stays loaded.
@@ -579,16 +595,38 @@ class Store:
         >>> store
         <Store kitchen.store: closed>
         """
-        with self._lock:
+        with self._changes, self._lock:  # a change that another thread makes is finished first
             self._closed, self._classifier = True, None
             if self._temporary is not None:
                 self._temporary.cleanup()
 
     def _require_usable(self) -> None:
         if self._closed:
-            raise StoreError("store_closed", f"store {self._path} is closed", "an open store", "open it again")
+            raise self._is_closed()
         if not (self._folder / FILE).exists():
             read_manifest(self._folder)  # says what is wrong
+
+    def _is_closed(self) -> StoreError:
+        return StoreError("store_closed", f"store {self._path} is closed", "an open store", "open it again")
+
+    def _read(self, question: Callable[[Path], Answer]) -> Answer:
+        """Return what the folder answers; once more where another process cleared away meanwhile what it was about."""
+        while True:
+            self._require_usable()
+            before = read_manifest(self._folder)
+            try:
+                return question(self._folder)
+            except ShelfwiseError as error:
+                if self._closed:
+                    raise self._is_closed() from None
+                there = isinstance(error, StoreError) and (self._folder / FILE).exists()
+                if not there or read_manifest(self._folder) == before:
+                    raise self._named(error) from None
+
+    def _named(self, error: ShelfwiseError) -> ShelfwiseError:
+        """Return an error that names the folder of the store, not the temporary one that it may be read from."""
+        parts = (part.replace(str(self._folder), str(self._path)) for part in (error.found, error.expected, error.fix))
+        return type(error)(error.code, *parts)
 
     def _use(self, classifier: Classifier) -> None:
         self._classifier, self._version = classifier, classifier.index.snapshot.manifest.version
@@ -596,12 +634,14 @@ class Store:
     def _asked(self, question: Callable[[Classifier], Answer]) -> Answer:
         """Return an answer of the version that is open or, where it was cleared away meanwhile, of the newest."""
         classifier = self.classifier
-        try:
-            return question(classifier)
-        except StoreError as error:
-            if error.code != "version_cleared_away":
-                raise
-            return question(self.refresh().classifier)
+        while True:
+            try:
+                return question(classifier)
+            except StoreError as error:
+                newer = self.refresh().classifier
+                if error.code != "version_cleared_away" or newer is classifier:
+                    raise
+                classifier = newer
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -619,8 +659,18 @@ class Store:
 
     def _changed(self, report: Report) -> Report:
         self._report = report
-        self.refresh()
+        self._moved()
         return report
+
+    def _moved(self) -> None:
+        """Read the version that was made, unless the store was closed while it was made."""
+        if not self._closed:
+            self.refresh()
+
+
+def _with_rows(report: Report, read: Catalog, rejects: tuple[Reject, ...]) -> Report:
+    """Return a report with what became of the rows that were read."""
+    return replace(report, rejects=rejects, repeated=read.repeated, conflicting=read.conflicting)
 
 
 def _device(device: object) -> str:
@@ -645,9 +695,21 @@ def _watched(progress: object) -> Any:
     """Return a context manager of what is told how far a call has come."""
     if progress is True:
         return progress_bar()
-    if progress is not None and progress is not False and not callable(progress):
-        raise arguments.wrong_type("progress", progress, "True or a callable")
-    return nullcontext(progress or None)
+    if progress is None or progress is False:
+        return nullcontext()
+    try:
+        if not callable(progress) or isinstance(progress, type):
+            raise TypeError
+        with suppress(ValueError):  # some of C's functions do not say what they take
+            inspect.signature(progress).bind("stage", 0, 0, "note")
+    except TypeError:
+        raise arguments.wrong_type("progress", progress, "True or a callable (stage, done, total, note)") from None
+    told = progress
+
+    def watch(stage: str, done: int, total: int, note: str = "") -> None:
+        told(stage, done, total, note)
+
+    return nullcontext(watch)
 
 
 def _filter(where: object) -> str | Filter | None:
@@ -657,7 +719,7 @@ def _filter(where: object) -> str | Filter | None:
         return arguments.text("where", where)
     wanted = {name: arguments.text(f"where[{name!r}]", value) for name, value in _named(where).items()}
     if "category" in wanted:
-        wanted["category"] = normal_path(wanted["category"])
+        wanted["category"] = arguments.text("where['category']", normal_path(wanted["category"]))
     return Filter(**wanted)
 
 
@@ -678,7 +740,7 @@ def _version(name: str, value: object) -> str:
 def _labelled_batches(source: object, options: ReadOptions, rejects: RejectList, size: int) -> Iterator[Any]:
     files = files_in(source)
     if files is None:
-        rows = items_in(rows_of(source, "labelled"), options.columns, labelled=True)
+        rows = items_in(rows_of(source, "labelled", options, labelled=True), options.columns, labelled=True)
         yield from batched(rows, "labelled", rejects, size)
         return
     for file in files:
@@ -690,5 +752,8 @@ def _beside(frame: "pd.DataFrame", decisions: Sequence[Decision]) -> "pd.DataFra
     """Return a frame with the columns of its rows' decisions."""
     import pandas as pd
 
-    taken = {name: f"input_{name}" for name in frame.columns if name in COLUMNS}
-    return pd.concat([frame.rename(columns=taken), to_frame(decisions, frame.index)], axis=1)
+    names = list(frame.columns)
+    renamed = frame.copy(deep=False)
+    renamed.columns = [free_name(name, names) if name in COLUMNS else name for name in names]
+    decided = to_frame(decisions, frame.index)
+    return pd.concat([renamed.reset_index(drop=True), decided.reset_index(drop=True)], axis=1).set_index(frame.index)

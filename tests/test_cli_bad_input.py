@@ -37,7 +37,7 @@ def test_missing_column(run, tmp_path):
 def test_columns_that_say_nothing_are_a_usage_error(run, catalog_file):
     failed(
         run("build", catalog_file, "--store", "s", "--columns", "shade=x"),
-        "--columns: column 'x' for the field 'shade'",
+        "--columns: columns for 'shade'",
         code=2,
     )
 

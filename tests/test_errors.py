@@ -74,11 +74,14 @@ def test_hints_are_of_codes_that_exist():
 
 def test_a_hint_names_what_the_command_has():
     missing = StoreError("no_store", "no store at a", "a store", "build one")
-    assert with_hint(missing, {"store": "a"}).endswith("(shelfwise build CATALOG --store a)")
-    assert with_hint(missing, {}) == str(missing)
+    assert with_hint(missing, {"store": "a"}, []).endswith("(shelfwise build CATALOG --store a)")
+    assert with_hint(missing, {}, []) == str(missing)
     large = ShelfwiseError("k_too_large", "k 9", "at most 2", "ask for fewer")
-    assert with_hint(large, {"neighbors": 9}).endswith("(--neighbors NUMBER)")
-    assert with_hint(large, {"k": 9}).endswith("(-k NUMBER)")
+    assert with_hint(large, {"neighbors": 9}, ["--neighbors"]).endswith("(--neighbors NUMBER)")
+    assert with_hint(large, {"k": 9}, ["-k"]).endswith("(-k NUMBER)")
+    assert with_hint(large, {"k": 9}, []) == str(large)
+    full = ShelfwiseError("too_many_removed", "9 of 9 items would be removed", "at most 20%", "force it")
+    assert with_hint(full, {}, ["--force"]).endswith("(--force, or --max-removed SHARE)")
 
 
 def test_an_error_is_one_line():

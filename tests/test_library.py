@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_catalog, write_catalog
@@ -127,7 +129,10 @@ def test_build_and_add_take_files_frames_dicts_and_items(tmp_path, catalog_file)
     assert len(digests) == 1
     renamed = pd.read_csv(catalog_file).rename(columns={"title": "what", "category_path": "aisle"})
     columns = {"title": "what", "category_path": "aisle"}
-    assert len(sw.build(tmp_path / "renamed", renamed, encoder="hashing", columns=columns)) == 50
+    with sw.build(tmp_path / "renamed", renamed, encoder="hashing", columns=columns) as store:
+        assert len(store) == 50
+        assert len(store.classify(renamed.head(3), columns=columns)) == 3
+        assert store.classify({"what": "red sandal"}, columns={"title": "what"}).category == "Sandals"
 
 
 def test_rows_that_cannot_be_used_are_in_the_report(store, tmp_path):
@@ -143,6 +148,9 @@ def test_rows_that_cannot_be_used_are_in_the_report(store, tmp_path):
     ]  # fmt: skip
     assert report.added == 1
     assert store.get("7").category_path == "Toys"
+    twice = [{"id": "t", "title": title, "category": "Toys"} for title in ("kite", "kite", "yo-yo")]
+    report = store.add(twice)
+    assert (report.added, report.repeated, report.conflicting, store.get("t").title) == (1, 1, 1, "yo-yo")
     mixed = store.add([{"title": "kite", "category": "Toys"}, {"name": "yo-yo"}, sw.Item("x", "ball")])
     assert [reject.code for reject in mixed.rejects] == ["no_category_column", "empty_category"]
     file = tmp_path / "f.csv"
@@ -181,6 +189,52 @@ def test_a_frame_keeps_its_columns_where_a_decision_has_the_same(shared):
     assert shared.classify([]) == []
 
 
+def test_frames_of_decisions_can_be_classified_again(shared):
+    once = shared.classify(pd.DataFrame({"title": ["mug"]}))
+    thrice = shared.classify(shared.classify(once))
+    assert thrice.columns.is_unique
+    assert set(once.columns) < set(thrice.columns)
+
+
+def test_frames_of_arrow_and_with_odd_indexes(shared):
+    kinds = {"id": pd.array([1.0, None, 3.0], dtype="double[pyarrow]"), "size": pd.Categorical(["s", "m", None])}
+    frame = pd.DataFrame({"title": ["mug", "boot", "kettle"], **kinds}, index=[5, 5, 1])
+    decided = shared.classify(frame)
+    assert list(decided.index) == [5, 5, 1]
+    assert decided["predicted_category"].tolist() == ["Mugs", "Boots", "Kettles"]
+
+
+def test_values_that_stand_for_nothing_are_nothing(store):
+    nothing = [float("nan"), np.float32("nan"), Decimal("nan"), np.datetime64("NaT"), pd.NaT, pd.NA, None]
+    report = store.add([{"id": str(i), "title": "kite", "category": value} for i, value in enumerate(nothing)]
+                       + [{"id": "k", "title": "kite", "category": "Toys", "brand": np.float64(2.5)}])  # fmt: skip
+    assert {reject.code for reject in report.rejects} == {"empty_category"}
+    assert (report.added, len(report.rejects), store.get("k").brand) == (1, 7, "2.5")
+
+
+def test_a_store_that_is_closed_while_it_is_changed_finishes_the_change(store):
+    report = store.add([{"title": f"toy {i}", "category": "Toys"} for i in range(3)], progress=lambda *_: store.close())
+    assert report.added == 3
+    assert repr(store).endswith("closed>")
+    assert len(sw.open(store.path)) == 53
+
+
+def test_a_version_is_read_while_another_process_compacts(store):
+    code = f"""
+import shelfwise as sw
+store = sw.open({str(store.path)!r})
+for i in range(15):
+    store.add([{{"id": str(i), "title": f"toy {{i}}", "category": "Toys"}}])
+    store.compact(1)
+"""
+    with subprocess.Popen([sys.executable, "-c", code]) as other:
+        while other.poll() is None:
+            assert store.info()["rows"] >= 50
+            assert store.versions()
+            assert len(store.similar("mug", k=3, where="brand = ''")) == 3
+    assert other.returncode == 0
+
+
 def test_frames_of_results(shared):
     similar = sw.to_frame(shared.similar("mug", k=2))
     assert list(similar.columns) == ["id", "title", "brand", "category_path", "similarity"]
@@ -193,7 +247,7 @@ def test_frames_of_results(shared):
 def test_progress_is_told_and_shown(store, capfd):
     told = []
     store.classify(["mug"] * 3, progress=lambda *said: told.append(said))
-    assert told[-1][:3] == ("encode", 3, 3)
+    assert told[-1] == ("encode", 3, 3, "")
     assert store.train(progress=True).fitted
 
 
@@ -262,7 +316,47 @@ def test_a_store_that_is_closed_or_gone_says_so(store):
     assert repr(store) == f"<Store {folder}: closed>"
 
 
+class Silent:
+    """Something of somebody else, that cannot even be shown."""
+
+    def __repr__(self):
+        raise RuntimeError
+
+
+NESTED = []
+NESTED.append(NESTED)
+HUGE = 10**5000
+
 WRONG = {
+    # what a hostile caller passes
+    "half a character as text": (lambda s: s.similar("\ud800"), "invalid_character"),
+    "half a character in a filter": (lambda s: s.similar("mug", where={"brand": "\ud800"}), "invalid_character"),
+    "half a character as an id": (lambda s: s.remove("\ud800"), "invalid_character"),
+    "half a character as a path": (lambda s: sw.open("\ud800"), "invalid_character"),
+    "a text that cleans to nothing": (lambda s: s.similar("\u200b"), "empty_text"),
+    "a category that cleans to nothing": (lambda s: s.similar("mug", where={"category": "\u200b"}), "empty_text"),
+    "a filter with a placeholder": (lambda s: s.similar("mug", where="id = ?"), "bad_filter"),
+    "a filter without an end": (lambda s: s.similar("mug", where=" or ".join(["brand='x'"] * 200_000)), "too_long"),
+    "a number without an end": (lambda s: s.classify("mug", top=HUGE), "out_of_range"),
+    "a negative one": (lambda s: s.similar("mug", k=-HUGE), "out_of_range"),
+    "such a version": (lambda s: s.rollback(HUGE), "out_of_range"),
+    "such an id": (lambda s: s.get(HUGE), "wrong_type"),
+    "such a share": (lambda s: sw.build("x", KITCHEN, max_removed=HUGE), "wrong_type"),
+    "such a title": (lambda s: s.classify({"title": HUGE}), "unusable_value"),
+    "what cannot be shown": (lambda s: s.get(Silent()), "wrong_type"),
+    "a value that holds itself": (lambda s: s.classify({"title": NESTED}), "unusable_value"),
+    "a function as a title": (lambda s: s.add({"title": len, "category": "Toys"}), "no_usable_row"),
+    "bytes as a title": (lambda s: s.classify({"title": b"mug"}), "unusable_value"),
+    "a name that is too long": (lambda s: sw.build("x", "c" * 5000), "too_long"),
+    "an encoder of a long name": (lambda s: sw.build("x", KITCHEN, encoder="x" * 100_000), "too_long"),
+    "an encoding of no file": (lambda s: s.add(__file__, encoding="undefined"), "unknown_encoding"),
+    "an encoding with a NUL": (lambda s: s.add(KITCHEN, encoding="u\0"), "unknown_encoding"),
+    "a frame of ids": (lambda s: s.remove(pd.DataFrame({"als-001": [1]})), "wrong_type"),
+    "a frame without columns": (lambda s: s.classify(pd.DataFrame(index=[1, 2])), "no_title_column"),
+    "an index of another length": (lambda s: sw.to_frame(s.classify(["a"]), [1, 2]), "out_of_range"),
+    "an index that is a number": (lambda s: sw.to_frame(s.classify(["a"]), 5), "wrong_type"),
+    "progress without arguments": (lambda s: s.classify("mug", progress=lambda: 1), "wrong_type"),
+    "progress as a class": (lambda s: s.classify("mug", progress=dict), "wrong_type"),
     # opening and building
     "path of another type": (lambda s: sw.open(3), "wrong_type"),
     "empty path": (lambda s: sw.open(" "), "empty_text"),
@@ -276,6 +370,11 @@ WRONG = {
     "no rows": (lambda s: sw.build("x", []), "no_rows"),
     "an item without a category": (lambda s: sw.build("x", [sw.Item("1", "mug")]), "no_usable_row"),
     "rows without a title": (lambda s: sw.build("x", [{"category": "Mugs"}]), "no_usable_row"),
+    "a frame without a title to build": (lambda s: sw.build("x", pd.DataFrame({"aisle": ["a"]})), "no_title_column"),
+    "a frame without a column": (
+        lambda s: s.classify(pd.DataFrame({"a": ["b"]}), columns={"title": "x"}),
+        "no_such_column",
+    ),
     "a number as a catalog": (lambda s: sw.build("x", 3), "wrong_type"),
     "None as a catalog": (lambda s: sw.build("x", None), "wrong_type"),
     "numbers as rows": (lambda s: sw.build("x", [1, 2]), "wrong_type"),

@@ -26,7 +26,7 @@ def narrate(store: Path, device: str, progress: Progress | None = None) -> Itera
     """Run the demo in the folder `store`; yield the lines to print."""
     catalog, listings = sample("catalog.csv"), sample("listings.csv")
     yield f"1. Build an index from a catalog of {len(catalog)} labelled items, Chinese and English:"
-    opened = shelfwise.build(store, catalog, device=device, force=True, progress=progress)
+    opened = shelfwise.build(store, catalog, device=device, progress=progress)
     report = opened.report
     assert report  # of the build
     yield f"   {report.rows} items embedded with {report.encoder.name} ({report.encoder.reason})"

@@ -1,7 +1,7 @@
 """What the command line adds to the library's errors: the option or command that fixes them."""
 
 import string
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from shelfwise.indexer.errors import ShelfwiseError
 
@@ -38,19 +38,26 @@ HINTS: Mapping[str, str] = {
     "undecodable_file": "--encoding NAME",
     "unknown_encoding": "--encoding NAME",
     "unknown_field": "--columns FIELD=COLUMN,...",
-    "unwritable_output": "-o FILE",
+    "unwritable_output": "{output_option} FILE",
     "unwritable_rejects": "--rejects FILE",
 }
 
 
-def with_hint(error: ShelfwiseError, parameters: Mapping[str, object]) -> str:
-    """Return the line of an error, with the option or command that fixes it where the command has it.
+def with_hint(error: ShelfwiseError, parameters: Mapping[str, object], options: Collection[str]) -> str:
+    """Return the line of an error, and the option or command that fixes it where the command, with these `parameters`
+    and `options`, has it.
 
     >>> busy = ShelfwiseError("no_store", "no store at s", "a folder with a store", "build one from a catalog")
-    >>> with_hint(busy, {"store": "s"})
+    >>> with_hint(busy, {"store": "s"}, ["--store"])
     'no store at s: expected a folder with a store; build one from a catalog (shelfwise build CATALOG --store s)'
     """
-    known = {"k_option": "--neighbors" if "neighbors" in parameters else "-k"} | dict(parameters)
+    known = {
+        "k_option": "--neighbors" if "neighbors" in parameters else "-k",
+        "output_option": "-o" if "output" in parameters else "--json",
+    } | dict(parameters)
     hint = HINTS.get(error.code, "")
-    named = [name for _, name, _, _ in string.Formatter().parse(hint) if name]
-    return f"{error} ({hint.format_map(known)})" if hint and all(name in known for name in named) else str(error)
+    if not hint or any(name and name not in known for _, name, _, _ in string.Formatter().parse(hint)):
+        return str(error)
+    said = hint.format_map(known)
+    option = said.split()[0].rstrip(",")
+    return f"{error} ({said})" if option in options or not option.startswith("-") else str(error)

@@ -42,7 +42,8 @@ class ShelfwiseCommand(click.Command):
         try:
             return super().invoke(ctx)
         except ShelfwiseError as error:
-            raise click.ClickException(with_hint(error, ctx.params)) from None
+            options = [name for parameter in self.params for name in parameter.opts]
+            raise click.ClickException(with_hint(error, ctx.params, options)) from None
         except KeyboardInterrupt:
             click.echo("Interrupted. A store that was being changed is as it was before.", err=True)
             ctx.exit(130)

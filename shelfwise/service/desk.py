@@ -106,12 +106,7 @@ class Desk:
                     "upgrade shelfwise",
                 )
         except sqlite3.Error as error:
-            raise StoreError(
-                "damaged_desk",
-                f"cannot open {store / DESK} ({error})",
-                "what was written and reviewed through the service",
-                "restore it from a backup",
-            ) from None
+            raise _damaged(store / DESK, error) from None
 
     def close(self) -> None:
         """Write out what is in memory, and let go of the file."""
@@ -144,12 +139,7 @@ class Desk:
             try:
                 return self._database.execute(query, values).fetchall()
             except sqlite3.Error as error:
-                raise StoreError(
-                    "damaged_desk",
-                    f"cannot read {DESK} of the store ({error})",
-                    "what was written and reviewed through the service",
-                    "restore it from a backup",
-                ) from None
+                raise _damaged(Path(DESK), error) from None
 
     # Writes
 
@@ -366,12 +356,24 @@ def migrate_desk(store: Path) -> int | None:
     """
     if not (store / DESK).exists():
         return None
-    with closing(sqlite3.connect(store / DESK)) as database:
-        (layout,) = database.execute("PRAGMA user_version").fetchone()
+    try:
+        with closing(sqlite3.connect(store / DESK)) as database:
+            (layout,) = database.execute("PRAGMA user_version").fetchone()
+    except sqlite3.Error as error:
+        raise _damaged(store / DESK, error) from None
     if layout == LAYOUT:
         return None
     Desk(store).close()
     return int(layout)
+
+
+def _damaged(file: Path, error: sqlite3.Error) -> StoreError:
+    return StoreError(
+        "damaged_desk",
+        f"cannot read {file} ({error})",
+        "what was written and reviewed through the service",
+        "check disk and permissions, or restore it from a backup",
+    )
 
 
 def _only(rows: Sequence[sqlite3.Row], number: int) -> Write:
