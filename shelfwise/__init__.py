@@ -21,11 +21,12 @@ if find_spec("shelfwise.indexer") is None:
     raise SystemExit(f"Error: {_LINE}") if sys.argv[:1] == ["-m"] else ImportError(_LINE)  # -m: python -m shelfwise
 
 if TYPE_CHECKING:
+    from shelfwise.building import build
     from shelfwise.classifier.decision import Decision
     from shelfwise.indexer.catalog import Item
     from shelfwise.indexer.errors import ShelfwiseError
     from shelfwise.results import to_frame
-    from shelfwise.store import Store, build
+    from shelfwise.store import Store
     from shelfwise.store import open_store as open
 
 # Module and name of each public object. They are loaded when they are asked for: numpy and faiss take a while.
@@ -34,7 +35,7 @@ _PUBLIC = {
     "Item": ("shelfwise.indexer.catalog", "Item"),
     "ShelfwiseError": ("shelfwise.indexer.errors", "ShelfwiseError"),
     "Store": ("shelfwise.store", "Store"),
-    "build": ("shelfwise.store", "build"),
+    "build": ("shelfwise.building", "build"),
     "open": ("shelfwise.store", "open_store"),
     "to_frame": ("shelfwise.results", "to_frame"),
 }

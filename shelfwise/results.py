@@ -1,13 +1,15 @@
 """What public calls return beside decisions and reports: versions, previews, data frames."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from shelfwise.arguments import wrong_type
 from shelfwise.classifier.decision import Decision, SimilarItem
+from shelfwise.classifier.maintenance import Report
 from shelfwise.classifier.output import FIELDS
 from shelfwise.classifier.release import Flips
+from shelfwise.indexer.catalog import Catalog
 from shelfwise.indexer.difference import Difference
 from shelfwise.indexer.errors import InputError
 from shelfwise.indexer.history import Entry
@@ -96,3 +98,8 @@ def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return [one if isinstance(one, str) else asdict(one) for one in value]
     return value
+
+
+def with_rows(report: Report, read: Catalog, rejects: tuple[Reject, ...]) -> Report:
+    """Return a report with what became of the rows that were read."""
+    return replace(report, rejects=rejects, repeated=read.repeated, conflicting=read.conflicting)

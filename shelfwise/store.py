@@ -1,95 +1,50 @@
 """A store as one object: what people do with it from Python."""
 
-import inspect
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypedDict, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 from shelfwise import arguments
-from shelfwise.classifier import maintenance, release
+from shelfwise.checks import device_of, filter_of, version_of, watched_by, wishes_of
+from shelfwise.classifier import maintenance
 from shelfwise.classifier.adoption import Finetuned, adopt
 from shelfwise.classifier.checking import Checked
 from shelfwise.classifier.checking import check as check_store
 from shelfwise.classifier.decision import FULL, Decision, SimilarItem
-from shelfwise.classifier.dense import KINDS
 from shelfwise.classifier.evaluation import Evaluation
 from shelfwise.classifier.evaluation import evaluate as measure
-from shelfwise.classifier.maintenance import Report, Wishes
-from shelfwise.classifier.model import MEASURES
+from shelfwise.classifier.maintenance import Report
 from shelfwise.classifier.output import COLUMNS, free_name
 from shelfwise.classifier.pipeline import BATCHES, TIERS, Classifier
-from shelfwise.classifier.release import Guard
 from shelfwise.indexer import history
-from shelfwise.indexer.catalog import Catalog, Item, ReadOptions, batched, items_in, normal_path, read_listings
+from shelfwise.indexer.catalog import Item, ReadOptions, batched, items_in, read_listings
 from shelfwise.indexer.difference import Difference, difference, state_of
-from shelfwise.indexer.encoder import Progress, resolve_device
 from shelfwise.indexer.errors import InputError, ShelfwiseError, StoreError
 from shelfwise.indexer.files import open_records
 from shelfwise.indexer.history import Cleared
-from shelfwise.indexer.layers import Filter
 from shelfwise.indexer.manifest import FILE, read_manifest
-from shelfwise.indexer.migration import migrate, migrated
-from shelfwise.indexer.rejects import Reject, RejectList
-from shelfwise.indexer.search import resolve_engine
+from shelfwise.indexer.migration import migrated
+from shelfwise.indexer.rejects import RejectList
 from shelfwise.indexer.store import read_snapshot
 from shelfwise.indexer.text import compose
 from shelfwise.indexer.tuning import Tuned
 from shelfwise.indexer.tuning import tune as try_tunings
-from shelfwise.progress import progress_bar
-from shelfwise.results import Preview, Version, to_frame
+from shelfwise.results import Version, to_frame, with_rows
 from shelfwise.rows import Frame, files_in, is_frame, options_of, read_items, read_labelled, rows_of
+from shelfwise.types import ClassifyOptions, Columns, Labelled, Listing, Name, Watch
 
 if TYPE_CHECKING:
-    import os
-
     import pandas as pd
 
-    Name: TypeAlias = str | os.PathLike[str]
-    Listing: TypeAlias = str | Mapping[str, object] | Item
-    Rows: TypeAlias = Frame | Iterable[Mapping[str, object] | Item] | Mapping[str, object] | Item
-    Labelled: TypeAlias = Name | Sequence[Name] | Rows
-    Columns: TypeAlias = Mapping[str, str | Sequence[str]]
-
-Watch = Progress | bool | None  # told how far a long call has come; True shows a bar
 Answer = TypeVar("Answer")
 
 
-class ClassifyOptions(TypedDict, total=False):
-    """How `Store.classify` decides."""
-
-    top: int
-    neighbors: int | None
-    tier: str
-    columns: "Columns | None"
-    progress: Watch
-
-
-class BuildOptions(TypedDict, total=False):
-    """How `build` reads a catalog, fits a model, and what it refuses."""
-
-    encoder: str
-    device: str
-    columns: "Columns | None"
-    encoding: str | None
-    head: str | None
-    optimize: str | None
-    target_precision: float | None
-    max_removed: float
-    max_flipped: float
-    force: bool
-    progress: Watch
-
-
-FILTERS = ("category", "brand", "attributes")
-LEAST_TARGET = 0.5  # a target precision is larger
-
-
-def open_store(path: "Name", *, device: str = "auto") -> "Store":
+def open_store(path: Name, *, device: str = "auto") -> "Store":
     """Open the store in the folder `path`; `device` is auto, cpu or cuda.
 
     A store of an earlier format is migrated first. Raises ShelfwiseError where there is no store, or one that cannot be
@@ -100,78 +55,7 @@ def open_store(path: "Name", *, device: str = "auto") -> "Store":
     <Store kitchen.store: version 1, 12 items, 3 categories, hashing>
     """
     folder = arguments.path("path", path)
-    return Store(folder, _device(device))
-
-
-@overload
-def build(path: "Name", catalog: "Labelled", *, dry_run: Literal[True], **options: Unpack[BuildOptions]) -> Preview: ...
-@overload
-def build(
-    path: "Name", catalog: "Labelled", *, dry_run: Literal[False] = False, **options: Unpack[BuildOptions]
-) -> "Store": ...
-def build(
-    path: "Name",
-    catalog: "Labelled",
-    *,
-    encoder: str = "auto",
-    device: str = "auto",
-    columns: "Columns | None" = None,
-    encoding: str | None = None,
-    head: str | None = None,
-    optimize: str | None = None,
-    target_precision: float | None = None,
-    max_removed: float = 0.2,
-    max_flipped: float = 0.05,
-    force: bool = False,
-    dry_run: bool = False,
-    progress: Watch = None,
-) -> "Store | Preview":
-    """Make the store in the folder `path` equal to a catalog, and return the open store.
-
-    `catalog` is a file or several (CSV, TSV, JSONL, Parquet), a DataFrame, or an iterable of dicts or Items. Rows that
-    cannot be used are skipped, and in `store.report.rejects`. Only texts that the store does not hold are embedded.
-    What was added by `Store.add` stays.
-
-    Options:
-        encoder: auto, minilm, e5, hashing, a folder or a hub name; of a store that exists it stays what it is.
-        device: auto, cpu or cuda.
-        columns: the column of a field by field, such as {"title": "name"}; a list of columns for attributes. The
-            fields are id, title, description, brand, attributes, category and category_path; usual names of columns
-            are recognised.
-        encoding: that of the files, where it is not recognised.
-        head: mlp, svm, logistic or closed-form; optimize: accuracy or macro-f1; target_precision: in (0.5, 1). None
-            leaves what the store has.
-        max_removed, max_flipped: shares in [0, 1] of items removed, and of 500 known items that would get another
-            category, above which the build is refused; `force` builds whatever they are.
-        dry_run: return a Preview, and change nothing.
-        progress: True for a bar (where stderr is a terminal), or a callable `(stage, done, total, note)`.
-
-    Raises ShelfwiseError where an argument is wrong, no row can be used, the change is refused, or the store cannot be
-    written; then nothing is changed.
-
-    >>> import shelfwise as sw
-    >>> store = sw.build("new.store", [{"title": "Red mug", "category": "Mugs"}], encoder="hashing")
-    >>> len(store), store.report.rejects
-    (1, ())
-    """
-    folder = arguments.path("path", path)
-    arguments.text("encoder", encoder)
-    wishes = _wishes(head, optimize, target_precision)
-    guard = Guard(
-        arguments.number("max_removed", max_removed, 0, 1), arguments.number("max_flipped", max_flipped, 0, 1)
-    )
-    limits = None if arguments.flag("force", force) else guard
-    arguments.flag("dry_run", dry_run)
-    _device(device)
-    options, watched = options_of(columns, encoding), _watched(progress)
-    read, rejects = read_labelled(catalog, options)
-    migrate(folder)
-    with watched as watch:
-        if dry_run:
-            with release.releasing(folder, read.items, encoder, device, wishes, watch) as planned:
-                return Preview(planned.difference, planned.flips(), rejects)
-        report = release.build(folder, read.items, encoder, device, wishes, watch, limits)
-    return Store(folder, device, _with_rows(report, read, rejects))
+    return Store(folder, device_of(device))
 
 
 class Store:
@@ -259,7 +143,7 @@ class Store:
 
     @overload
     def classify(  # type: ignore[overload-overlap]  # a str is an iterable of str, too
-        self, listings: "Listing", **options: Unpack[ClassifyOptions]
+        self, listings: Listing, **options: Unpack[ClassifyOptions]
     ) -> Decision: ...
     @overload
     def classify(self, listings: Frame, **options: Unpack[ClassifyOptions]) -> "pd.DataFrame": ...
@@ -272,7 +156,7 @@ class Store:
         top: int = 3,
         neighbors: int | None = None,
         tier: str = FULL,
-        columns: "Columns | None" = None,
+        columns: Columns | None = None,
         progress: Watch = None,
     ) -> "Decision | list[Decision] | pd.DataFrame":
         """Decide the category of one listing, of several, or of each row of a DataFrame.
@@ -296,7 +180,7 @@ class Store:
         top = arguments.whole("top", top, 1)
         arguments.choice("tier", tier, TIERS)
         shown = None if neighbors is None else arguments.whole("neighbors", neighbors, 0)
-        options, watched = options_of(columns, None), _watched(progress)
+        options, watched = options_of(columns, None), watched_by(progress)
         self._require_usable()
         items, single = read_items(listings, options)
         with watched as watch:
@@ -336,7 +220,7 @@ class Store:
             raise InputError("empty_text", f"text {wanted[:60]!r}", "a text with some words", "pass some words")
         like = None if id is None else arguments.text("id", id)
         many = None if k is None else arguments.whole("k", k, 1)
-        chosen = _filter(where)
+        chosen = filter_of(where)
         return list(self._asked(lambda classifier: classifier.similar(wanted, like, many, chosen)))
 
     def get(self, id: str) -> Item:
@@ -351,9 +235,9 @@ class Store:
 
     def add(
         self,
-        items: "Labelled",
+        items: Labelled,
         *,
-        columns: "Columns | None" = None,
+        columns: Columns | None = None,
         encoding: str | None = None,
         progress: Watch = None,
     ) -> Report:
@@ -370,13 +254,13 @@ class Store:
         >>> report.added, report.new_categories, [reject.code for reject in report.rejects]
         (1, ('Kitchen > Air Fryers',), ['no_category_column'])
         """
-        options, watched = options_of(columns, encoding), _watched(progress)
+        options, watched = options_of(columns, encoding), watched_by(progress)
         self._require_usable()
         read, rejects = read_labelled(items, options)
         with self._changing(), watched as watch:
             held = self._classifier.index if self._classifier else None
             report = maintenance.add(self._path, read.items, self._device, watch, held)
-            return self._changed(_with_rows(report, read, rejects))
+            return self._changed(with_rows(report, read, rejects))
 
     def remove(self, ids: str | Iterable[str] = (), *, category: str | None = None, added: bool = False) -> Report:
         """Remove items by id, all of a category and those below it, or all that were `added` beside the catalog.
@@ -408,7 +292,7 @@ class Store:
         >>> sw.open("kitchen.store").train(target_precision=0.9).settings.goals.target_precision
         0.9
         """
-        wishes, watched = _wishes(head, optimize, target_precision), _watched(progress)
+        wishes, watched = wishes_of(head, optimize, target_precision), watched_by(progress)
         with self._changing(), watched as watch:
             return self._changed(maintenance.train(self._path, wishes, watch))
 
@@ -426,7 +310,7 @@ class Store:
         """
         limit = arguments.number("minutes", minutes, 0, float("inf"), low_open=True)
         passes = None if epochs is None else arguments.whole("epochs", epochs, 1)
-        watched = _watched(progress)
+        watched = watched_by(progress)
         with self._changing(), watched as watch:
             done = adopt(self._path, passes, limit, self._device, watch)
             self._changed(done.report)
@@ -442,7 +326,7 @@ class Store:
         ...     print(error.code)
         nothing_to_tune
         """
-        watched = _watched(progress)
+        watched = watched_by(progress)
         with self._changing(), watched as watch:
             found = try_tunings(self._path, watch)
             with self._lock:
@@ -451,11 +335,11 @@ class Store:
 
     def evaluate(
         self,
-        labelled: "Labelled",
+        labelled: Labelled,
         *,
         tier: str = FULL,
         baselines: bool = False,
-        columns: "Columns | None" = None,
+        columns: Columns | None = None,
         encoding: str | None = None,
         progress: Watch = None,
     ) -> Evaluation:
@@ -473,7 +357,7 @@ class Store:
         """
         arguments.choice("tier", tier, TIERS)
         arguments.flag("baselines", baselines)
-        options, watched = options_of(columns, encoding), _watched(progress)
+        options, watched = options_of(columns, encoding), watched_by(progress)
         classifier, rejects = self.classifier, RejectList()
         with watched as watch:
             batches = _labelled_batches(labelled, options, rejects, BATCHES[tier])
@@ -499,7 +383,7 @@ class Store:
         >>> store.diff(1, 2).removed.count
         1
         """
-        named = [_version("before", before), _version("after", after)]
+        named = [version_of("before", before), version_of("after", after)]
 
         def compared(folder: Path) -> Difference:
             numbers = [history.resolve_version(folder, name) for name in named]
@@ -517,7 +401,7 @@ class Store:
         1
         """
         arguments.text("name", name)
-        named = None if version is None else _version("version", version)
+        named = None if version is None else version_of("version", version)
         if arguments.flag("delete", delete) and named is not None:
             raise InputError("one_of", "both a version and delete", "one of them", "name a version, or delete the tag")
         with self._changing():
@@ -533,7 +417,7 @@ class Store:
         >>> store.rollback(1)
         <Version 3: rollback to 1, 12 items>
         """
-        named = _version("version", version)
+        named = version_of("version", version)
         with self._changing():
             made = history.rollback(self._path, named)
             self._moved()
@@ -666,75 +550,6 @@ class Store:
         """Read the version that was made, unless the store was closed while it was made."""
         if not self._closed:
             self.refresh()
-
-
-def _with_rows(report: Report, read: Catalog, rejects: tuple[Reject, ...]) -> Report:
-    """Return a report with what became of the rows that were read."""
-    return replace(report, rejects=rejects, repeated=read.repeated, conflicting=read.conflicting)
-
-
-def _device(device: object) -> str:
-    chosen = arguments.choice("device", device, arguments.DEVICES)
-    if chosen == "cuda":  # said now, not when the index is loaded
-        resolve_device(chosen)
-        resolve_engine(chosen)
-    return chosen
-
-
-def _wishes(head: object, optimize: object, target_precision: object) -> Wishes:
-    return Wishes(
-        None if head is None else arguments.choice("head", head, tuple(KINDS)),
-        None if optimize is None else arguments.choice("optimize", optimize, MEASURES),
-        None
-        if target_precision is None
-        else arguments.number("target_precision", target_precision, LEAST_TARGET, 1, low_open=True, high_open=True),
-    )
-
-
-def _watched(progress: object) -> Any:
-    """Return a context manager of what is told how far a call has come."""
-    if progress is True:
-        return progress_bar()
-    if progress is None or progress is False:
-        return nullcontext()
-    try:
-        if not callable(progress) or isinstance(progress, type):
-            raise TypeError
-        with suppress(ValueError):  # some of C's functions do not say what they take
-            inspect.signature(progress).bind("stage", 0, 0, "note")
-    except TypeError:
-        raise arguments.wrong_type("progress", progress, "True or a callable (stage, done, total, note)") from None
-    told = progress
-
-    def watch(stage: str, done: int, total: int, note: str = "") -> None:
-        told(stage, done, total, note)
-
-    return nullcontext(watch)
-
-
-def _filter(where: object) -> str | Filter | None:
-    if where is None:
-        return None
-    if isinstance(where, str):
-        return arguments.text("where", where)
-    wanted = {name: arguments.text(f"where[{name!r}]", value) for name, value in _named(where).items()}
-    if "category" in wanted:
-        wanted["category"] = arguments.text("where['category']", normal_path(wanted["category"]))
-    return Filter(**wanted)
-
-
-def _named(where: object) -> Mapping[str, Any]:
-    if not isinstance(where, Mapping):
-        raise arguments.wrong_type("where", where, "a dict or an SQL condition")
-    if not where:
-        raise InputError("empty_text", "where {}", f"some of {', '.join(FILTERS)}", "pass None for all items")
-    return arguments.fields("where", where, FILTERS)
-
-
-def _version(name: str, value: object) -> str:
-    if isinstance(value, str):
-        return arguments.text(name, value)
-    return str(arguments.whole(name, value, 1))
 
 
 def _labelled_batches(source: object, options: ReadOptions, rejects: RejectList, size: int) -> Iterator[Any]:

@@ -1,0 +1,84 @@
+"""Building a store from a catalog, as one call."""
+
+from typing import Literal, Unpack, overload
+
+from shelfwise import arguments
+from shelfwise.checks import device_of, watched_by, wishes_of
+from shelfwise.classifier import release
+from shelfwise.classifier.release import Guard
+from shelfwise.indexer.migration import migrate
+from shelfwise.results import Preview, with_rows
+from shelfwise.rows import options_of, read_labelled
+from shelfwise.store import Store
+from shelfwise.types import BuildOptions, Columns, Labelled, Name, Watch
+
+
+@overload
+def build(path: Name, catalog: Labelled, *, dry_run: Literal[True], **options: Unpack[BuildOptions]) -> Preview: ...
+@overload
+def build(
+    path: Name, catalog: Labelled, *, dry_run: Literal[False] = False, **options: Unpack[BuildOptions]
+) -> Store: ...
+def build(
+    path: Name,
+    catalog: Labelled,
+    *,
+    encoder: str = "auto",
+    device: str = "auto",
+    columns: Columns | None = None,
+    encoding: str | None = None,
+    head: str | None = None,
+    optimize: str | None = None,
+    target_precision: float | None = None,
+    max_removed: float = 0.2,
+    max_flipped: float = 0.05,
+    force: bool = False,
+    dry_run: bool = False,
+    progress: Watch = None,
+) -> Store | Preview:
+    """Make the store in the folder `path` equal to a catalog, and return the open store.
+
+    `catalog` is a file or several (CSV, TSV, JSONL, Parquet), a DataFrame, or an iterable of dicts or Items. Rows that
+    cannot be used are skipped, and in `store.report.rejects`. Only texts that the store does not hold are embedded.
+    What was added by `Store.add` stays.
+
+    Options:
+        encoder: auto, minilm, e5, hashing, a folder or a hub name; of a store that exists it stays what it is.
+        device: auto, cpu or cuda.
+        columns: the column of a field by field, such as {"title": "name"}; a list of columns for attributes. The
+            fields are id, title, description, brand, attributes, category and category_path; usual names of columns
+            are recognised.
+        encoding: that of the files, where it is not recognised.
+        head: mlp, svm, logistic or closed-form; optimize: accuracy or macro-f1; target_precision: in (0.5, 1). None
+            leaves what the store has.
+        max_removed, max_flipped: shares in [0, 1] of items removed, and of 500 known items that would get another
+            category, above which the build is refused; `force` builds whatever they are.
+        dry_run: return a Preview, and change nothing.
+        progress: True for a bar (where stderr is a terminal), or a callable `(stage, done, total, note)`.
+
+    Raises ShelfwiseError where an argument is wrong, no row can be used, the change is refused, or the store cannot be
+    written; then nothing is changed.
+
+    >>> import shelfwise as sw
+    >>> store = sw.build("new.store", [{"title": "Red mug", "category": "Mugs"}], encoder="hashing")
+    >>> len(store), store.report.rejects
+    (1, ())
+    """
+    folder = arguments.path("path", path)
+    arguments.text("encoder", encoder)
+    wishes = wishes_of(head, optimize, target_precision)
+    guard = Guard(
+        arguments.number("max_removed", max_removed, 0, 1), arguments.number("max_flipped", max_flipped, 0, 1)
+    )
+    limits = None if arguments.flag("force", force) else guard
+    arguments.flag("dry_run", dry_run)
+    device_of(device)
+    options, watched = options_of(columns, encoding), watched_by(progress)
+    read, rejects = read_labelled(catalog, options)
+    migrate(folder)
+    with watched as watch:
+        if dry_run:
+            with release.releasing(folder, read.items, encoder, device, wishes, watch) as planned:
+                return Preview(planned.difference, planned.flips(), rejects)
+        report = release.build(folder, read.items, encoder, device, wishes, watch, limits)
+    return Store(folder, device, with_rows(report, read, rejects))

@@ -1,0 +1,42 @@
+"""The types of what public calls take."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias, TypedDict
+
+from shelfwise.indexer.catalog import Item
+from shelfwise.indexer.encoder import Progress
+from shelfwise.rows import Frame
+
+Name: TypeAlias = str | os.PathLike[str]
+Listing: TypeAlias = str | Mapping[str, object] | Item
+Rows: TypeAlias = Frame | Iterable[Mapping[str, object] | Item] | Mapping[str, object] | Item
+Labelled: TypeAlias = Name | Sequence[Name] | Rows  # files, or rows
+Columns: TypeAlias = Mapping[str, str | Sequence[str]]  # by field
+Watch: TypeAlias = Progress | bool | None  # told how far a long call has come; True shows a bar
+
+
+class ClassifyOptions(TypedDict, total=False):
+    """How `Store.classify` decides."""
+
+    top: int
+    neighbors: int | None
+    tier: str
+    columns: Columns | None
+    progress: Watch
+
+
+class BuildOptions(TypedDict, total=False):
+    """How `build` reads a catalog, fits a model, and what it refuses."""
+
+    encoder: str
+    device: str
+    columns: Columns | None
+    encoding: str | None
+    head: str | None
+    optimize: str | None
+    target_precision: float | None
+    max_removed: float
+    max_flipped: float
+    force: bool
+    progress: Watch
