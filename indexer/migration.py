@@ -93,11 +93,11 @@ def migrated(store: Path) -> tuple[Path, tempfile.TemporaryDirectory[str] | None
 
 def _write_migrated(store: Path, target: Path) -> None:
     """Write the manifests of `store` in FORMAT into `target`, the one that counts last."""
+    (target / VERSIONS).mkdir(exist_ok=True)
     for file in sorted((store / VERSIONS).glob("*.json")):
         with suppress(StoreError):  # one that is damaged stays as it is, and `check` says so
             write_sealed(target / VERSIONS / file.name, _upgraded(target, read_sealed(file, how_to_restore(store))))
     newest = _upgraded(target, read_sealed(store / FILE, how_to_restore(store)))
-    (target / VERSIONS).mkdir(exist_ok=True)
     write_sealed(file_of(target, newest["version"]), newest)  # again, in case that it was lost
     write_sealed(target / FILE, newest)
 

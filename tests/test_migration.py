@@ -239,6 +239,22 @@ def test_a_version_whose_manifest_is_damaged_does_not_stop_a_migration(hashing):
         assert any("000003.json" in problem for problem in opened.check().problems)
 
 
+def test_a_store_that_lost_its_versions_gets_the_one_that_counts_back(hashing):
+    store, expected = hashing
+    shutil.rmtree(store / VERSIONS)
+    with sw.open(store) as opened:
+        assert opened.classify("red sandal").category_path == expected["decisions"]["full"][0]["category_path"]
+        assert [version.number for version in opened.versions()] == [9]
+
+
+def test_a_desk_that_is_damaged_is_one_line(hashing, run):
+    store, _ = hashing
+    (store / DESK).write_bytes(b"garbage" * 1000)
+    shown = run("migrate", "--store", store)
+    assert shown.exit_code == 1
+    assert "file is not a database" in shown.stderr.splitlines()[-1]
+
+
 def test_a_desk_of_an_unknown_layout_is_left_alone(built, tmp_path):
     store = shutil.copytree(built, tmp_path / "store")
     Desk(store).close()
