@@ -47,9 +47,11 @@ def run_in(folder, *arguments):
 
 def test_a_shop_with_modules_of_the_same_names_can_use_all_of_it(shop):
     assert run_in(shop, "-c", TEN_LINES) == "done\n"
-    run_in(shop, "-m", "shelfwise", "build", "catalog.csv", "--store", "s", "--encoder", "hashing")
-    assert "Sandals" in run_in(shop, "-m", "shelfwise", "similar", "sandal", "--store", "s")
-    with served(shop / "s", cwd=shop, PYTHONPATH=".") as url, urllib.request.urlopen(f"{url}/v1/categories") as answer:
+    assert "Sandals" in run_in(shop, "-m", "shelfwise", "similar", "sandal", "--store", "my.store")
+    with (
+        served(shop / "my.store", cwd=shop, PYTHONPATH=".") as url,
+        urllib.request.urlopen(f"{url}/v1/categories") as answer,
+    ):
         assert answer.status == 200
 
 
