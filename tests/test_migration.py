@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -258,8 +259,10 @@ def test_a_desk_that_is_damaged_is_one_line(hashing, run):
 def test_a_desk_of_an_unknown_layout_is_left_alone(built, tmp_path):
     store = shutil.copytree(built, tmp_path / "store")
     Desk(store).close()
-    with sqlite3.connect(store / DESK) as database:
+    with closing(sqlite3.connect(store / DESK)) as database:
         database.execute("PRAGMA user_version = 99")
     with pytest.raises(sw.ShelfwiseError) as error:
         Desk(store)
     assert (error.value.code, "99" in error.value.found) == ("unknown_layout", True)
+    (store / DESK).unlink()  # what was opened was let go
+    Desk(store).close()

@@ -88,25 +88,36 @@ class Desk:
             ) from None
         try:
             self._database = sqlite3.connect(store / DESK, check_same_thread=False, isolation_level=None)
-            self._database.row_factory = sqlite3.Row
-            for setting in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 10000"):
-                self._database.execute(f"PRAGMA {setting}")
-            self._database.create_function("value_of", 2, value_of, deterministic=True)
-            (layout,) = self._database.execute("PRAGMA user_version").fetchone()
-            if layout == 0:
-                self._database.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;")
-            elif all(step in STEPS for step in range(layout, LAYOUT)) and layout <= LAYOUT:
-                for step in range(layout, LAYOUT):  # each is one transaction: a kill leaves the layout before it
-                    self._database.executescript(f"BEGIN; {STEPS[step]} PRAGMA user_version = {step + 1}; COMMIT;")
-            else:
-                raise StoreError(
-                    "unknown_layout",
-                    f"{store / DESK} has layout {layout}",
-                    f"layout {LAYOUT} or one before it",
-                    "upgrade shelfwise",
-                )
-        except sqlite3.Error as error:
-            raise _damaged(store / DESK, error) from None
+            try:
+                self._prepare(store / DESK)
+            except BaseException:
+                self._database.close()
+                raise
+        except BaseException as error:
+            self._held.release()
+            if isinstance(error, sqlite3.Error):
+                raise _damaged(store / DESK, error) from None
+            raise
+
+    def _prepare(self, file: Path) -> None:
+        """Set the database up, and bring its tables to LAYOUT."""
+        self._database.row_factory = sqlite3.Row
+        for setting in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 10000"):
+            self._database.execute(f"PRAGMA {setting}")
+        self._database.create_function("value_of", 2, value_of, deterministic=True)
+        (layout,) = self._database.execute("PRAGMA user_version").fetchone()
+        if layout == 0:
+            self._database.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;")
+        elif all(step in STEPS for step in range(layout, LAYOUT)) and layout <= LAYOUT:
+            for step in range(layout, LAYOUT):  # each is one transaction: a kill leaves the layout before it
+                self._database.executescript(f"BEGIN; {STEPS[step]} PRAGMA user_version = {step + 1}; COMMIT;")
+        else:
+            raise StoreError(
+                "unknown_layout",
+                f"{file} has layout {layout}",
+                f"layout {LAYOUT} or one before it",
+                "upgrade shelfwise",
+            )
 
     def close(self) -> None:
         """Write out what is in memory, and let go of the file."""
