@@ -12,12 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 from shelfwise import arguments
 from shelfwise.checks import device_of, filter_of, version_of, watched_by, wishes_of
 from shelfwise.classifier import maintenance
-from shelfwise.classifier.adoption import Finetuned, adopt
-from shelfwise.classifier.checking import Checked
-from shelfwise.classifier.checking import check as check_store
 from shelfwise.classifier.decision import FULL, Decision, SimilarItem
-from shelfwise.classifier.evaluation import Evaluation
-from shelfwise.classifier.evaluation import evaluate as measure
 from shelfwise.classifier.maintenance import Report
 from shelfwise.classifier.output import COLUMNS, free_name
 from shelfwise.classifier.pipeline import BATCHES, TIERS, Classifier
@@ -32,14 +27,17 @@ from shelfwise.indexer.migration import migrated
 from shelfwise.indexer.rejects import RejectList
 from shelfwise.indexer.store import read_snapshot
 from shelfwise.indexer.text import compose
-from shelfwise.indexer.tuning import Tuned
-from shelfwise.indexer.tuning import tune as try_tunings
 from shelfwise.results import Version, to_frame, with_rows
 from shelfwise.rows import Frame, files_in, is_frame, options_of, read_items, read_labelled, rows_of
 from shelfwise.types import ClassifyOptions, Columns, Labelled, Listing, Name, Watch
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from shelfwise.classifier.adoption import Finetuned
+    from shelfwise.classifier.checking import Checked
+    from shelfwise.classifier.evaluation import Evaluation
+    from shelfwise.indexer.tuning import Tuned
 
 Answer = TypeVar("Answer")
 
@@ -296,7 +294,7 @@ class Store:
         with self._changing(), watched as watch:
             return self._changed(maintenance.train(self._path, wishes, watch))
 
-    def finetune(self, *, minutes: float = 20.0, epochs: int | None = None, progress: Watch = None) -> Finetuned:
+    def finetune(self, *, minutes: float = 20.0, epochs: int | None = None, progress: Watch = None) -> "Finetuned":
         """Train the store's encoder on its items for about `minutes` in all, and keep it where it is better.
 
         `epochs` are passes over the items at most (by default 4 to 8). Interrupted, it goes on when it is called again.
@@ -308,6 +306,8 @@ class Store:
         ...     print(error.code)
         nothing_to_finetune
         """
+        from shelfwise.classifier.adoption import adopt
+
         limit = arguments.number("minutes", minutes, 0, float("inf"), low_open=True)
         passes = None if epochs is None else arguments.whole("epochs", epochs, 1)
         watched = watched_by(progress)
@@ -316,7 +316,7 @@ class Store:
             self._changed(done.report)
             return done
 
-    def tune(self, *, progress: Watch = None) -> Tuned:
+    def tune(self, *, progress: Watch = None) -> "Tuned":
         """Measure how this machine runs the store's encoder fastest, and remember that in the store; takes minutes.
 
         >>> import shelfwise as sw
@@ -326,9 +326,11 @@ class Store:
         ...     print(error.code)
         nothing_to_tune
         """
+        from shelfwise.indexer.tuning import tune
+
         watched = watched_by(progress)
         with self._changing(), watched as watch:
-            found = try_tunings(self._path, watch)
+            found = tune(self._path, watch)
             with self._lock:
                 self._classifier = None  # the encoder is loaded as it is tuned now
             return found
@@ -342,7 +344,7 @@ class Store:
         columns: Columns | None = None,
         encoding: str | None = None,
         progress: Watch = None,
-    ) -> Evaluation:
+    ) -> "Evaluation":
         """Classify labelled listings, and measure how many are right, how sure, and how honestly.
 
         The result has accuracy, accepted and accepted_accuracy, all `figures` by name with their `intervals`, levels,
@@ -355,13 +357,15 @@ class Store:
         >>> sw.open("kitchen.store").evaluate([{"title": "white mug", "category_path": "Kitchen > Mugs"}]).accuracy
         1.0
         """
+        from shelfwise.classifier.evaluation import evaluate
+
         arguments.choice("tier", tier, TIERS)
         arguments.flag("baselines", baselines)
         options, watched = options_of(columns, encoding), watched_by(progress)
         classifier, rejects = self.classifier, RejectList()
         with watched as watch:
             batches = _labelled_batches(labelled, options, rejects, BATCHES[tier])
-            return replace(measure(classifier, batches, baselines, tier, watch), rejects=tuple(rejects.rows))
+            return replace(evaluate(classifier, batches, baselines, tier, watch), rejects=tuple(rejects.rows))
 
     def versions(self) -> list[Version]:
         """Return the versions that are kept, the newest last.
@@ -436,14 +440,16 @@ class Store:
             self._moved()
             return done
 
-    def check(self) -> Checked:
+    def check(self) -> "Checked":
         """Read every byte of every version; `problems` of the result says what is wrong, empty where nothing is.
 
         >>> import shelfwise as sw
         >>> sw.open("kitchen.store").check().problems
         ()
         """
-        return self._read(check_store)
+        from shelfwise.classifier.checking import check
+
+        return self._read(check)
 
     def info(self) -> dict[str, Any]:
         """Return what the store holds and how it was made, by name: version, created, rows, encoder, settings,
