@@ -17,27 +17,28 @@ import click
 import numpy as np
 from accuracy import ROOT, Set, items_of, real_sets, record, sample_set
 
-from shelfwise.classifier import release
-from shelfwise.classifier.dense import KINDS
-from shelfwise.classifier.head import Features, Head
-from shelfwise.classifier.heldout import choose_axes, folds, splits
+from shelfwise.classifier.changing import release
+from shelfwise.classifier.fitting.heldout import choose_axes, folds, splits
+from shelfwise.classifier.fitting.mixing import Grid
+from shelfwise.classifier.fitting.training import choose_settings
 from shelfwise.classifier.labels import Labels
 from shelfwise.classifier.metrics import expected_calibration_error, macro_f1, share
-from shelfwise.classifier.mixing import Grid
-from shelfwise.classifier.model import Goals, Model
-from shelfwise.classifier.pipeline import Classifier
-from shelfwise.classifier.training import choose_settings
-from shelfwise.classifier.voting import K
-from shelfwise.indexer.encoder import Encoder, Vectors, load_encoder
-from shelfwise.indexer.index import Index
-from shelfwise.indexer.layers import Layer, Layers
-from shelfwise.indexer.lexical import ngram_counts
-from shelfwise.indexer.neighbors import Neighbors
+from shelfwise.classifier.model.dense import KINDS
+from shelfwise.classifier.model.head import Features, Head
+from shelfwise.classifier.model.model import Goals, Model
+from shelfwise.classifier.model.pipeline import Classifier
+from shelfwise.classifier.model.voting import K
+from shelfwise.indexer.encoding.encoder import Encoder, load_encoder
+from shelfwise.indexer.encoding.lexical import ngram_counts
+from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.rows import Rows
-from shelfwise.indexer.search import FaissSearcher
-from shelfwise.indexer.serving import encoder_for
-from shelfwise.indexer.space import Space
-from shelfwise.indexer.store import Snapshot, read_snapshot
+from shelfwise.indexer.searching.index import Index
+from shelfwise.indexer.searching.neighbors import Neighbors
+from shelfwise.indexer.searching.search import FaissSearcher
+from shelfwise.indexer.searching.segments import Layer, Layers
+from shelfwise.indexer.store.snapshot import Snapshot, read_snapshot
+from shelfwise.indexer.store.store_encoder import encoder_for
+from shelfwise.indexer.types import Vectors
 
 RESULTS = ROOT / "benchmarks" / "results" / "ablation.json"
 PARTS = {

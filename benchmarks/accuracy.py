@@ -26,13 +26,13 @@ import click
 import numpy as np
 import peers as peer
 
-from shelfwise.classifier.baselines import linear_svc, timed, vector_logistic
-from shelfwise.classifier.evaluation import compare
 from shelfwise.classifier.labels import depth_of, node_of
+from shelfwise.classifier.measuring.baselines import linear_svc, timed, vector_logistic
+from shelfwise.classifier.measuring.evaluation import compare
 from shelfwise.classifier.metrics import Names, macro_f1, precision_recall_f1
-from shelfwise.indexer.catalog import PATH_SEPARATOR, Item, read_catalog
-from shelfwise.indexer.encoder import load_encoder
-from shelfwise.indexer.rejects import RejectList
+from shelfwise.indexer.encoding.encoder import load_encoder
+from shelfwise.indexer.reading.catalog import PATH_SEPARATOR, Item, read_catalog
+from shelfwise.indexer.reading.rejects import RejectList
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy.json"

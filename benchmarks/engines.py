@@ -21,8 +21,7 @@ import numpy as np
 from accuracy import ROOT, record
 from titles import grown, read_titles
 
-from shelfwise.indexer.encoder import Vectors
-from shelfwise.indexer.engine import (
+from shelfwise.indexer.searching.engine import (
     PROPOSED,
     RECALL,
     RECALL_K,
@@ -33,8 +32,9 @@ from shelfwise.indexer.engine import (
     recalls_of,
     typical,
 )
-from shelfwise.indexer.search import FaissSearcher, import_faiss
+from shelfwise.indexer.searching.search import FaissSearcher, import_faiss
 from shelfwise.indexer.threads import usable_threads
+from shelfwise.indexer.types import Vectors
 
 RESULTS = ROOT / "benchmarks" / "results" / "engines.json"
 SHARES = [1.25**step / 64 for step in range(13)]  # of all cells, that are gone through for a query: up to a quarter

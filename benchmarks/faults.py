@@ -25,9 +25,9 @@ from accuracy import ROOT, items_of, record
 
 import shelfwise as sw
 from shelfwise import Item
-from shelfwise.indexer.history import tags_of
-from shelfwise.indexer.manifest import read_manifest
-from shelfwise.indexer.store import read_snapshot
+from shelfwise.indexer.store.history import tags_of
+from shelfwise.indexer.store.manifest import read_manifest
+from shelfwise.indexer.store.snapshot import read_snapshot
 
 RESULTS = ROOT / "benchmarks" / "results" / "faults.json"
 ITEMS = 300  # of the sample catalog: small, so that most of the time goes into writing

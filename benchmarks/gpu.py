@@ -19,10 +19,10 @@ import torch
 from accuracy import ROOT, record
 from titles import Titles, grown, read_titles
 
-from shelfwise.classifier.voting import VoteSettings, vote
-from shelfwise.indexer.encoder import Encoder, load_encoder
-from shelfwise.indexer.engine import RECALL_K
-from shelfwise.indexer.search import FLOAT32_ERROR, FaissSearcher, copy_on_gpu
+from shelfwise.classifier.model.voting import VoteSettings, vote
+from shelfwise.indexer.encoding.encoder import Encoder, load_encoder
+from shelfwise.indexer.searching.engine import RECALL_K
+from shelfwise.indexer.searching.search import FLOAT32_ERROR, FaissSearcher, copy_on_gpu
 
 RESULTS = ROOT / "benchmarks" / "results" / "gpu.json"
 CHECKED = 200  # queries of which the CPU says, too, what is nearest

@@ -19,20 +19,21 @@ import pyarrow as pa
 from accuracy import ROOT, Set, items_of, machine, real_sets, record, sample_set
 from numpy.typing import NDArray
 
-from shelfwise.classifier.adoption import lessons_of
-from shelfwise.classifier.finetune import Limits, finetune
-from shelfwise.classifier.fusion import Evidence, HeadShares, Mix, head_shares, known_to
-from shelfwise.classifier.head import Features, Head
-from shelfwise.classifier.heldout import rank_within, share_kept_back
-from shelfwise.classifier.labels import Labels, Numbers
-from shelfwise.classifier.model import Goals
-from shelfwise.classifier.training import train
-from shelfwise.classifier.voting import K, Probabilities
-from shelfwise.indexer.encoder import SentenceEncoder, Vectors, load_encoder
-from shelfwise.indexer.lexical import ngram_counts
+from shelfwise.classifier.changing.adoption import lessons_of
+from shelfwise.classifier.fitting.finetune import Limits, finetune
+from shelfwise.classifier.fitting.heldout import rank_within, share_kept_back
+from shelfwise.classifier.fitting.training import train
+from shelfwise.classifier.labels import Labels, Numbers, Probabilities
+from shelfwise.classifier.model.fusion import Evidence, HeadShares, Mix, head_shares, known_to
+from shelfwise.classifier.model.head import Features, Head
+from shelfwise.classifier.model.model import Goals
+from shelfwise.classifier.model.voting import K
+from shelfwise.indexer.encoding.encoder import SentenceEncoder, load_encoder
+from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.rows import Rows
-from shelfwise.indexer.search import FaissSearcher
+from shelfwise.indexer.searching.search import FaissSearcher
 from shelfwise.indexer.text import twin_key
+from shelfwise.indexer.types import Vectors
 
 RESULTS = ROOT / "benchmarks" / "results" / "new_categories.json"
 NAMES = ("instacart", "mwpd_gpc")

@@ -1,4 +1,4 @@
-"""What a team would use instead of Shelfwise, beyond `classifier.baselines`: neighbours, networks and fastText.
+"""What a team would use instead of Shelfwise, beyond `measuring.baselines`: neighbours, networks and fastText.
 
 Each takes n texts with their paths, and m texts or gives what takes those; what comes out are m paths.
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from shelfwise.classifier.finetune import BATCH, LARGE_TABLE, TOKENS, shuffled_batches, suitable_epochs
-from shelfwise.indexer.encoder import SentenceEncoder, load_encoder
+from shelfwise.classifier.fitting.finetune import BATCH, LARGE_TABLE, TOKENS, shuffled_batches, suitable_epochs
+from shelfwise.indexer.encoding.encoder import SentenceEncoder, load_encoder
 
 SEED = 0
 AUTOTUNE_SECONDS = 120

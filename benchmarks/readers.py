@@ -24,7 +24,7 @@ from accuracy import ROOT, items_of, record
 
 import shelfwise as sw
 from shelfwise import Item
-from shelfwise.classifier.pipeline import Classifier
+from shelfwise.classifier.model.pipeline import Classifier
 
 RESULTS = ROOT / "benchmarks" / "results" / "readers.json"
 ITEMS, LISTINGS, READERS = 300, 20, 8

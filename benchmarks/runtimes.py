@@ -24,10 +24,11 @@ from accuracy import ROOT, Set, items_of, real_sets, record, sample_set
 from scale import ratio
 from titles import mixed, real_titles, sample_titles
 
-from shelfwise.classifier.baselines import timed
-from shelfwise.indexer.encoder import BATCH, SentenceEncoder, Vectors, load_encoder
-from shelfwise.indexer.runtime import GRAPH, LEAST_COSINE, Runtime, Tuning, export, import_openvino, whole_of
+from shelfwise.classifier.measuring.baselines import timed
+from shelfwise.indexer.encoding.encoder import BATCH, SentenceEncoder, load_encoder
+from shelfwise.indexer.encoding.runtime import GRAPH, LEAST_COSINE, Runtime, Tuning, export, import_openvino, whole_of
 from shelfwise.indexer.threads import usable_threads
+from shelfwise.indexer.types import Vectors
 
 RESULTS = ROOT / "benchmarks" / "results" / "runtimes.json"
 SETS = ("instacart", "zh_retail30")  # one for each encoder

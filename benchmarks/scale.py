@@ -25,24 +25,25 @@ import click
 import numpy as np
 from titles import ROOT, Titles, grown, read_titles
 
-from shelfwise.classifier.maintenance import add, put_fitted, remove
-from shelfwise.classifier.model import Model, Settings
-from shelfwise.classifier.training import Fitted
-from shelfwise.classifier.voting import VoteSettings, category_weights, vote
-from shelfwise.indexer.catalog import Item
-from shelfwise.indexer.encoder import Encoder, Vectors
-from shelfwise.indexer.engine import RECALL_K, build_engine, layout, recalls_of, searcher_of, typical
-from shelfwise.indexer.index import Index
-from shelfwise.indexer.layers import Layer, layers_of
-from shelfwise.indexer.manifest import Change
-from shelfwise.indexer.neighbors import Neighbors
-from shelfwise.indexer.replica import VECTORS, Replica, replica_of, space_of
+from shelfwise.classifier.changing.maintenance import add, put_fitted, remove
+from shelfwise.classifier.fitting.training import Fitted
+from shelfwise.classifier.model.model import Model, Settings
+from shelfwise.classifier.model.voting import VoteSettings, category_weights, vote
+from shelfwise.indexer.encoding.encoder import Encoder
+from shelfwise.indexer.encoding.space import Space
+from shelfwise.indexer.reading.catalog import Item
 from shelfwise.indexer.rows import TEXT_COLUMNS, Rows
-from shelfwise.indexer.search import FaissSearcher, import_faiss
-from shelfwise.indexer.serving import identity_of
-from shelfwise.indexer.space import Space
-from shelfwise.indexer.store import read_snapshot, writing
+from shelfwise.indexer.searching.engine import RECALL_K, build_engine, layout, recalls_of, searcher_of, typical
+from shelfwise.indexer.searching.index import Index
+from shelfwise.indexer.searching.neighbors import Neighbors
+from shelfwise.indexer.searching.replica import VECTORS, Replica, replica_of, space_of
+from shelfwise.indexer.searching.search import FaissSearcher, import_faiss
+from shelfwise.indexer.searching.segments import Layer, layers_of
+from shelfwise.indexer.store.manifest import Change
+from shelfwise.indexer.store.snapshot import read_snapshot, writing
+from shelfwise.indexer.store.store_encoder import identity_of
 from shelfwise.indexer.threads import usable_threads
+from shelfwise.indexer.types import Vectors
 
 RESULTS = ROOT / "benchmarks" / "results" / "scale.json"
 ALONE = 50  # of the queries are searched for one by one

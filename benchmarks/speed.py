@@ -29,25 +29,25 @@ from rebuild import one_catalog, write
 from scale import ratio
 from titles import grown, mixed, real_titles, sample_titles
 
-from shelfwise.classifier.baselines import timed
-from shelfwise.classifier.decision import FAST, FULL
-from shelfwise.classifier.head import Features
-from shelfwise.classifier.maintenance import put_fitted
-from shelfwise.classifier.model import model_of
-from shelfwise.classifier.output import DecisionWriter
-from shelfwise.classifier.pipeline import AUTO, BATCHES, Classifier
-from shelfwise.classifier.training import Fitted
-from shelfwise.classifier.voting import K
-from shelfwise.indexer.catalog import Item, Listing, ReadOptions, read_listings
-from shelfwise.indexer.encoder import BATCH, SentenceEncoder, load_encoder
-from shelfwise.indexer.files import open_records
-from shelfwise.indexer.lexical import ngram_counts
-from shelfwise.indexer.manifest import Change
-from shelfwise.indexer.rejects import RejectFile
-from shelfwise.indexer.replica import space_of
+from shelfwise.classifier.changing.maintenance import put_fitted
+from shelfwise.classifier.fitting.training import Fitted
+from shelfwise.classifier.measuring.baselines import timed
+from shelfwise.classifier.measuring.output import DecisionWriter
+from shelfwise.classifier.model.decision import FAST, FULL
+from shelfwise.classifier.model.head import Features
+from shelfwise.classifier.model.model import model_of
+from shelfwise.classifier.model.pipeline import AUTO, BATCHES, Classifier
+from shelfwise.classifier.model.voting import K
+from shelfwise.indexer.encoding.encoder import BATCH, SentenceEncoder, load_encoder
+from shelfwise.indexer.encoding.lexical import ngram_counts
+from shelfwise.indexer.encoding.runtime import RUNTIMES, Runtime, export
+from shelfwise.indexer.reading.catalog import Item, Listing, ReadOptions, read_listings
+from shelfwise.indexer.reading.files import open_records
+from shelfwise.indexer.reading.rejects import RejectFile
 from shelfwise.indexer.rows import Rows
-from shelfwise.indexer.runtime import RUNTIMES, Runtime, export
-from shelfwise.indexer.store import read_snapshot, writing
+from shelfwise.indexer.searching.replica import space_of
+from shelfwise.indexer.store.manifest import Change
+from shelfwise.indexer.store.snapshot import read_snapshot, writing
 from shelfwise.indexer.threads import usable_threads
 
 RESULTS = ROOT / "benchmarks" / "results" / "speed.json"

@@ -25,15 +25,15 @@ import peers
 from accuracy import ROOT, Set, items_of, measured, real_sets, record, recorded, sample_set
 from scale import ratio
 
-from shelfwise.classifier.baselines import timed
-from shelfwise.classifier.decision import FAST, FULL, Decision
-from shelfwise.classifier.output import DecisionWriter
-from shelfwise.classifier.pipeline import AUTO, BATCHES, TIERS, Classifier
-from shelfwise.indexer import lexical
-from shelfwise.indexer.catalog import ReadOptions, read_listings
-from shelfwise.indexer.encoder import load_encoder
-from shelfwise.indexer.files import open_records
-from shelfwise.indexer.rejects import RejectFile
+from shelfwise.classifier.measuring.baselines import timed
+from shelfwise.classifier.measuring.output import DecisionWriter
+from shelfwise.classifier.model.decision import FAST, FULL, Decision
+from shelfwise.classifier.model.pipeline import AUTO, BATCHES, TIERS, Classifier
+from shelfwise.indexer.encoding import lexical
+from shelfwise.indexer.encoding.encoder import load_encoder
+from shelfwise.indexer.reading.catalog import ReadOptions, read_listings
+from shelfwise.indexer.reading.files import open_records
+from shelfwise.indexer.reading.rejects import RejectFile
 
 RESULTS = ROOT / "benchmarks" / "results" / "tiers.json"
 ROUNDS = 5

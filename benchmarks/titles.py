@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import click
 import numpy as np
 
-from shelfwise.indexer.encoder import Encoder, Vectors, load_encoder
-from shelfwise.indexer.engine import EngineSearcher, build_engine
-from shelfwise.indexer.search import FaissSearcher
+from shelfwise.indexer.encoding.encoder import Encoder, load_encoder
+from shelfwise.indexer.searching.engine import EngineSearcher, build_engine
+from shelfwise.indexer.searching.search import FaissSearcher
+from shelfwise.indexer.types import Vectors
 
 T = TypeVar("T")
 ROOT = Path(__file__).parent.parent

@@ -8,9 +8,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.indexer.catalog import PATH_SEPARATOR
+from shelfwise.indexer.reading.catalog import PATH_SEPARATOR
 
 Numbers = NDArray[np.int64]
+Probabilities = NDArray[np.float64]  # (m, c)
 
 UNKNOWN = -1  # number of a category that a label set does not have
 

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shelfwise.indexer.encoder import Vectors
 from shelfwise.indexer.text import Words, compose, words_of
+from shelfwise.indexer.types import Vectors
 
 TEXT_COLUMNS = (
     "id", "title", "description", "brand", "attributes", "category", "category_path", "origin",

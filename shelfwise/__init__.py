@@ -22,17 +22,17 @@ if find_spec("shelfwise.indexer") is None:
 
 if TYPE_CHECKING:
     from shelfwise.building import build
-    from shelfwise.classifier.decision import Decision
-    from shelfwise.indexer.catalog import Item
+    from shelfwise.classifier.model.decision import Decision
     from shelfwise.indexer.errors import ShelfwiseError
+    from shelfwise.indexer.reading.catalog import Item
     from shelfwise.results import to_frame
     from shelfwise.store import Store
     from shelfwise.store import open_store as open
 
 # Module and name of each public object. They are loaded when they are asked for: numpy and faiss take a while.
 _PUBLIC = {
-    "Decision": ("shelfwise.classifier.decision", "Decision"),
-    "Item": ("shelfwise.indexer.catalog", "Item"),
+    "Decision": ("shelfwise.classifier.model.decision", "Decision"),
+    "Item": ("shelfwise.indexer.reading.catalog", "Item"),
     "ShelfwiseError": ("shelfwise.indexer.errors", "ShelfwiseError"),
     "Store": ("shelfwise.store", "Store"),
     "build": ("shelfwise.building", "build"),

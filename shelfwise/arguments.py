@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from shelfwise.indexer.catalog import FIELDS
 from shelfwise.indexer.errors import InputError
+from shelfwise.indexer.reading.catalog import FIELDS
 
 DEVICES = ("auto", "cpu", "cuda")
 SHOWN = 60  # characters of a wrong argument that an error shows

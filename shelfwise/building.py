@@ -4,9 +4,9 @@ from typing import Literal, Unpack, overload
 
 from shelfwise import arguments
 from shelfwise.checks import device_of, watched_by, wishes_of
-from shelfwise.classifier import release
-from shelfwise.classifier.release import Guard
-from shelfwise.indexer.migration import migrate
+from shelfwise.classifier.changing import release
+from shelfwise.classifier.changing.release import Guard
+from shelfwise.indexer.store.migration import migrate
 from shelfwise.results import Preview, with_rows
 from shelfwise.rows import options_of, read_labelled
 from shelfwise.store import Store

@@ -6,14 +6,14 @@ from contextlib import nullcontext, suppress
 from typing import Any
 
 from shelfwise import arguments
-from shelfwise.classifier.dense import KINDS
-from shelfwise.classifier.maintenance import Wishes
-from shelfwise.classifier.model import MEASURES
-from shelfwise.indexer.catalog import normal_path
-from shelfwise.indexer.encoder import resolve_device
+from shelfwise.classifier.changing.maintenance import Wishes
+from shelfwise.classifier.model.dense import KINDS
+from shelfwise.classifier.model.model import MEASURES
+from shelfwise.indexer.encoding.encoder import resolve_device
 from shelfwise.indexer.errors import InputError
-from shelfwise.indexer.layers import Filter
-from shelfwise.indexer.search import resolve_engine
+from shelfwise.indexer.reading.catalog import normal_path
+from shelfwise.indexer.searching.search import resolve_engine
+from shelfwise.indexer.searching.segments import Filter
 from shelfwise.progress import progress_bar
 
 FILTERS = ("category", "brand", "attributes")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from shelfwise.indexer.encoder import Progress
+from shelfwise.indexer.types import Progress
 
 
 @contextmanager

@@ -5,15 +5,15 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from shelfwise.arguments import wrong_type
-from shelfwise.classifier.decision import Decision, SimilarItem
-from shelfwise.classifier.maintenance import Report
-from shelfwise.classifier.output import FIELDS
-from shelfwise.classifier.release import Flips
-from shelfwise.indexer.catalog import Catalog
-from shelfwise.indexer.difference import Difference
+from shelfwise.classifier.changing.maintenance import Report
+from shelfwise.classifier.changing.release import Flips
+from shelfwise.classifier.measuring.output import FIELDS
+from shelfwise.classifier.model.decision import Decision, SimilarItem
 from shelfwise.indexer.errors import InputError
-from shelfwise.indexer.history import Entry
-from shelfwise.indexer.rejects import Reject
+from shelfwise.indexer.reading.catalog import Catalog
+from shelfwise.indexer.reading.rejects import Reject
+from shelfwise.indexer.store.difference import Difference
+from shelfwise.indexer.store.history import Entry
 
 if TYPE_CHECKING:
     import pandas as pd

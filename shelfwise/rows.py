@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 
 from shelfwise.arguments import path, wrong_type
-from shelfwise.indexer.catalog import (
+from shelfwise.indexer.errors import InputError, listed
+from shelfwise.indexer.reading.catalog import (
     Catalog,
     Item,
     ReadOptions,
@@ -19,9 +20,8 @@ from shelfwise.indexer.catalog import (
     named_columns,
     read_catalog,
 )
-from shelfwise.indexer.errors import InputError, listed
-from shelfwise.indexer.files import require_encoding
-from shelfwise.indexer.rejects import Reject, RejectList
+from shelfwise.indexer.reading.files import require_encoding
+from shelfwise.indexer.reading.rejects import Reject, RejectList
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 from shelfwise import arguments
 from shelfwise.checks import device_of, filter_of, version_of, watched_by, wishes_of
-from shelfwise.classifier import maintenance
-from shelfwise.classifier.decision import FULL, Decision, SimilarItem
-from shelfwise.classifier.maintenance import Report
-from shelfwise.classifier.output import COLUMNS, free_name
-from shelfwise.classifier.pipeline import BATCHES, TIERS, Classifier
-from shelfwise.indexer import history
-from shelfwise.indexer.catalog import Item, ReadOptions, batched, items_in, read_listings
-from shelfwise.indexer.difference import Difference, difference, state_of
+from shelfwise.classifier.changing import maintenance
+from shelfwise.classifier.changing.maintenance import Report
+from shelfwise.classifier.measuring.output import COLUMNS, free_name
+from shelfwise.classifier.model.decision import FULL, Decision, SimilarItem
+from shelfwise.classifier.model.pipeline import BATCHES, TIERS, Classifier
 from shelfwise.indexer.errors import InputError, ShelfwiseError, StoreError
-from shelfwise.indexer.files import open_records
-from shelfwise.indexer.history import Cleared
-from shelfwise.indexer.manifest import FILE, read_manifest
-from shelfwise.indexer.migration import migrated
-from shelfwise.indexer.rejects import RejectList
-from shelfwise.indexer.store import read_snapshot
+from shelfwise.indexer.reading.catalog import Item, ReadOptions, batched, items_in, read_listings
+from shelfwise.indexer.reading.files import open_records
+from shelfwise.indexer.reading.rejects import RejectList
+from shelfwise.indexer.searching import compaction
+from shelfwise.indexer.searching.compaction import Cleared
+from shelfwise.indexer.store import history
+from shelfwise.indexer.store.difference import Difference, difference, state_of
+from shelfwise.indexer.store.manifest import FILE, read_manifest
+from shelfwise.indexer.store.migration import migrated
+from shelfwise.indexer.store.snapshot import read_snapshot
 from shelfwise.indexer.text import compose
 from shelfwise.results import Version, to_frame, with_rows
 from shelfwise.rows import Frame, files_in, is_frame, options_of, read_items, read_labelled, rows_of
@@ -34,10 +35,10 @@ from shelfwise.types import ClassifyOptions, Columns, Labelled, Listing, Name, W
 if TYPE_CHECKING:
     import pandas as pd
 
-    from shelfwise.classifier.adoption import Finetuned
-    from shelfwise.classifier.checking import Checked
-    from shelfwise.classifier.evaluation import Evaluation
-    from shelfwise.indexer.tuning import Tuned
+    from shelfwise.classifier.changing.adoption import Finetuned
+    from shelfwise.classifier.changing.checking import Checked
+    from shelfwise.classifier.measuring.evaluation import Evaluation
+    from shelfwise.indexer.store.tuning import Tuned
 
 Answer = TypeVar("Answer")
 
@@ -306,7 +307,7 @@ class Store:
         ...     print(error.code)
         nothing_to_finetune
         """
-        from shelfwise.classifier.adoption import adopt
+        from shelfwise.classifier.changing.adoption import adopt
 
         limit = arguments.number("minutes", minutes, 0, float("inf"), low_open=True)
         passes = None if epochs is None else arguments.whole("epochs", epochs, 1)
@@ -326,7 +327,7 @@ class Store:
         ...     print(error.code)
         nothing_to_tune
         """
-        from shelfwise.indexer.tuning import tune
+        from shelfwise.indexer.store.tuning import tune
 
         watched = watched_by(progress)
         with self._changing(), watched as watch:
@@ -357,7 +358,7 @@ class Store:
         >>> sw.open("kitchen.store").evaluate([{"title": "white mug", "category_path": "Kitchen > Mugs"}]).accuracy
         1.0
         """
-        from shelfwise.classifier.evaluation import evaluate
+        from shelfwise.classifier.measuring.evaluation import evaluate
 
         arguments.choice("tier", tier, TIERS)
         arguments.flag("baselines", baselines)
@@ -436,7 +437,7 @@ class Store:
         """
         last = arguments.whole("keep", keep, 1)
         with self._changing():
-            done = history.compact(self._path, last)
+            done = compaction.compact(self._path, last)
             self._moved()
             return done
 
@@ -447,7 +448,7 @@ class Store:
         >>> sw.open("kitchen.store").check().problems
         ()
         """
-        from shelfwise.classifier.checking import check
+        from shelfwise.classifier.changing.checking import check
 
         return self._read(check)
 

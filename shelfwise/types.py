@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias, TypedDict
 
-from shelfwise.indexer.catalog import Item
-from shelfwise.indexer.encoder import Progress
+from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.types import Progress
 from shelfwise.rows import Frame
 
 Name: TypeAlias = str | os.PathLike[str]

@@ -5,7 +5,16 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from scipy.stats import binomtest
 
-from shelfwise.classifier.calibration import (
+from shelfwise.classifier.metrics import (
+    bootstrap_intervals,
+    coverage_at,
+    expected_calibration_error,
+    hierarchical_precision_recall_f1,
+    macro_f1,
+    precision_recall_f1,
+    risk_coverage,
+)
+from shelfwise.classifier.model.calibration import (
     ASSURANCE,
     IDENTITY,
     NEVER,
@@ -15,15 +24,6 @@ from shelfwise.classifier.calibration import (
     set_threshold,
     sharpened,
     threshold_for,
-)
-from shelfwise.classifier.metrics import (
-    bootstrap_intervals,
-    coverage_at,
-    expected_calibration_error,
-    hierarchical_precision_recall_f1,
-    macro_f1,
-    precision_recall_f1,
-    risk_coverage,
 )
 
 

@@ -4,7 +4,8 @@ import pytest
 from conftest import rejects
 
 from shelfwise.commands.options import parse_columns
-from shelfwise.indexer.catalog import (
+from shelfwise.indexer.errors import InputError
+from shelfwise.indexer.reading.catalog import (
     MAX_TITLE,
     Item,
     ReadOptions,
@@ -13,8 +14,7 @@ from shelfwise.indexer.catalog import (
     normal_path,
     read_catalog,
 )
-from shelfwise.indexer.errors import InputError
-from shelfwise.indexer.rejects import RejectFile
+from shelfwise.indexer.reading.rejects import RejectFile
 
 
 def read(path, **options):

@@ -11,9 +11,9 @@ import pytest
 from conftest import small_catalog, write_catalog
 from pyarrow import parquet
 
-from shelfwise.classifier.decision import REASONS
-from shelfwise.classifier.output import COLUMNS
-from shelfwise.classifier.pipeline import BATCHES
+from shelfwise.classifier.measuring.output import COLUMNS
+from shelfwise.classifier.model.decision import REASONS
+from shelfwise.classifier.model.pipeline import BATCHES
 
 LISTINGS = ["red sandal", "加厚 雨靴", "electric kettle 1.5 l", "蓝牙耳机 新款", "quantum flux capacitor", "travel mug"]
 

@@ -10,7 +10,7 @@ import time
 import pytest
 from conftest import rejects, small_catalog, write_catalog
 
-from shelfwise.indexer.manifest import FORMAT, WRITERS, read_sealed, write_sealed
+from shelfwise.indexer.store.manifest import FORMAT, WRITERS, read_sealed, write_sealed
 
 
 def failed(result, *said, code=1):
@@ -205,12 +205,12 @@ def test_build_does_not_write_into_a_folder_of_other_things(run, catalog_file, t
 
 def test_store_made_with_another_encoder(run, store, catalog_file, monkeypatch):
     failed(run("build", catalog_file, "--store", store, "--encoder", "e5"), "encoder e5", "made with hashing")
-    monkeypatch.setattr("shelfwise.indexer.encoder.HashingEncoder.fingerprint", "other weights")
+    monkeypatch.setattr("shelfwise.indexer.encoding.encoder.HashingEncoder.fingerprint", "other weights")
     failed(run("similar", "x", "--store", store), "has other weights now", "new folder")
 
 
 def test_store_made_with_another_recipe(run, store, monkeypatch):
-    monkeypatch.setattr("shelfwise.indexer.serving.RECIPE", "another recipe")
+    monkeypatch.setattr("shelfwise.indexer.store.store_encoder.RECIPE", "another recipe")
     failed(run("similar", "x", "--store", store), "text recipe", "new folder")
 
 
@@ -250,7 +250,9 @@ def test_local_folder_without_a_model(run, catalog_file, tmp_path):
 def test_output_that_cannot_be_written_is_said_before_the_work(run, store, tmp_path, monkeypatch, output):
     (tmp_path / "folder").mkdir()
     (tmp_path / "l.csv").write_text("title,category\nshoe,Shoes\n")
-    monkeypatch.setattr("shelfwise.classifier.pipeline.Classifier.open", lambda *_: pytest.fail("the work had begun"))
+    monkeypatch.setattr(
+        "shelfwise.classifier.model.pipeline.Classifier.open", lambda *_: pytest.fail("the work had begun")
+    )
     failed(run("classify", "l.csv", "--store", store, "-o", output), f"cannot write {output}")
     failed(run("evaluate", "l.csv", "--store", store, "--json", output), f"cannot write {output}")
 

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from conftest import small_catalog
 
-from shelfwise.classifier import maintenance, release
-from shelfwise.classifier.checking import check
-from shelfwise.classifier.pipeline import Classifier
-from shelfwise.indexer import store as store_module
-from shelfwise.indexer.catalog import Item
+from shelfwise.classifier.changing import maintenance, release
+from shelfwise.classifier.changing.checking import check
+from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.errors import StoreError
-from shelfwise.indexer.history import compact, history
-from shelfwise.indexer.lock import locked
-from shelfwise.indexer.store import read_snapshot
+from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.searching.compaction import compact
+from shelfwise.indexer.store import snapshot as store_module
+from shelfwise.indexer.store.history import history
+from shelfwise.indexer.store.lock import locked
+from shelfwise.indexer.store.snapshot import read_snapshot
 
 LISTINGS = [Item(str(i), item.title) for i, item in enumerate(small_catalog(2))]
 
@@ -91,7 +92,7 @@ def test_two_writers_lose_nothing(store):
 
 
 def test_a_writer_that_writes_on_and_on_lets_another_in(store, monkeypatch):
-    monkeypatch.setattr("shelfwise.indexer.lock.WAIT", 2.0)
+    monkeypatch.setattr("shelfwise.indexer.store.lock.WAIT", 2.0)
     done = threading.Event()
 
     def without_a_pause():
@@ -114,14 +115,16 @@ def test_a_reader_that_is_up_to_date_opens_nothing(store, monkeypatch):
     classifier = Classifier.open(store)
     assert classifier.current() is classifier
     maintenance.add(store, {"new": Item("new", "zirconium crucible", category="Labware", category_path="Labware")})
-    monkeypatch.setattr("shelfwise.indexer.index.encoder_for", lambda *_: pytest.fail("the encoder is loaded already"))
+    monkeypatch.setattr(
+        "shelfwise.indexer.searching.index.encoder_for", lambda *_: pytest.fail("the encoder is loaded already")
+    )
     (decision,) = classifier.current().classify([Item("", "zirconium crucible")])
     assert (decision.category, decision.store_version) == ("Labware", 2)
 
 
 def test_a_second_first_build_leaves_the_first_alone(tmp_path, monkeypatch):
     """The loser of two first builds must not take the folder away under the winner."""
-    monkeypatch.setattr("shelfwise.indexer.lock.WAIT", 0.2)
+    monkeypatch.setattr("shelfwise.indexer.store.lock.WAIT", 0.2)
     items = {item.id: item for item in small_catalog()}
     real = Path.exists
 

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shelfwise.classifier.explanation import explain
-from shelfwise.classifier.head import Features
-from shelfwise.classifier.pipeline import Classifier
-from shelfwise.classifier.proposal import propose
-from shelfwise.classifier.survey import survey
-from shelfwise.indexer.catalog import Item
-from shelfwise.indexer.lexical import FEATURES, ngram_counts, placed_ngrams
+from shelfwise.classifier.changing.proposal import propose
+from shelfwise.classifier.fitting.survey import survey
+from shelfwise.classifier.model.explanation import explain
+from shelfwise.classifier.model.head import Features
+from shelfwise.classifier.model.pipeline import Classifier
+from shelfwise.indexer.encoding.lexical import FEATURES, ngram_counts, placed_ngrams
+from shelfwise.indexer.reading.catalog import Item
 from shelfwise.indexer.text import Words, clean
 
 NEW = "Home > Kitchen > Air Fryers"
@@ -56,7 +56,7 @@ def test_the_words_of_a_category_speak_for_it(classifier):
 
 
 def test_a_proposal_changes_nothing_and_tells_what_inserting_would_do(classifier, store):
-    from shelfwise.classifier import maintenance
+    from shelfwise.classifier.changing import maintenance
 
     before = len(classifier.index)
     pending = [Item("p1", "air fryer 12 litre"), Item("p2", "blue rain boot")]
@@ -71,7 +71,7 @@ def test_a_proposal_changes_nothing_and_tells_what_inserting_would_do(classifier
 
 
 def test_a_proposal_over_added_rows_and_over_ids_that_are_there(classifier, store):
-    from shelfwise.classifier import maintenance
+    from shelfwise.classifier.changing import maintenance
 
     maintenance.add(store, {item.id: item for item in fryers(2)})
     proposal = propose(classifier.current(), [replace(fryers(1)[0], title="air fryer 99"), *fryers(4)[2:]])

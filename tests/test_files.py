@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from shelfwise.indexer.errors import InputError
-from shelfwise.indexer.files import MAX_RECORD_LINES, Record, detect_encoding, open_records
-from shelfwise.indexer.rejects import Reject
+from shelfwise.indexer.reading.files import MAX_RECORD_LINES, Record, detect_encoding, open_records
+from shelfwise.indexer.reading.rejects import Reject
 
 CHINESE = "编号,标题,类目\n1,无线蓝牙耳机,电子产品\n2,纯棉T恤 男,服装\n"
 

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from conftest import small_catalog, write_catalog
 
-from shelfwise.classifier import adoption
-from shelfwise.classifier import finetune as module
-from shelfwise.classifier.calibration import NEVER, Calibration
-from shelfwise.classifier.finetune import Lessons, Limits, finetune
-from shelfwise.classifier.heldout import kept_back, tried
+from shelfwise.classifier.changing import adoption
+from shelfwise.classifier.fitting import finetune as module
+from shelfwise.classifier.fitting.finetune import Lessons, Limits, finetune
+from shelfwise.classifier.fitting.heldout import kept_back, tried
+from shelfwise.classifier.fitting.training import Trial
 from shelfwise.classifier.labels import Labels
-from shelfwise.classifier.model import Settings
-from shelfwise.classifier.training import Trial
-from shelfwise.indexer.encoder import SentenceEncoder, load_encoder
+from shelfwise.classifier.model.calibration import NEVER, Calibration
+from shelfwise.classifier.model.model import Settings
+from shelfwise.indexer.encoding.encoder import SentenceEncoder, load_encoder
+from shelfwise.indexer.encoding.runtime import Runtime
 from shelfwise.indexer.errors import EncoderError, QueryError
-from shelfwise.indexer.index import Index
-from shelfwise.indexer.runtime import Runtime
+from shelfwise.indexer.searching.index import Index
 from shelfwise.indexer.text import twin_key
 
 

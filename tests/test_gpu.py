@@ -3,9 +3,16 @@
 import numpy as np
 import pytest
 
-from shelfwise.indexer import search
-from shelfwise.indexer.engine import Engine, searcher_of
-from shelfwise.indexer.search import FLOAT16_ERROR, GPU_MAX_K, ExactSearcher, FaissSearcher, copy_on_gpu, import_faiss
+from shelfwise.indexer.searching import search
+from shelfwise.indexer.searching.engine import Engine, searcher_of
+from shelfwise.indexer.searching.search import (
+    FLOAT16_ERROR,
+    GPU_MAX_K,
+    ExactSearcher,
+    FaissSearcher,
+    copy_on_gpu,
+    import_faiss,
+)
 
 pytestmark = pytest.mark.gpu
 

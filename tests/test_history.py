@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 from conftest import small_catalog, write_catalog
 
-from shelfwise.classifier import maintenance, release
-from shelfwise.classifier.checking import check
-from shelfwise.indexer import history as module
-from shelfwise.indexer.difference import difference, state_of
+from shelfwise.classifier.changing import maintenance, release
+from shelfwise.classifier.changing.checking import check
 from shelfwise.indexer.errors import StoreError
-from shelfwise.indexer.history import compact, history, rollback, tag
-from shelfwise.indexer.index import Index
-from shelfwise.indexer.manifest import read_manifest, versions_of
-from shelfwise.indexer.store import read_snapshot
+from shelfwise.indexer.searching import compaction
+from shelfwise.indexer.searching.compaction import compact
+from shelfwise.indexer.searching.index import Index
+from shelfwise.indexer.store import history as module
+from shelfwise.indexer.store.difference import difference, state_of
+from shelfwise.indexer.store.history import history, rollback, tag
+from shelfwise.indexer.store.manifest import read_manifest, versions_of
+from shelfwise.indexer.store.snapshot import read_snapshot
 
 LETTERS = "abcdef"
 
@@ -141,14 +143,14 @@ def test_tags_that_cannot_be(run, lived):
 def test_a_compact_that_dies_leaves_every_version_whole(lived, monkeypatch, stage):
     before = {version: read_snapshot(lived, version).rows for version in versions_of(lived)}
     calls = iter(range(100))
-    real = getattr(module, stage)
+    real = getattr(compaction, stage)
 
     def dying(*arguments):
         if next(calls) == 1 or stage in ("write_manifest", "_clear"):
             raise MemoryError
         return real(*arguments)
 
-    monkeypatch.setattr(module, stage, dying)
+    monkeypatch.setattr(compaction, stage, dying)
     with pytest.raises(MemoryError):
         compact(lived, 3)
     monkeypatch.undo()

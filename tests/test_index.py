@@ -13,15 +13,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from shelfwise.classifier import maintenance, release
-from shelfwise.indexer import engine
-from shelfwise.indexer import store as store_module
-from shelfwise.indexer.catalog import Item
+from shelfwise.classifier.changing import maintenance, release
 from shelfwise.indexer.errors import QueryError, StoreError
-from shelfwise.indexer.index import Index
-from shelfwise.indexer.search import ExactSearcher
-from shelfwise.indexer.store import read_snapshot
-from shelfwise.indexer.table import files_of
+from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.searching import engine
+from shelfwise.indexer.searching.index import Index
+from shelfwise.indexer.searching.search import ExactSearcher
+from shelfwise.indexer.store import snapshot as store_module
+from shelfwise.indexer.store.snapshot import read_snapshot
+from shelfwise.indexer.store.table import files_of
 
 IDS = st.sampled_from([f"{letter}'{number}" for letter in "abc" for number in range(4)])  # with an SQL quote in it
 TITLES = st.sampled_from(["red shoe", "red shoes", "blue mug", "blue mug 2", "茶杯", "雨靴 加厚", "kettle"])
@@ -193,7 +193,7 @@ def test_a_dead_writer_leaves_the_version_before(path):
 
 
 def test_a_second_writer_waits_and_is_told_who_holds_the_store(path, monkeypatch):
-    monkeypatch.setattr("shelfwise.indexer.lock.WAIT", 0.2)
+    monkeypatch.setattr("shelfwise.indexer.store.lock.WAIT", 0.2)
     with store_module.writing(path), pytest.raises(StoreError, match=f"process {os.getpid()} on .*try again"):
         maintenance.remove(path, category="Fashion")
 

@@ -19,10 +19,10 @@ from conftest import small_catalog, write_catalog
 import shelfwise as sw
 from shelfwise import arguments, building, results
 from shelfwise import store as store_module
-from shelfwise.classifier.output import COLUMNS
+from shelfwise.classifier.measuring.output import COLUMNS
 from shelfwise.commands import hints, options
-from shelfwise.indexer import catalog as catalog_module
 from shelfwise.indexer import errors
+from shelfwise.indexer.reading import catalog as catalog_module
 
 KITCHEN = [
     {"id": f"{word}-{i}", "title": f"{quality} {word}", "brand": "VELORO" if i % 2 else "", "category_path": path}
@@ -286,7 +286,7 @@ def test_another_process_changes_the_store(store, catalog_file):
 def test_a_killed_build_leaves_what_the_command_line_leaves(tmp_path, catalog_file):
     code = f"""
 import os, signal, shelfwise as sw
-from shelfwise.classifier import release
+from shelfwise.classifier.changing import release
 release.train = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 sw.build({str(tmp_path / "s")!r}, {str(catalog_file)!r}, encoder="hashing")
 """

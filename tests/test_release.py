@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from conftest import WORDS, small_catalog, write_catalog
 
-from shelfwise.classifier import release
-from shelfwise.classifier.checking import check
-from shelfwise.classifier.pipeline import Classifier
-from shelfwise.classifier.release import Guard, flips, releasing
-from shelfwise.indexer import embedded
-from shelfwise.indexer.encoder import HashingEncoder
+from shelfwise.classifier.changing import release
+from shelfwise.classifier.changing.checking import check
+from shelfwise.classifier.changing.release import Guard, flips, releasing
+from shelfwise.classifier.model.pipeline import Classifier
+from shelfwise.indexer.encoding.encoder import HashingEncoder
 from shelfwise.indexer.errors import ReleaseError
-from shelfwise.indexer.index import Index
-from shelfwise.indexer.manifest import read_manifest
 from shelfwise.indexer.rows import Rows
-from shelfwise.indexer.store import read_snapshot
+from shelfwise.indexer.searching.index import Index
+from shelfwise.indexer.store import embedded
+from shelfwise.indexer.store.manifest import read_manifest
+from shelfwise.indexer.store.snapshot import read_snapshot
 
 PATHS = list(WORDS)
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from conftest import small_catalog
 
-from shelfwise.indexer import runtime
-from shelfwise.indexer.encoder import load_encoder
+from shelfwise.indexer.encoding import runtime
+from shelfwise.indexer.encoding.encoder import load_encoder
+from shelfwise.indexer.encoding.runtime import EDGES, LEAST_COSINE, Runtime, Tuning, export
 from shelfwise.indexer.errors import EncoderError
-from shelfwise.indexer.runtime import EDGES, LEAST_COSINE, Runtime, Tuning, export
 
 TEXTS = [item.text() for item in small_catalog()]
 
@@ -81,7 +81,7 @@ def test_serving_loads_no_torch_and_tells_nobody(folder):
     code = f"""
 import sys
 from pathlib import Path
-from shelfwise.indexer.runtime import Runtime
+from shelfwise.indexer.encoding.runtime import Runtime
 Runtime(Path({str(folder)!r})).encode(["a mug"])
 print([name for name in ("torch", "transformers", "sentence_transformers", "openvino_telemetry") if sys.modules.get(name)])
 """

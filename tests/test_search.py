@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shelfwise.indexer import search as search_module
 from shelfwise.indexer.errors import EngineError
-from shelfwise.indexer.neighbors import NONE
-from shelfwise.indexer.search import (
+from shelfwise.indexer.searching import search as search_module
+from shelfwise.indexer.searching.neighbors import NONE
+from shelfwise.indexer.searching.search import (
     FLOAT16_ERROR,
     SPARE,
     Copy,

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from conftest import ask, client_of
 
-from shelfwise.classifier import maintenance
-from shelfwise.classifier.pipeline import Classifier
-from shelfwise.indexer import history
-from shelfwise.indexer.catalog import Item
+from shelfwise.classifier.changing import maintenance
+from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.errors import BusyError, StoreError
+from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.searching import compaction
 from shelfwise.service.desk import Desk
 
 NEW = "Home > Kitchen > Air Fryers"
@@ -287,7 +287,7 @@ def test_a_store_is_compacted_while_it_is_served(client, store, monkeypatch, fil
     for i in range(4):
         client.post("/v1/items", json={"items": [{"id": f"x{i}", "title": f"a drone {i}", "category_path": "Toys"}]})
         if i % 2:
-            history.compact(store, 1)
+            compaction.compact(store, 1)
         assert ask(client, f"a drone {i}")["category_path"] == "Toys"
     assert client.get("/v1/writes").json()["writes"][0]["state"] == "done"
     assert client.post("/v1/writes/1/undo").json()["state"] == "done"

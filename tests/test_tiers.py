@@ -6,12 +6,13 @@ from conftest import small_catalog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shelfwise.classifier import maintenance, pipeline
-from shelfwise.classifier.calibration import NEVER, stand_in_from
-from shelfwise.classifier.decision import FAST, FULL
-from shelfwise.classifier.pipeline import AUTO, TIERS, Classifier
-from shelfwise.indexer.catalog import Item, Listing
-from shelfwise.indexer.index import Index
+from shelfwise.classifier.changing import maintenance
+from shelfwise.classifier.model import pipeline
+from shelfwise.classifier.model.calibration import NEVER, stand_in_from
+from shelfwise.classifier.model.decision import FAST, FULL
+from shelfwise.classifier.model.pipeline import AUTO, TIERS, Classifier
+from shelfwise.indexer.reading.catalog import Item, Listing
+from shelfwise.indexer.searching.index import Index
 
 TITLES = (
     "red flip flop 7",

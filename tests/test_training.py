@@ -9,8 +9,9 @@ from conftest import small_catalog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shelfwise.classifier import heldout, release
-from shelfwise.classifier.heldout import (
+from shelfwise.classifier.changing import release
+from shelfwise.classifier.fitting import heldout
+from shelfwise.classifier.fitting.heldout import (
     FOLDS,
     KEPT_BACK,
     MOST_KEPT_BACK,
@@ -25,16 +26,16 @@ from shelfwise.classifier.heldout import (
     splits,
     tried,
 )
+from shelfwise.classifier.fitting.training import train
 from shelfwise.classifier.labels import Labels
-from shelfwise.classifier.model import Goals, Model, Settings
-from shelfwise.classifier.training import train
-from shelfwise.indexer.catalog import Item
-from shelfwise.indexer.encoder import HashingEncoder
+from shelfwise.classifier.model.model import Goals, Model, Settings
+from shelfwise.indexer.encoding.encoder import HashingEncoder
+from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.errors import StoreError
+from shelfwise.indexer.reading.catalog import Item
 from shelfwise.indexer.rows import Rows
-from shelfwise.indexer.search import FaissSearcher
-from shelfwise.indexer.space import Space
-from shelfwise.indexer.store import read_snapshot
+from shelfwise.indexer.searching.search import FaissSearcher
+from shelfwise.indexer.store.snapshot import read_snapshot
 from shelfwise.indexer.text import twin_key
 
 
@@ -146,7 +147,7 @@ def test_training_gives_settings_with_figures_and_is_repeatable():
     ids=["one row", "one category", "one row in each category", "all twins"],
 )
 def test_catalogs_that_say_little_still_train_and_classify(items, tmp_path):
-    from shelfwise.classifier.pipeline import Classifier
+    from shelfwise.classifier.model.pipeline import Classifier
 
     release.build(tmp_path / "store", {item.id: item for item in items}, "hashing")
     classifier = Classifier.open(tmp_path / "store")

@@ -8,11 +8,11 @@ import pytest
 from conftest import small_catalog
 from conftest import write_catalog as written
 
-from shelfwise.indexer import lock, tuning
-from shelfwise.indexer.manifest import read_manifest, write_sealed
-from shelfwise.indexer.runtime import DEFAULT, LEAST_COSINE, Runtime, Tuning
-from shelfwise.indexer.serving import encoder_for
-from shelfwise.indexer.tuning import FILE, machine, tune, tuning_for
+from shelfwise.indexer.encoding.runtime import DEFAULT, LEAST_COSINE, Runtime, Tuning
+from shelfwise.indexer.store import lock, tuning
+from shelfwise.indexer.store.manifest import read_manifest, write_sealed
+from shelfwise.indexer.store.store_encoder import encoder_for
+from shelfwise.indexer.store.tuning import FILE, machine, tune, tuning_for
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shelfwise.classifier.decision import ranked
-from shelfwise.classifier.dense import KINDS, fit_svm, linear_scores
-from shelfwise.classifier.fusion import HeadShares, balanced, fuse, head_shares, known_to
-from shelfwise.classifier.head import Features, Head
 from shelfwise.classifier.labels import UNKNOWN, Labels
-from shelfwise.classifier.voting import VoteSettings, category_weights, renormalised, vote
-from shelfwise.indexer.lexical import CHARACTERS, FEATURES, REST_SHARE, WORD, ngram_counts, weighted
-from shelfwise.indexer.neighbors import NONE, Neighbors
+from shelfwise.classifier.model.decision import ranked
+from shelfwise.classifier.model.dense import KINDS, fit_svm, linear_scores
+from shelfwise.classifier.model.fusion import HeadShares, balanced, fuse, head_shares, known_to
+from shelfwise.classifier.model.head import Features, Head
+from shelfwise.classifier.model.voting import VoteSettings, category_weights, renormalised, vote
+from shelfwise.indexer.encoding.lexical import CHARACTERS, FEATURES, REST_SHARE, WORD, ngram_counts, weighted
+from shelfwise.indexer.searching.neighbors import NONE, Neighbors
 from shelfwise.indexer.text import Words
 
 
@@ -130,7 +130,7 @@ def test_lexical_half_equals_scikit_learns_own_margins():
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.svm import LinearSVC
 
-    from shelfwise.classifier.head import LEXICAL_C, SEED, TOLERANCE
+    from shelfwise.classifier.model.head import LEXICAL_C, SEED, TOLERANCE
 
     for c in (2, 4):
         given_, paths = features(80, 6), [f"{i % c}" for i in range(80)]

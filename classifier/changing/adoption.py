@@ -8,20 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
-from shelfwise.classifier.calibration import NEVER
-from shelfwise.classifier.finetune import Lessons, Limits, Trained, finetune
-from shelfwise.classifier.heldout import kept_back, share_kept_back, tried
+from shelfwise.classifier.changing.maintenance import Report, put_fitted, report_of, stored_choice
+from shelfwise.classifier.fitting.finetune import Lessons, Limits, Trained, finetune
+from shelfwise.classifier.fitting.heldout import kept_back, share_kept_back, tried
+from shelfwise.classifier.fitting.training import Trial, fit, hold_out
 from shelfwise.classifier.labels import Labels
-from shelfwise.classifier.maintenance import Report, put_fitted, report_of, stored_choice
-from shelfwise.classifier.model import Settings, settings_of
-from shelfwise.classifier.training import Trial, fit, hold_out
-from shelfwise.indexer.encoder import BATCH, Progress, SentenceEncoder
+from shelfwise.classifier.model.calibration import NEVER
+from shelfwise.classifier.model.model import Settings, settings_of
+from shelfwise.indexer.encoding.encoder import BATCH, SentenceEncoder
 from shelfwise.indexer.errors import EncoderError, QueryError
-from shelfwise.indexer.manifest import Change
 from shelfwise.indexer.rows import Rows
-from shelfwise.indexer.serving import exported, identity_of, model_for, place_of
-from shelfwise.indexer.store import ENCODERS, base_of, writing
-from shelfwise.indexer.sync import Changes
+from shelfwise.indexer.store.manifest import Change
+from shelfwise.indexer.store.snapshot import ENCODERS, base_of, writing
+from shelfwise.indexer.store.store_encoder import exported, identity_of, model_for, place_of
+from shelfwise.indexer.store.sync import Changes
+from shelfwise.indexer.types import Progress
 
 CHECKPOINT = "finetune.checkpoint"  # in the store, until fine-tuning is done
 FITS_AFTER = 1.8  # times that holding out takes before fine-tuning: held out once more, and the head fitted to all

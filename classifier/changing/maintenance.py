@@ -8,26 +8,27 @@ from pathlib import Path
 
 import numpy as np
 
-from shelfwise.classifier.fusion import known_to
+from shelfwise.classifier.fitting.training import Fitted
+from shelfwise.classifier.fitting.training import train as fit_all
 from shelfwise.classifier.labels import Labels, Numbers, lies_in
-from shelfwise.classifier.model import Goals, Model, Settings, model_of, settings_of
-from shelfwise.classifier.training import Fitted
-from shelfwise.classifier.training import train as fit_all
-from shelfwise.classifier.voting import K, category_weights, vote
-from shelfwise.indexer.catalog import Item, normal_path
-from shelfwise.indexer.encoder import EncoderChoice, Progress
-from shelfwise.indexer.engine import EngineSearcher, recalled, spread
+from shelfwise.classifier.model.fusion import known_to
+from shelfwise.classifier.model.model import Goals, Model, Settings, model_of, settings_of
+from shelfwise.classifier.model.voting import K, category_weights, vote
+from shelfwise.indexer.encoding.encoder import EncoderChoice
 from shelfwise.indexer.errors import AbsentError, BusyError, QueryError, listed
-from shelfwise.indexer.index import Index
-from shelfwise.indexer.manifest import Manifest, ReplicaIdentity, verify_files
-from shelfwise.indexer.rejects import Reject
-from shelfwise.indexer.replica import SPACE_BLOB, Replica, make_replica, new_replica_name, open_replica
+from shelfwise.indexer.reading.catalog import Item, normal_path
+from shelfwise.indexer.reading.rejects import Reject
 from shelfwise.indexer.rows import ADDED, Rows
-from shelfwise.indexer.search import FaissSearcher
-from shelfwise.indexer.serving import encoder_for
-from shelfwise.indexer.store import Draft, Snapshot, base_of, read_snapshot, writing
-from shelfwise.indexer.sync import Changes, changed, embed_changes, find_changes
-from shelfwise.indexer.table import files_of
+from shelfwise.indexer.searching.engine import EngineSearcher, recalled, spread
+from shelfwise.indexer.searching.index import Index
+from shelfwise.indexer.searching.replica import SPACE_BLOB, Replica, make_replica, new_replica_name, open_replica
+from shelfwise.indexer.searching.search import FaissSearcher
+from shelfwise.indexer.store.manifest import Manifest, ReplicaIdentity, verify_files
+from shelfwise.indexer.store.snapshot import Draft, Snapshot, base_of, read_snapshot, writing
+from shelfwise.indexer.store.store_encoder import encoder_for
+from shelfwise.indexer.store.sync import Changes, changed, embed_changes, find_changes
+from shelfwise.indexer.store.table import files_of
+from shelfwise.indexer.types import Progress
 
 FEW = 1000  # examples that are added without reading the whole store
 FILES = 64  # that rows are added in; then they are written again to one, since a table of many files is slow

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.classifier.head import Features
 from shelfwise.classifier.labels import Numbers
-from shelfwise.classifier.pipeline import Classifier
-from shelfwise.classifier.voting import K
-from shelfwise.indexer.catalog import Item
-from shelfwise.indexer.encoder import Vectors
-from shelfwise.indexer.lexical import ngram_counts
-from shelfwise.indexer.sync import embed_changes, find_changes
+from shelfwise.classifier.model.head import Features
+from shelfwise.classifier.model.pipeline import Classifier
+from shelfwise.classifier.model.voting import K
+from shelfwise.indexer.encoding.lexical import ngram_counts
+from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.store.sync import embed_changes, find_changes
 from shelfwise.indexer.text import twin_key, words_of
+from shelfwise.indexer.types import Vectors
 
 AROUND = 50  # stored items near each example that are looked at
 SHOWN = 20  # of what it would take

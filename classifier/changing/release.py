@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shelfwise.classifier.head import Features
-from shelfwise.classifier.maintenance import (
+from shelfwise.classifier.changing.maintenance import (
     Report,
     Wishes,
     goals_of,
@@ -17,21 +16,23 @@ from shelfwise.classifier.maintenance import (
     report_of,
     stored_choice,
 )
-from shelfwise.classifier.model import Goals, settings_of
-from shelfwise.classifier.pipeline import Classifier
-from shelfwise.classifier.training import Fitted, train
-from shelfwise.indexer.catalog import Item
-from shelfwise.indexer.difference import SHOWN, difference, state_of
-from shelfwise.indexer.embedded import Embedded, forget_embedded
-from shelfwise.indexer.encoder import Encoder, EncoderChoice, Progress, choose_encoder, load_encoder
+from shelfwise.classifier.fitting.training import Fitted, train
+from shelfwise.classifier.model.head import Features
+from shelfwise.classifier.model.model import Goals, settings_of
+from shelfwise.classifier.model.pipeline import Classifier
+from shelfwise.indexer.encoding.encoder import Encoder, EncoderChoice, choose_encoder, load_encoder
+from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.errors import EncoderError, ReleaseError
-from shelfwise.indexer.index import Index
-from shelfwise.indexer.lexical import ngram_counts
-from shelfwise.indexer.manifest import versions_of
+from shelfwise.indexer.reading.catalog import Item
 from shelfwise.indexer.rows import Rows
-from shelfwise.indexer.serving import encoder_for, exported, identity_of
-from shelfwise.indexer.store import Draft, Snapshot, writing
-from shelfwise.indexer.sync import changed, embed_changes, find_catalog_changes
+from shelfwise.indexer.searching.index import Index
+from shelfwise.indexer.store.difference import SHOWN, difference, state_of
+from shelfwise.indexer.store.embedded import Embedded, forget_embedded
+from shelfwise.indexer.store.manifest import versions_of
+from shelfwise.indexer.store.snapshot import Draft, Snapshot, writing
+from shelfwise.indexer.store.store_encoder import encoder_for, exported, identity_of
+from shelfwise.indexer.store.sync import changed, embed_changes, find_catalog_changes
+from shelfwise.indexer.types import Progress
 
 PROBES = 500  # stored items that are asked for before and after
 VERSIONS_BEFORE = 5  # that are looked through for vectors: what a bad catalog left out comes back with the next one

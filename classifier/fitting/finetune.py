@@ -5,7 +5,7 @@ vector is closest to, and both are moved. Wang et al., "NormFace", ACM Multimedi
 share of the loss that is the larger the fewer rows a category has to speak for itself. In the end the weights are moved
 back part of the way to where they came from, if the vote is better for it: Wortsman et al., "Robust Fine-Tuning of
 Zero-Shot Models", CVPR 2022. Where it ends is chosen on rows that are neither learned from nor kept back for judging
-what came of it (see `classifier.heldout`).
+what came of it (see `heldout`).
 """
 
 import hashlib
@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shelfwise.classifier.labels import Numbers
-from shelfwise.classifier.voting import K, VoteSettings, vote
-from shelfwise.indexer.encoder import Progress, SentenceEncoder, Vectors
-from shelfwise.indexer.search import FaissSearcher
-from shelfwise.indexer.space import Space
+from shelfwise.classifier.model.voting import K, VoteSettings, vote
+from shelfwise.indexer.encoding.encoder import SentenceEncoder
+from shelfwise.indexer.encoding.space import Space
+from shelfwise.indexer.searching.search import FaissSearcher
+from shelfwise.indexer.types import Progress, Vectors
 
 STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2_200, 4, 8  # see `suitable_epochs`
 BATCH = 64  # titles a step

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.classifier.fusion import Evidence, HeadShares, head_shares, known_to
-from shelfwise.classifier.head import Features, Head
 from shelfwise.classifier.labels import Labels, Numbers
-from shelfwise.classifier.voting import K, VoteSettings, renormalised, vote
-from shelfwise.indexer.lexical import ngram_counts
-from shelfwise.indexer.neighbors import Neighbors
+from shelfwise.classifier.model.fusion import Evidence, HeadShares, head_shares, known_to
+from shelfwise.classifier.model.head import Features, Head
+from shelfwise.classifier.model.voting import K, VoteSettings, renormalised, vote
+from shelfwise.indexer.encoding.lexical import ngram_counts
+from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.rows import Rows
-from shelfwise.indexer.search import FaissSearcher
-from shelfwise.indexer.space import Space
+from shelfwise.indexer.searching.neighbors import Neighbors
+from shelfwise.indexer.searching.search import FaissSearcher
 
 FOLDS = 5
 ONE_FOLD_FROM = 5_000  # rows: a fifth of so many is enough to choose a handful of settings

@@ -6,12 +6,12 @@ from itertools import product, starmap
 
 import numpy as np
 
-from shelfwise.classifier.calibration import FLOOR
-from shelfwise.classifier.fusion import Mix, balanced, fuse
-from shelfwise.classifier.heldout import Fold
-from shelfwise.classifier.labels import Numbers
+from shelfwise.classifier.fitting.heldout import Fold
+from shelfwise.classifier.labels import Numbers, Probabilities
 from shelfwise.classifier.metrics import macro_f1
-from shelfwise.classifier.voting import Probabilities, VoteSettings, renormalised
+from shelfwise.classifier.model.calibration import FLOOR
+from shelfwise.classifier.model.fusion import Mix, balanced, fuse
+from shelfwise.classifier.model.voting import VoteSettings, renormalised
 
 SLACK = 0.002  # of the measure: mixes so close to the best may still be chosen for what they do for new categories
 GOOD_MIXES = 10
@@ -61,7 +61,7 @@ class Rehearsed:
 def choose_mix(evidence: Sequence[Fold], measure: str, grid: Grid) -> tuple[Mix, Rehearsed]:
     """The mix, and what it did in the rehearsals.
 
-    Of the mixes that are good by the `measure` (one of `classifier.model.MEASURES`) on the catalog as it is, the one
+    Of the mixes that are good by the `measure` (one of `model.MEASURES`) on the catalog as it is, the one
     with the best harmonic mean of accuracy on old and new categories in the rehearsals, while old ones lose at most
     MAX_OLD_LOSS, or as little as they can.
     """

@@ -6,7 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.classifier.calibration import (
+from shelfwise.classifier.fitting.heldout import Fold, choose_axes, folds, splits
+from shelfwise.classifier.fitting.mixing import Grid, choose_mix
+from shelfwise.classifier.labels import Labels, Numbers, Probabilities
+from shelfwise.classifier.metrics import expected_calibration_error, macro_f1, share
+from shelfwise.classifier.model.calibration import (
+    SET_COVERAGE,
     Calibration,
     fit_reliability,
     fit_temperature,
@@ -14,19 +19,14 @@ from shelfwise.classifier.calibration import (
     stand_in_from,
     threshold_for,
 )
-from shelfwise.classifier.head import Features, Head
-from shelfwise.classifier.heldout import Fold, choose_axes, folds, splits
-from shelfwise.classifier.labels import Labels, Numbers
-from shelfwise.classifier.metrics import expected_calibration_error, macro_f1, share
-from shelfwise.classifier.mixing import Grid, choose_mix
-from shelfwise.classifier.model import Goals, Model, Settings
-from shelfwise.classifier.voting import Probabilities, VoteSettings
-from shelfwise.indexer.encoder import Progress
-from shelfwise.indexer.lexical import ngram_counts
+from shelfwise.classifier.model.head import Features, Head
+from shelfwise.classifier.model.model import Goals, Model, Settings
+from shelfwise.classifier.model.voting import VoteSettings
+from shelfwise.indexer.encoding.lexical import ngram_counts
+from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.rows import Rows
-from shelfwise.indexer.space import Space
+from shelfwise.indexer.types import Progress
 
-SET_COVERAGE = 0.95  # of prediction sets: the share that holds the right category
 FAST_LOSS = 0.003  # of accuracy that tier auto may cost
 FAR_QUANTILE = 0.005  # of held-out rows are farther from their nearest neighbour than what is called far
 MIN_HELD_OUT = 40  # rows: fewer say nothing about a setting

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from shelfwise.classifier.metrics import Names
-from shelfwise.indexer.encoder import Vectors
+from shelfwise.indexer.types import Vectors
 
 T = TypeVar("T")
 MIN_SHARE_UNSPACED = 0.5  # of the texts from which characters serve better than words

@@ -8,9 +8,8 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.classifier.baselines import linear_svc, timed, vector_logistic
-from shelfwise.classifier.decision import ACCEPT, FAST, FULL, Decision
 from shelfwise.classifier.labels import UNKNOWN, Labels, depth_of, lies_in, node_of
+from shelfwise.classifier.measuring.baselines import linear_svc, timed, vector_logistic
 from shelfwise.classifier.metrics import (
     Names,
     bootstrap_intervals,
@@ -22,12 +21,13 @@ from shelfwise.classifier.metrics import (
     risk_coverage,
     share,
 )
-from shelfwise.classifier.pipeline import Classifier
-from shelfwise.classifier.training import SET_COVERAGE
-from shelfwise.indexer.catalog import Item, Listing
-from shelfwise.indexer.encoder import Progress
+from shelfwise.classifier.model.calibration import SET_COVERAGE
+from shelfwise.classifier.model.decision import ACCEPT, FAST, FULL, Decision
+from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.errors import InputError
-from shelfwise.indexer.rejects import Reject
+from shelfwise.indexer.reading.catalog import Item, Listing
+from shelfwise.indexer.reading.rejects import Reject
+from shelfwise.indexer.types import Progress
 
 TOP = 3
 CONFUSIONS = 20  # pairs of categories that are listed

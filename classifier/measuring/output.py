@@ -8,8 +8,8 @@ from typing import TextIO
 
 import orjson
 
-from shelfwise.classifier.decision import Alternative, Decision, SimilarItem
-from shelfwise.indexer.catalog import Listing
+from shelfwise.classifier.model.decision import Alternative, Decision, SimilarItem
+from shelfwise.indexer.reading.catalog import Listing
 
 FIELDS = {  # of a decision, by output column
     "predicted_category": "category",

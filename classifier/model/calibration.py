@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shelfwise.classifier.labels import Probabilities
 from shelfwise.classifier.metrics import among_surest
-from shelfwise.classifier.voting import Probabilities, renormalised
+from shelfwise.classifier.model.voting import renormalised
 
 FLOOR = 1e-12  # a probability of 0 would make one held-out row outweigh all the others
 ASSURANCE = 0.9  # probability with which a threshold keeps its precision, whatever catalog it was found on
@@ -15,6 +16,7 @@ CERTAIN = 1e-4  # distance from 0 and 1 below which confidences are alike
 MOST_EVEN = 0.999  # of the way: a row keeps its order
 Reliability = tuple[float, float, float]  # weights of ln p and -ln(1 - p), and a shift
 IDENTITY: Reliability = (1.0, 1.0, 0.0)
+SET_COVERAGE = 0.95  # of prediction sets: the share that holds the right category
 NEVER = 2.0  # a threshold that no probability reaches
 
 

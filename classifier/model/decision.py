@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.classifier.calibration import Calibration
-from shelfwise.classifier.voting import Probabilities
+from shelfwise.classifier.labels import Probabilities
+from shelfwise.classifier.model.calibration import Calibration
 
 DECIMALS = 4  # of probabilities and similarities that are shown
 ACCEPT, REVIEW, UNKNOWN = "accept", "review", "unknown"

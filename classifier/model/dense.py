@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shelfwise.classifier.labels import Numbers
-from shelfwise.indexer.encoder import Vectors
+from shelfwise.indexer.types import Vectors
 
 Tensors = Mapping[str, NDArray[Any]]
 Scores = NDArray[Any]  # (m, c), higher is likelier

@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.classifier.head import Head
-from shelfwise.indexer.lexical import placed_ngrams
+from shelfwise.classifier.model.head import Head
+from shelfwise.indexer.encoding.lexical import placed_ngrams
 from shelfwise.indexer.text import clean
 
 PIECE = re.compile(r"[㐀-䶿一-鿿豈-﫿]|[^\W㐀-䶿一-鿿豈-﫿]+|[\W]+")  # a Chinese character, a word, or what is between

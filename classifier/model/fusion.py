@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.classifier.calibration import sharpened
-from shelfwise.classifier.head import Features, Head
-from shelfwise.classifier.labels import UNKNOWN, Labels, Numbers
-from shelfwise.classifier.voting import Probabilities, VoteSettings, category_weights, renormalised, vote
-from shelfwise.indexer.lexical import Counts
-from shelfwise.indexer.neighbors import Neighbors
+from shelfwise.classifier.labels import UNKNOWN, Labels, Numbers, Probabilities
+from shelfwise.classifier.model.calibration import sharpened
+from shelfwise.classifier.model.head import Features, Head
+from shelfwise.classifier.model.voting import VoteSettings, category_weights, renormalised, vote
+from shelfwise.indexer.encoding.lexical import Counts
+from shelfwise.indexer.searching.neighbors import Neighbors
 
 
 def known_to(head: Head | None, labels: Labels) -> NDArray[np.bool_]:

@@ -8,10 +8,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.classifier.dense import KINDS, SEED, Scores, Tensors, linear_scores, linear_tensors
-from shelfwise.classifier.voting import Probabilities
-from shelfwise.indexer.encoder import Vectors
-from shelfwise.indexer.lexical import Counts, rarity_of, weighted
+from shelfwise.classifier.labels import Probabilities
+from shelfwise.classifier.model.dense import KINDS, SEED, Scores, Tensors, linear_scores, linear_tensors
+from shelfwise.indexer.encoding.lexical import Counts, rarity_of, weighted
+from shelfwise.indexer.types import Vectors
 
 LEXICAL_C = 1.0  # inverse strength of the L2 penalty; see ARCHITECTURE.md for what others gave
 TOLERANCE = 1e-2
@@ -33,7 +33,7 @@ class Features:
 class Head:
     """Two classifiers over `paths`, the c categories that they were trained on, in sorted order.
 
-    `dense` is of one of `classifier.dense.KINDS`, named by `kind`; `lexical` has weights (FEATURES, c), bias (c,) and
+    `dense` is of one of `dense.KINDS`, named by `kind`; `lexical` has weights (FEATURES, c), bias (c,) and
     rarity (FEATURES,) of one-vs-rest support vector machines on n-grams. Apart, because an encoder that was fine-tuned
     knows the rows that it learned from too well: one classifier on both would hardly listen to the n-grams.
     """

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
-from shelfwise.classifier.calibration import NEVER, Calibration
-from shelfwise.classifier.dense import KINDS
-from shelfwise.classifier.fusion import Mix
-from shelfwise.classifier.head import Head
-from shelfwise.classifier.voting import VoteSettings
+from shelfwise.classifier.model.calibration import NEVER, Calibration
+from shelfwise.classifier.model.dense import KINDS
+from shelfwise.classifier.model.fusion import Mix
+from shelfwise.classifier.model.head import Head
+from shelfwise.classifier.model.voting import VoteSettings
 from shelfwise.indexer.errors import StoreError
-from shelfwise.indexer.store import Snapshot
+from shelfwise.indexer.store.snapshot import Snapshot
 
 HEAD_BLOB, SETTINGS_BLOB = "head", "settings"
 MEASURES = ("accuracy", "macro-f1")
@@ -21,7 +21,7 @@ MEASURES = ("accuracy", "macro-f1")
 class Goals:
     """What a user wants of a model, kept with it.
 
-    `head` is the kind of its dense half, one of `classifier.dense.KINDS`; `optimize` one of MEASURES, what settings are
+    `head` is the kind of its dense half, one of `dense.KINDS`; `optimize` one of MEASURES, what settings are
     chosen for; `target_precision` in (0.5, 1) the share of accepted decisions that should be right.
     """
 

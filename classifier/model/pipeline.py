@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from shelfwise.classifier.calibration import NEVER
-from shelfwise.classifier.decision import (
+from shelfwise.classifier.labels import Labels, Numbers, Probabilities
+from shelfwise.classifier.model.calibration import NEVER
+from shelfwise.classifier.model.decision import (
     ACCEPT,
     DECIMALS,
     FAST,
@@ -27,19 +28,18 @@ from shelfwise.classifier.decision import (
     ranked,
     reasons,
 )
-from shelfwise.classifier.fusion import Evidence, Opinions, head_shares, known_to, lexical_shares
-from shelfwise.classifier.head import Features
-from shelfwise.classifier.labels import Labels, Numbers
-from shelfwise.classifier.model import Model, model_of
-from shelfwise.classifier.voting import K, Probabilities
-from shelfwise.indexer.catalog import Item, Listing
-from shelfwise.indexer.encoder import Progress, Vectors
-from shelfwise.indexer.index import Index
-from shelfwise.indexer.layers import Filter
-from shelfwise.indexer.lexical import Counts, ngram_counts
-from shelfwise.indexer.neighbors import NONE, Neighbors
+from shelfwise.classifier.model.fusion import Evidence, Opinions, head_shares, known_to, lexical_shares
+from shelfwise.classifier.model.head import Features
+from shelfwise.classifier.model.model import Model, model_of
+from shelfwise.classifier.model.voting import K
+from shelfwise.indexer.encoding.lexical import Counts, ngram_counts
+from shelfwise.indexer.reading.catalog import Item, Listing
+from shelfwise.indexer.searching.index import Index
+from shelfwise.indexer.searching.neighbors import NONE, Neighbors
+from shelfwise.indexer.searching.segments import Filter
 from shelfwise.indexer.text import Words, compose
 from shelfwise.indexer.threads import usable_threads
+from shelfwise.indexer.types import Progress, Vectors
 
 AUTO = "auto"  # tier: fast where the n-grams are sure, full where not
 TIERS = (FULL, AUTO, FAST)

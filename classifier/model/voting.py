@@ -5,10 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.classifier.labels import Numbers
-from shelfwise.indexer.neighbors import Neighbors
-
-Probabilities = NDArray[np.float64]
+from shelfwise.classifier.labels import Numbers, Probabilities
+from shelfwise.indexer.searching.neighbors import Neighbors
 
 K = 32  # neighbours that vote
 

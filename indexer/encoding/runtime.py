@@ -18,9 +18,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.indexer.encoder import Progress, SentenceEncoder, Vectors
+from shelfwise.indexer.encoding.encoder import SentenceEncoder
 from shelfwise.indexer.errors import EncoderError, first_line
 from shelfwise.indexer.threads import usable_threads
+from shelfwise.indexer.types import Progress, Vectors
 
 RUNTIMES = "runtimes"  # in a store
 FACTS, GRAPH, TOKENIZER = "runtime.json", "graph.xml", "tokenizer.json"

@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from shelfwise.indexer.encoder import Vectors
+from shelfwise.indexer.types import Vectors
 
 # The mean of few rows says more about those rows than about the cone: it is taken off in part, n/(n + 20).
 SHRINKAGE = 20

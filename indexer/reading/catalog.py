@@ -11,8 +11,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from shelfwise.indexer.errors import InputError, first_line, listed
-from shelfwise.indexer.files import Record, RecordFile, open_records
-from shelfwise.indexer.rejects import IN_MEMORY, Reject, Rejects
+from shelfwise.indexer.reading.files import Record, RecordFile, open_records
+from shelfwise.indexer.reading.rejects import IN_MEMORY, Reject, Rejects
 from shelfwise.indexer.text import Words, clean, compose, digest, words_of
 
 FIELDS = ("id", "title", "description", "brand", "attributes", "category", "category_path")

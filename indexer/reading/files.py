@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from shelfwise.indexer.errors import InputError, first_line, listed
-from shelfwise.indexer.rejects import Reject
+from shelfwise.indexer.reading.rejects import Reject
 
 SAMPLE = 1 << 20  # bytes that decide about encoding, format and delimiter
 MAX_RECORD_LINES = 500  # a quoted field that runs longer was never closed

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.indexer.encoder import Progress, Vectors
-from shelfwise.indexer.neighbors import NONE, Neighbors, nearest
-from shelfwise.indexer.search import FaissSearcher, Mask, Searcher, copy_on_gpu, import_faiss
+from shelfwise.indexer.searching.neighbors import NONE, Neighbors, nearest
+from shelfwise.indexer.searching.search import FaissSearcher, Mask, Searcher, copy_on_gpu, import_faiss
+from shelfwise.indexer.types import Progress, Vectors
 
 EXACT, APPROXIMATE = "exact", "ivf-pq-fastscan"
 APPROXIMATE_FROM = 20_000  # rows: from here on exact search would take more than a fifth of the time of encoding

@@ -7,18 +7,19 @@ from typing import Self, TypeVar
 
 import numpy as np
 
-from shelfwise.indexer.catalog import Item
-from shelfwise.indexer.encoder import Encoder, Progress, Vectors
+from shelfwise.indexer.encoding.encoder import Encoder
+from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.errors import AbsentError, QueryError, StoreError
-from shelfwise.indexer.layers import Filter, Layer, Layers, layers_of
-from shelfwise.indexer.manifest import read_manifest
-from shelfwise.indexer.neighbors import Neighbors
-from shelfwise.indexer.replica import Replica, replica_of, space_of
+from shelfwise.indexer.reading.catalog import Item
 from shelfwise.indexer.rows import CATALOG, Rows
-from shelfwise.indexer.search import resolve_engine
-from shelfwise.indexer.serving import encoder_for
-from shelfwise.indexer.space import Space
-from shelfwise.indexer.store import Snapshot, read_snapshot
+from shelfwise.indexer.searching.neighbors import Neighbors
+from shelfwise.indexer.searching.replica import Replica, replica_of, space_of
+from shelfwise.indexer.searching.search import resolve_engine
+from shelfwise.indexer.searching.segments import Filter, Layer, Layers, layers_of
+from shelfwise.indexer.store.manifest import read_manifest
+from shelfwise.indexer.store.snapshot import Snapshot, read_snapshot
+from shelfwise.indexer.store.store_encoder import encoder_for
+from shelfwise.indexer.types import Progress, Vectors
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ from uuid import uuid4
 import numpy as np
 import pyarrow as pa
 
-from shelfwise.indexer.encoder import Progress, Vectors
-from shelfwise.indexer.engine import Engine, build_engine, read_engine, write_engine
+from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.errors import StoreError
-from shelfwise.indexer.manifest import read_sealed, sum_files, verify_files, write_sealed
 from shelfwise.indexer.rows import Rows
-from shelfwise.indexer.space import Space
-from shelfwise.indexer.store import Snapshot
-from shelfwise.indexer.table import RowIds
+from shelfwise.indexer.searching.engine import Engine, build_engine, read_engine, write_engine
+from shelfwise.indexer.store.manifest import read_sealed, sum_files, verify_files, write_sealed
+from shelfwise.indexer.store.snapshot import Snapshot
+from shelfwise.indexer.store.table import RowIds
+from shelfwise.indexer.types import Progress, Vectors
 
 REPLICAS, SPACE_BLOB = "replicas", "space"
 FACTS, ITEMS, VECTORS, ROW_IDS, ENGINE = "replica.json", "items.arrow", "vectors.f32", "row_ids.npy", "engine.faiss"

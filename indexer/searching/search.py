@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.indexer.encoder import Vectors
 from shelfwise.indexer.errors import EngineError
-from shelfwise.indexer.neighbors import NONE, Neighbors, nearest
+from shelfwise.indexer.searching.neighbors import NONE, Neighbors, nearest
 from shelfwise.indexer.threads import usable_threads
+from shelfwise.indexer.types import Vectors
 
 Mask = NDArray[np.bool_]
 

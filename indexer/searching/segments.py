@@ -9,17 +9,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shelfwise.indexer.catalog import PATH_SEPARATOR
-from shelfwise.indexer.encoder import Vectors
-from shelfwise.indexer.engine import searcher_of
-from shelfwise.indexer.manifest import verify_files
-from shelfwise.indexer.neighbors import Neighbors, nearest
-from shelfwise.indexer.replica import Replica
+from shelfwise.indexer.encoding.space import Space
+from shelfwise.indexer.reading.catalog import PATH_SEPARATOR
 from shelfwise.indexer.rows import Rows
-from shelfwise.indexer.search import FaissSearcher, Mask, Searcher
-from shelfwise.indexer.space import Space
-from shelfwise.indexer.store import Snapshot
-from shelfwise.indexer.table import RowIds
+from shelfwise.indexer.searching.engine import searcher_of
+from shelfwise.indexer.searching.neighbors import Neighbors, nearest
+from shelfwise.indexer.searching.replica import Replica
+from shelfwise.indexer.searching.search import FaissSearcher, Mask, Searcher
+from shelfwise.indexer.store.manifest import verify_files
+from shelfwise.indexer.store.snapshot import Snapshot
+from shelfwise.indexer.store.table import RowIds
+from shelfwise.indexer.types import Vectors
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from shelfwise.indexer.catalog import Item
+from shelfwise.indexer.reading.catalog import Item
 from shelfwise.indexer.rows import Rows
 
 SHOWN = 5  # examples of each kind

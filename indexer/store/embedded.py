@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from shelfwise.indexer.encoder import Encoder, Progress, Vectors
+from shelfwise.indexer.encoding.encoder import Encoder
 from shelfwise.indexer.errors import StoreError
-from shelfwise.indexer.manifest import verify_files
-from shelfwise.indexer.store import EMBEDDED, read_snapshot
+from shelfwise.indexer.store.manifest import verify_files
+from shelfwise.indexer.store.snapshot import EMBEDDED, read_snapshot
 from shelfwise.indexer.text import RECIPE, digest
+from shelfwise.indexer.types import Progress, Vectors
 
 BATCH = 4_096  # texts in a file
 

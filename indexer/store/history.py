@@ -1,36 +1,23 @@
-"""The versions of a store: listing, naming, going back to and clearing away."""
+"""The versions of a store: listing, naming and going back."""
 
-import shutil
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from uuid import uuid4
-
-import numpy as np
 
 from shelfwise import __version__
-from shelfwise.indexer.embedded import forget_embedded
-from shelfwise.indexer.engine import recalled
 from shelfwise.indexer.errors import QueryError, StoreError
-from shelfwise.indexer.lock import now
-from shelfwise.indexer.manifest import (
+from shelfwise.indexer.store.lock import now
+from shelfwise.indexer.store.manifest import (
     Manifest,
-    forget_version,
-    keep_manifest,
     no_version,
     read_manifest,
     read_sealed,
-    sum_files,
     verify_files,
     versions_of,
     write_manifest,
     write_sealed,
 )
-from shelfwise.indexer.replica import REPLICAS, SPACE_BLOB, make_replica, new_replica_name, open_replica, space_of
-from shelfwise.indexer.rows import Rows
-from shelfwise.indexer.runtime import RUNTIMES
-from shelfwise.indexer.store import BLOBS, ENCODERS, Snapshot, base_of, read_snapshot, writing
-from shelfwise.indexer.table import TABLE, TableWriter, table_files
+from shelfwise.indexer.store.snapshot import base_of, writing
 
 TAGS = "tags.json"
 
@@ -41,16 +28,6 @@ class Entry:
 
     manifest: Manifest
     tags: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Cleared:
-    """What `compact` did: the versions left and taken away, and the bytes of the store before and after."""
-
-    kept: tuple[int, ...]
-    removed: tuple[int, ...]
-    bytes_before: int
-    bytes_after: int
 
 
 def history(path: Path) -> list[Entry]:
@@ -130,94 +107,3 @@ def rollback(path: Path, named: str) -> Manifest:
         manifest = replace(target, version=last.version + 1, change=change, created=now(), written_by=__version__)
         write_manifest(path, manifest)
         return manifest
-
-
-def compact(path: Path, keep: int) -> Cleared:
-    """Keep the last `keep` versions and the tagged ones, and clear away the rest and what killed writers left.
-
-    The rows of the versions that stay are written to a new table, whose files are few and hold nothing else. Each of
-    them is whole in the old table until it is whole in the new one.
-    """
-    with writing(path) as draft:
-        base_of(draft)
-        before, there, tags = _bytes(path), versions_of(path), tags_of(path)
-        kept = sorted(set(there[-keep:]) | (set(tags.values()) & set(there)))
-        # A reader may still know an old name.
-        manifests = _with_replica(path, _copied(path, kept, f"{TABLE}-{uuid4().hex[:12]}"))
-        for manifest in manifests:
-            keep_manifest(path, manifest)
-        write_manifest(path, manifests[-1])
-        for version in set(there) - set(kept):
-            forget_version(path, version)
-        _clear(path, manifests)
-        return Cleared(tuple(kept), tuple(sorted(set(there) - set(kept))), before, _bytes(path))
-
-
-def _copied(path: Path, kept: list[int], table: str) -> list[Manifest]:
-    """The manifests of versions whose rows were written to a new table, each by what it changes of the one before."""
-    target, copied, before = TableWriter(path, table), list[tuple[Manifest, int]](), None
-    for version in kept:
-        snapshot = read_snapshot(path, version)
-        if before is None or before.vectors.shape[1] != snapshot.rows.vectors.shape[1]:
-            target.replace_all(snapshot.rows)
-        else:
-            target.delete(sorted(before.row_of.keys() - snapshot.rows.row_of.keys()))
-            target.upsert(_changed(before, snapshot.rows))
-        copied.append((snapshot.manifest, target.version))
-        before = snapshot.rows
-    manifests, known = list[Manifest](), dict(copied[-1][0].files)
-    for manifest, table_version in copied:
-        blobs = [f"{BLOBS}/{file}" for file in manifest.blobs.values()]
-        folders = filter(None, [manifest.encoder.folder, manifest.encoder.runtime])
-        files = sum_files(path, [*table_files(table, table_version), *blobs, *folders], dict(manifest.files) | known)
-        manifests.append(replace(manifest, table=table, table_version=table_version, files=files))
-        known = known | files
-    return manifests
-
-
-def _with_replica(path: Path, manifests: list[Manifest]) -> list[Manifest]:
-    """The manifests with a replica of the newest version for all that share its space; the others get one when it is
-    asked for."""
-    snapshot, folder = Snapshot(path, manifests[-1]), new_replica_name()
-    make_replica(path / folder, snapshot.numbered_rows, space_of(snapshot), snapshot.data_files)
-    engine, recall = recalled(open_replica(path / folder).engine)
-    made = replace(snapshot.manifest.replica, folder=folder, engine=engine, recall=recall)
-    space = snapshot.manifest.blobs[SPACE_BLOB]
-    return [
-        replace(
-            each, replica=made if each.blobs[SPACE_BLOB] == space else replace(each.replica, folder=new_replica_name())
-        )
-        for each in manifests
-    ]
-
-
-def _changed(before: Rows, after: Rows) -> Rows:
-    """Those of the rows `after` that are not the same in `before`."""
-    place = np.array([before.row_of.get(id_, -1) for id_ in after.row_of], np.int64)
-    same = place >= 0
-    for name in after.table.column_names:
-        was, now_is = before.column(name), after.column(name)
-        same[same] = was[place[same]] == now_is[same]
-    same[same] = (before.vectors[place[same]] == after.vectors[same]).all(axis=1)
-    return Rows(after.table.take(np.flatnonzero(~same)), after.vectors[~same])
-
-
-def _clear(path: Path, manifests: list[Manifest]) -> None:
-    """Delete tables, blobs and encoders that none of the versions has, and what builds have begun."""
-    forget_embedded(path)
-    for begun in (ENCODERS, RUNTIMES):
-        shutil.rmtree(path / f"{begun}.new", ignore_errors=True)
-    tables = {f"{manifest.table}.lance" for manifest in manifests}
-    blobs = {file for manifest in manifests for file in manifest.blobs.values()}
-    encoders = {Path(manifest.encoder.folder).name for manifest in manifests}
-    replicas = {Path(manifest.replica.folder).name for manifest in manifests}
-    runtimes = {Path(manifest.encoder.runtime).name for manifest in manifests}
-    places = {"": tables, BLOBS: blobs, ENCODERS: encoders, RUNTIMES: runtimes, REPLICAS: replicas}
-    for place, needed in ((path / name, needed) for name, needed in places.items()):
-        for found in sorted(place.glob(f"{TABLE}*.lance" if place == path else "*")):
-            if found.name not in needed:
-                shutil.rmtree(found) if found.is_dir() else found.unlink()
-
-
-def _bytes(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

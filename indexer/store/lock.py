@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from shelfwise.indexer.errors import BusyError, StoreError
-from shelfwise.indexer.manifest import LOCK
+from shelfwise.indexer.store.manifest import LOCK
 
 WRITER = ".writer.json"  # who holds the lock
 QUEUE = ".queue"  # held by the writer whose turn is next, so that one that writes on and on lets others in

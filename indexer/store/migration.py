@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from shelfwise.indexer.errors import StoreError
-from shelfwise.indexer.lock import locked
-from shelfwise.indexer.manifest import (
+from shelfwise.indexer.store.lock import locked
+from shelfwise.indexer.store.manifest import (
     FILE,
     FORMAT,
     VERSIONS,

@@ -13,10 +13,11 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
-from shelfwise.indexer.encoder import fingerprint_of
+from shelfwise.indexer.encoding.encoder import fingerprint_of
 from shelfwise.indexer.errors import StoreError
-from shelfwise.indexer.lock import locked, now
-from shelfwise.indexer.manifest import (
+from shelfwise.indexer.rows import Rows
+from shelfwise.indexer.store.lock import locked, now
+from shelfwise.indexer.store.manifest import (
     FILE,
     VERSIONS,
     Change,
@@ -29,8 +30,7 @@ from shelfwise.indexer.manifest import (
     verify_files,
     write_manifest,
 )
-from shelfwise.indexer.rows import Rows
-from shelfwise.indexer.table import TABLE, RowIds, TableReader, TableWriter, cleared_away, table_files
+from shelfwise.indexer.store.table import TABLE, RowIds, TableReader, TableWriter, cleared_away, table_files
 from shelfwise.indexer.text import RECIPE
 
 BLOBS, ENCODERS = "blobs", "encoders"

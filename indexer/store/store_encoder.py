@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from shelfwise.indexer.encoder import Encoder, SentenceEncoder, load_encoder, resolve_device
+from shelfwise.indexer.encoding.encoder import Encoder, SentenceEncoder, load_encoder, resolve_device
+from shelfwise.indexer.encoding.runtime import RUNTIMES, Runtime, export
 from shelfwise.indexer.errors import EncoderError, StoreError
-from shelfwise.indexer.manifest import EncoderIdentity, Manifest
-from shelfwise.indexer.runtime import RUNTIMES, Runtime, export
+from shelfwise.indexer.store.manifest import EncoderIdentity, Manifest
+from shelfwise.indexer.store.tuning import tuning_for
 from shelfwise.indexer.text import RECIPE
-from shelfwise.indexer.tuning import tuning_for
 
 SAMPLE = 256  # texts of the catalog on which model and exported form are compared
 

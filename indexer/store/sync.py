@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from shelfwise.indexer.catalog import Item
-from shelfwise.indexer.encoder import Encoder, Progress
-from shelfwise.indexer.manifest import Change
+from shelfwise.indexer.encoding.encoder import Encoder
+from shelfwise.indexer.reading.catalog import Item
 from shelfwise.indexer.rows import ADDED, CATALOG, Rows
+from shelfwise.indexer.store.manifest import Change
 from shelfwise.indexer.text import digest, twin_key
+from shelfwise.indexer.types import Progress
 
 _CONTENT = ("title", "description", "brand", "attributes", "category", "category_path")
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from shelfwise.indexer.encoder import Progress, Vectors
+from shelfwise.indexer.encoding.runtime import DEFAULT, LEAST_COSINE, Runtime, Tuning, import_openvino
 from shelfwise.indexer.errors import EncoderError
-from shelfwise.indexer.lock import locked
-from shelfwise.indexer.manifest import read_sealed, write_sealed
-from shelfwise.indexer.runtime import DEFAULT, LEAST_COSINE, Runtime, Tuning, import_openvino
-from shelfwise.indexer.store import read_snapshot
+from shelfwise.indexer.store.lock import locked
+from shelfwise.indexer.store.manifest import read_sealed, write_sealed
+from shelfwise.indexer.store.snapshot import read_snapshot
 from shelfwise.indexer.threads import usable_threads
+from shelfwise.indexer.types import Progress, Vectors
 
 FILE = "tuning.json"
 TEXTS = 4096  # of the store, on which it is measured: as many as are classified at a time

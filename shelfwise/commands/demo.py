@@ -6,11 +6,11 @@ from pathlib import Path
 
 import shelfwise
 from shelfwise import Decision, Item
-from shelfwise.classifier.decision import ACCEPT
-from shelfwise.indexer.catalog import read_catalog
-from shelfwise.indexer.encoder import Progress
-from shelfwise.indexer.rejects import RejectList
+from shelfwise.classifier.model.decision import ACCEPT
+from shelfwise.indexer.reading.catalog import read_catalog
+from shelfwise.indexer.reading.rejects import RejectList
 from shelfwise.indexer.text import beyond_latin
+from shelfwise.indexer.types import Progress
 
 DATA = files("shelfwise.data")
 SHOWN = 4  # listings that are printed in full

@@ -45,8 +45,8 @@ from shelfwise.commands.terminal import (
 )
 
 if TYPE_CHECKING:
-    from shelfwise.classifier.maintenance import Wishes
-    from shelfwise.classifier.release import Guard
+    from shelfwise.classifier.changing.maintenance import Wishes
+    from shelfwise.classifier.changing.release import Guard
 
 DEFAULT_NEIGHBORS = 3
 NOT_WRITTEN = (".parquet", ".gz", ".xlsx", ".xls")  # endings of files that decisions are not written to
@@ -98,8 +98,8 @@ def build(
       shelfwise build items.tsv --store my.store --columns title=name,category=aisle
       shelfwise build catalog.csv --store my.store --dry-run
     """
-    from shelfwise.classifier.release import releasing
-    from shelfwise.indexer.migration import migrate
+    from shelfwise.classifier.changing.release import releasing
+    from shelfwise.indexer.store.migration import migrate
 
     start = time.monotonic()
     catalog = load_catalog(catalogs, source)
@@ -248,11 +248,11 @@ def classify(
       echo '{"title": "wireless earbuds"}' | shelfwise classify - --store my.store
     """
     import shelfwise
-    from shelfwise.classifier.output import DecisionWriter
-    from shelfwise.classifier.pipeline import BATCHES
-    from shelfwise.indexer.catalog import read_listings
-    from shelfwise.indexer.files import open_records
-    from shelfwise.indexer.rejects import RejectFile
+    from shelfwise.classifier.measuring.output import DecisionWriter
+    from shelfwise.classifier.model.pipeline import BATCHES
+    from shelfwise.indexer.reading.catalog import read_listings
+    from shelfwise.indexer.reading.files import open_records
+    from shelfwise.indexer.reading.rejects import RejectFile
 
     if output is not None and output.suffix.lower() in NOT_WRITTEN:
         raise click.UsageError(
@@ -353,11 +353,11 @@ def evaluate(
       shelfwise evaluate test.csv --store my.store --json - | jq .accuracy
     """
     import shelfwise
-    from shelfwise.classifier.evaluation import evaluate as measure
-    from shelfwise.classifier.pipeline import BATCHES
-    from shelfwise.indexer.catalog import read_listings
-    from shelfwise.indexer.files import open_records
-    from shelfwise.indexer.rejects import RejectFile
+    from shelfwise.classifier.measuring.evaluation import evaluate as measure
+    from shelfwise.classifier.model.pipeline import BATCHES
+    from shelfwise.indexer.reading.catalog import read_listings
+    from shelfwise.indexer.reading.files import open_records
+    from shelfwise.indexer.reading.rejects import RejectFile
 
     options, alone = source.read(), json_file == Path("-")
     with contextlib.ExitStack() as stack:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from shelfwise.indexer.catalog import ReadOptions
+    from shelfwise.indexer.reading.catalog import ReadOptions
 
 # As in `classifier`, which is too heavy to be loaded for a look at --help; a test compares them.
 HEADS = ("mlp", "svm", "logistic", "closed-form")
@@ -68,8 +68,8 @@ class InputOptions:
 
     def read(self, fmt: str | None = None) -> "ReadOptions":
         """The options as the library takes them. Raises click.UsageError for `columns` that say nothing."""
-        from shelfwise.indexer.catalog import ReadOptions, named_columns
         from shelfwise.indexer.errors import InputError
+        from shelfwise.indexer.reading.catalog import ReadOptions, named_columns
 
         try:
             return ReadOptions(named_columns(parse_columns(self.columns)), self.encoding, fmt)
@@ -125,7 +125,7 @@ def states_goals(command: Callable[..., None]) -> Callable[..., None]:
     )
     @functools.wraps(command)
     def wrapper(head: str | None, optimize: str | None, target_precision: float | None, **others: Any) -> None:
-        from shelfwise.classifier.maintenance import Wishes
+        from shelfwise.classifier.changing.maintenance import Wishes
 
         command(wishes=Wishes(head, optimize, target_precision), **others)
 
@@ -142,7 +142,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--force", is_flag=True, help="Whatever is removed or flipped.")
     @functools.wraps(command)
     def wrapper(max_removed: float, max_flipped: float, force: bool, **others: Any) -> None:
-        from shelfwise.classifier.release import Guard
+        from shelfwise.classifier.changing.release import Guard
 
         command(guard=None if force else Guard(max_removed, max_flipped), **others)
 

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 if TYPE_CHECKING:
-    from shelfwise.classifier.adoption import Finetuned
-    from shelfwise.classifier.evaluation import Evaluation
-    from shelfwise.classifier.maintenance import Report
-    from shelfwise.classifier.model import Settings
-    from shelfwise.classifier.pipeline import Classifier
-    from shelfwise.classifier.release import Flips, Release
+    from shelfwise.classifier.changing.adoption import Finetuned
+    from shelfwise.classifier.changing.maintenance import Report
+    from shelfwise.classifier.changing.release import Flips, Release
+    from shelfwise.classifier.measuring.evaluation import Evaluation
+    from shelfwise.classifier.model.model import Settings
+    from shelfwise.classifier.model.pipeline import Classifier
     from shelfwise.commands.options import InputOptions
-    from shelfwise.indexer.catalog import Catalog
-    from shelfwise.indexer.difference import Difference
-    from shelfwise.indexer.encoder import Progress
+    from shelfwise.indexer.reading.catalog import Catalog
+    from shelfwise.indexer.store.difference import Difference
+    from shelfwise.indexer.types import Progress
 
 SHOWN_CONFUSIONS = 5
 
@@ -69,8 +69,8 @@ NOTES = _Notes(logging.WARNING)
 
 def load_catalog(paths: tuple[str, ...], source: "InputOptions") -> "Catalog":
     """The items of labelled files, with everything said about them that a user should know."""
-    from shelfwise.indexer.catalog import read_catalog
-    from shelfwise.indexer.rejects import RejectFile
+    from shelfwise.indexer.reading.catalog import read_catalog
+    from shelfwise.indexer.reading.rejects import RejectFile
 
     with RejectFile(source.rejects) as rejects:
         catalog = read_catalog(paths, rejects, source.read())

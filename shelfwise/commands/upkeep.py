@@ -234,8 +234,8 @@ def migrate(store: Path, as_json: bool) -> None:
     \b
       shelfwise migrate --store my.store
     """
-    from shelfwise.indexer.manifest import FORMAT, read_manifest
-    from shelfwise.indexer.migration import migrate as bring_forward
+    from shelfwise.indexer.store.manifest import FORMAT, read_manifest
+    from shelfwise.indexer.store.migration import migrate as bring_forward
     from shelfwise.service.desk import migrate_desk
 
     found = bring_forward(store)

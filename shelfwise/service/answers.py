@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shelfwise.classifier.decision import FULL, Decision, SimilarItem
-from shelfwise.classifier.pipeline import DEFAULT_SIMILAR, Classifier
-from shelfwise.indexer.catalog import Item
+from shelfwise.classifier.model.decision import FULL, Decision, SimilarItem
+from shelfwise.classifier.model.pipeline import DEFAULT_SIMILAR, Classifier
 from shelfwise.indexer.errors import ShelfwiseError
-from shelfwise.indexer.layers import Filter
+from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.searching.segments import Filter
 from shelfwise.service.served import Served
 
 

@@ -8,10 +8,10 @@ import orjson
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from shelfwise.classifier.decision import Decision
-from shelfwise.classifier.output import FIELDS
-from shelfwise.indexer.catalog import Item
+from shelfwise.classifier.measuring.output import FIELDS
+from shelfwise.classifier.model.decision import Decision
 from shelfwise.indexer.errors import InputError, ShelfwiseError, listed
+from shelfwise.indexer.reading.catalog import Item
 from shelfwise.indexer.text import compose
 from shelfwise.service.answers import Look, Way
 from shelfwise.service.guard import BODY_BYTES

@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from threadpoolctl import threadpool_limits
 
-from shelfwise.classifier.pipeline import CORES_FOR_EACH
+from shelfwise.classifier.model.pipeline import CORES_FOR_EACH
 from shelfwise.indexer.errors import AbsentError, InputError, QueryError, ShelfwiseError
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.service import api, pages

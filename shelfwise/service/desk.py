@@ -13,10 +13,10 @@ from pathlib import Path
 import orjson
 from filelock import FileLock, Timeout
 
-from shelfwise.classifier.decision import ACCEPT, Decision
-from shelfwise.indexer.catalog import Item
+from shelfwise.classifier.model.decision import ACCEPT, Decision
 from shelfwise.indexer.errors import AbsentError, BusyError, QueryError, ShelfwiseError, StoreError
-from shelfwise.indexer.lock import now
+from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.store.lock import now
 from shelfwise.service.records import (
     ACCEPTED,
     CORRECTED,

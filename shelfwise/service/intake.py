@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Self
 
-from shelfwise.classifier.decision import Decision
-from shelfwise.indexer.catalog import Item
+from shelfwise.classifier.model.decision import Decision
 from shelfwise.indexer.errors import StoreError
+from shelfwise.indexer.reading.catalog import Item
 from shelfwise.service.desk import OPEN_MOST, Desk
 from shelfwise.service.records import is_doubtful
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from secrets import token_urlsafe
 from typing import IO
 
-from shelfwise.classifier.decision import Decision
-from shelfwise.classifier.output import DecisionWriter
-from shelfwise.indexer.catalog import Item, Listing, ReadOptions, read_listings
+from shelfwise.classifier.measuring.output import DecisionWriter
+from shelfwise.classifier.model.decision import Decision
 from shelfwise.indexer.errors import InputError, ShelfwiseError, StoreError
-from shelfwise.indexer.files import open_records
-from shelfwise.indexer.rejects import RejectFile
+from shelfwise.indexer.reading.catalog import Item, Listing, ReadOptions, read_listings
+from shelfwise.indexer.reading.files import open_records
+from shelfwise.indexer.reading.rejects import RejectFile
 from shelfwise.service.batching import RETRY_AFTER, OverloadError
 
 KEPT = 20  # files at a time; the oldest that is done goes first

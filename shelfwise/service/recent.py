@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shelfwise.classifier.decision import ACCEPT, FAST, Decision
+from shelfwise.classifier.model.decision import ACCEPT, FAST, Decision
 
 KEPT = 10_000  # listings, since the service was started
 GROUPS = 40  # points of a plot at most

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import orjson
 
-from shelfwise.classifier.decision import ACCEPT, Alternative, Decision, SimilarItem
-from shelfwise.indexer.catalog import Item
+from shelfwise.classifier.model.decision import ACCEPT, Alternative, Decision, SimilarItem
+from shelfwise.indexer.reading.catalog import Item
 from shelfwise.indexer.text import digest
 
 WAITING, DONE, REFUSED, UNDONE = "waiting", "done", "refused", "undone"  # states of a write

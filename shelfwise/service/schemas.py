@@ -4,9 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from shelfwise.indexer.catalog import MAX_FIELD, MAX_TITLE, Item, item_of
 from shelfwise.indexer.errors import InputError
-from shelfwise.indexer.layers import Filter
+from shelfwise.indexer.reading.catalog import MAX_FIELD, MAX_TITLE, Item, item_of
+from shelfwise.indexer.searching.segments import Filter
 from shelfwise.indexer.text import compose
 
 MOST = 1_000  # listings or items in one request

@@ -4,10 +4,10 @@ import logging
 import threading
 from pathlib import Path
 
-from shelfwise.classifier.pipeline import Classifier
-from shelfwise.indexer.catalog import Item
+from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.errors import ShelfwiseError
-from shelfwise.indexer.migration import migrate
+from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.store.migration import migrate
 
 LOOK = 0.5  # seconds between two looks for a newer version
 log = logging.getLogger("shelfwise")

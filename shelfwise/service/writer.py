@@ -7,10 +7,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from shelfwise.classifier import maintenance
-from shelfwise.indexer.catalog import Item
+from shelfwise.classifier.changing import maintenance
 from shelfwise.indexer.errors import QueryError, ShelfwiseError
-from shelfwise.indexer.manifest import read_manifest, versions_of
+from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.store.manifest import read_manifest, versions_of
 from shelfwise.service.desk import Desk
 from shelfwise.service.records import Write
 from shelfwise.service.served import Served

@@ -9,9 +9,9 @@ from fastapi import Form, Query
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from shelfwise.classifier.proposal import propose
-from shelfwise.indexer.catalog import PATH_SEPARATOR, Item
+from shelfwise.classifier.changing.proposal import propose
 from shelfwise.indexer.errors import QueryError, ShelfwiseError, listed
+from shelfwise.indexer.reading.catalog import PATH_SEPARATOR, Item
 from shelfwise.service.overview import tree_of
 from shelfwise.service.pages.parts import OPTIONS, Lines, items_from, lines_of, page_router, part_of
 from shelfwise.service.rendering import render

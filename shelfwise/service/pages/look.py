@@ -11,8 +11,8 @@ from fastapi import Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shelfwise.classifier.decision import SimilarItem
-from shelfwise.classifier.output import guarded
+from shelfwise.classifier.measuring.output import guarded
+from shelfwise.classifier.model.decision import SimilarItem
 from shelfwise.indexer.errors import ShelfwiseError
 from shelfwise.indexer.text import compose
 from shelfwise.service.answers import Look

@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Form
 from starlette.requests import Request
 
-from shelfwise.classifier.decision import Decision, SimilarItem
-from shelfwise.classifier.explanation import Piece, explain
-from shelfwise.indexer.catalog import Item, item_of
+from shelfwise.classifier.model.decision import Decision, SimilarItem
+from shelfwise.classifier.model.explanation import Piece, explain
 from shelfwise.indexer.errors import InputError
+from shelfwise.indexer.reading.catalog import Item, item_of
 from shelfwise.indexer.text import clean
 from shelfwise.service.guard import BODY_BYTES
 from shelfwise.service.schemas import MOST

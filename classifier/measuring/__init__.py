@@ -1,0 +1,1 @@
+"""Measuring a classifier on labelled listings, and its decisions as a file."""

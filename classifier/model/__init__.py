@@ -1,0 +1,1 @@
+"""What was fitted, and the way of a listing through it to its decision."""

@@ -1,0 +1,1 @@
+"""Strings to numbers: unit vectors, hashed n-grams, and the space that vectors are compared in."""

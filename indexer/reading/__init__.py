@@ -1,0 +1,1 @@
+"""Files and rows in memory to items: bytes, records, fields, rejects."""
