@@ -33,8 +33,7 @@ from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.index import Index
-from shelfwise.indexer.searching.neighbors import Neighbors
-from shelfwise.indexer.searching.search import FaissSearcher
+from shelfwise.indexer.searching.search import FaissSearcher, Neighbors
 from shelfwise.indexer.searching.segments import Layer, Layers
 from shelfwise.indexer.store.snapshot import Snapshot, read_snapshot
 from shelfwise.indexer.store.store_encoder import encoder_for
@@ -123,8 +122,8 @@ def run(one: Set, store: Path, kinds: list[str]) -> dict[str, Any]:
     snapshot = read_snapshot(store)
     identity = snapshot.manifest.encoder
     listings = items_of(one.test)
-    texts = [item.text() for item in listings]
-    counts = ngram_counts([item.words() for item in listings])
+    texts = [item.words.text() for item in listings]
+    counts = ngram_counts([item.words for item in listings])
     truth = np.array([item.category_path for item in listings], dtype=object)
     tuned = encoder_for(store, snapshot.manifest)
     encoders = {"fine-tuned" if identity.folder else "as it comes": (tuned, snapshot.rows.vectors)}

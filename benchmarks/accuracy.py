@@ -31,7 +31,8 @@ from shelfwise.classifier.measuring.baselines import linear_svc, timed, vector_l
 from shelfwise.classifier.measuring.evaluation import compare
 from shelfwise.classifier.metrics import Names, macro_f1, precision_recall_f1
 from shelfwise.indexer.encoding.encoder import load_encoder
-from shelfwise.indexer.reading.catalog import PATH_SEPARATOR, Item, read_catalog
+from shelfwise.indexer.item import PATH_SEPARATOR, Item
+from shelfwise.indexer.reading.catalog import read_catalog
 from shelfwise.indexer.reading.rejects import RejectList
 
 ROOT = Path(__file__).parent.parent
@@ -153,7 +154,7 @@ def run_peers(one: Set, folder: Path, wanted: Sequence[str], minutes: float) -> 
     rows, listings = items_of(*one.train), items_of(one.test)
     truth, ours = answers(one, listings, folder)
     paths = [item.category_path for item in rows]
-    texts, asked = ([item.text() for item in part] for part in (rows, listings))
+    texts, asked = ([item.words.text() for item in part] for part in (rows, listings))
     encoder = functools.cache(lambda: load_encoder(one.encoder))
     peers = {
         "linear_svc": lambda: linear_svc(texts, paths, asked),

@@ -32,7 +32,7 @@ from shelfwise.indexer.encoding.encoder import SentenceEncoder, load_encoder
 from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.search import FaissSearcher
-from shelfwise.indexer.text import twin_key
+from shelfwise.indexer.text import words_of
 from shelfwise.indexer.types import Vectors
 
 RESULTS = ROOT / "benchmarks" / "results" / "new_categories.json"
@@ -49,13 +49,13 @@ class Catalog:
         items = items_of(*one.train)
         self.encoder_name = one.encoder
         columns = {name: [getattr(item, name) for item in items] for name in COLUMNS}
-        self.table = pa.table(columns | {"twin_key": [twin_key(item.title) for item in items]})
+        self.table = pa.table(columns | {"twin_key": [words_of(item.title).twin_key() for item in items]})
         self.labels = Labels.of(columns["category_path"], columns["category"])
         self.categories = self.labels.numbers(columns["category_path"])
         listings = [item for item in items_of(one.test) if item.category_path in self.labels.number_of]
         self.truth = self.labels.numbers([item.category_path for item in listings])
-        self.texts, self.asked = ([item.text() for item in part] for part in (items, listings))
-        self.counts, self.asked_counts = (ngram_counts([item.words() for item in part]) for part in (items, listings))
+        self.texts, self.asked = ([item.words.text() for item in part] for part in (items, listings))
+        self.counts, self.asked_counts = (ngram_counts([item.words for item in part]) for part in (items, listings))
         encoder = load_encoder(one.encoder)
         self.vectors, self.asked_vectors = encoder.encode(self.texts), encoder.encode(self.asked)
 

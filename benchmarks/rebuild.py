@@ -22,7 +22,7 @@ from accuracy import ROOT, items_of, measured, real_sets, record, sample_set
 from titles import mixed
 
 from shelfwise import Item
-from shelfwise.indexer.reading.catalog import PATH_SEPARATOR
+from shelfwise.indexer.item import PATH_SEPARATOR
 
 RESULTS = ROOT / "benchmarks" / "results" / "rebuild.json"
 EVERY = 400  # items of which four change: a hundredth

@@ -156,7 +156,7 @@ def measure(one: Set, titles: Sequence[str], rounds: int, others: bool = True) -
     model = load_encoder(one.encoder, "cpu")
     assert isinstance(model, SentenceEncoder)
     items, listings = (_some(items_of(*files), n) for files, n in ((one.train, ITEMS), ((one.test,), LISTINGS)))
-    texts, asked = ([item.text() for item in some] for some in (items, listings))
+    texts, asked = ([item.words.text() for item in some] for some in (items, listings))
     paths, truth = (np.array([item.category_path for item in some]) for some in (items, listings))
     with tempfile.TemporaryDirectory() as folder:
         encoders = ways(model, texts[:CALIBRATION], Path(folder), others)

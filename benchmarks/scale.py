@@ -31,13 +31,12 @@ from shelfwise.classifier.model.model import Model, Settings
 from shelfwise.classifier.model.voting import VoteSettings, category_weights, vote
 from shelfwise.indexer.encoding.encoder import Encoder
 from shelfwise.indexer.encoding.space import Space
-from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.item import Item
 from shelfwise.indexer.rows import TEXT_COLUMNS, Rows
 from shelfwise.indexer.searching.engine import RECALL_K, build_engine, layout, recalls_of, searcher_of, typical
 from shelfwise.indexer.searching.index import Index
-from shelfwise.indexer.searching.neighbors import Neighbors
 from shelfwise.indexer.searching.replica import VECTORS, Replica, replica_of, space_of
-from shelfwise.indexer.searching.search import FaissSearcher, import_faiss
+from shelfwise.indexer.searching.search import FaissSearcher, Neighbors, import_faiss
 from shelfwise.indexer.searching.segments import Layer, layers_of
 from shelfwise.indexer.store.manifest import Change
 from shelfwise.indexer.store.snapshot import read_snapshot, writing
@@ -190,7 +189,7 @@ def votable(store: Path, encoder: Encoder, times: int) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {"add": [], "remove": []}
     for i in range(times):
         item = Item(f"new {i}", f"unheard of article {i}", "", "", "", "new", "new")
-        query = index.space.project(encoder.encode([item.text()]))
+        query = index.space.project(encoder.encode([item.words.text()]))
         started = time.perf_counter()
         add(store, {item.id: item}, held=index)
         index = index.current()

@@ -41,7 +41,8 @@ from shelfwise.classifier.model.voting import K
 from shelfwise.indexer.encoding.encoder import BATCH, SentenceEncoder, load_encoder
 from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.encoding.runtime import RUNTIMES, Runtime, export
-from shelfwise.indexer.reading.catalog import Item, Listing, ReadOptions, read_listings
+from shelfwise.indexer.item import Item
+from shelfwise.indexer.reading.catalog import Listing, ReadOptions, read_listings
 from shelfwise.indexer.reading.files import open_records
 from shelfwise.indexer.reading.rejects import RejectFile
 from shelfwise.indexer.rows import Rows
@@ -123,7 +124,7 @@ def classified(store: Path, titles: Sequence[str], folder: Path, rounds: int) ->
     """Rates of classifying a file and of encoding its titles alone in turns, and the time of each stage."""
     listings = write([Item(str(i), title) for i, title in enumerate(titles)], folder / "listings.csv")
     classifier = Classifier.open(store, "cpu")
-    texts = [Item("", title).text() for title in titles]
+    texts = [Item("", title).words.text() for title in titles]
     ours: list[float] = []
     alone: list[float] = []
     for _ in range(rounds):
@@ -175,7 +176,8 @@ def stages(classifier: Classifier, file: Path) -> dict[str, float]:
                 break
             many += len(listings)
             items = [listing.item for listing in listings]
-            texts, words = stage("clean", lambda items=items: ([i.text() for i in items], [i.words() for i in items]))
+            words = stage("clean", lambda items=items: [item.words for item in items])
+            texts = [said.text() for said in words]
             counts = stage("n-grams", lambda words=words: ngram_counts(words))
             vectors = stage("encode", lambda texts=texts: classifier.index.embed(texts))
             found = stage("search", lambda vectors=vectors: classifier.index.search(vectors, K))

@@ -51,9 +51,9 @@ def tried(one: Set, folder: Path, wanted: Sequence[str], rounds: int) -> dict[st
     rows, listings = items_of(*one.train), items_of(one.test)
     truth = [item.category_path for item in listings]
     texts, paths, asked = (
-        [row.text() for row in rows],
+        [row.words.text() for row in rows],
         [row.category_path for row in rows],
-        [i.text() for i in listings],
+        [i.words.text() for i in listings],
     )
     encoder = functools.cache(lambda: load_encoder(one.encoder, "cpu"))
     ways: dict[str, Callable[[], peers.Predict]] = {

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.indexer.reading.catalog import PATH_SEPARATOR
+from shelfwise.indexer.item import PATH_SEPARATOR
 
 Numbers = NDArray[np.int64]
 Probabilities = NDArray[np.float64]  # (m, c)

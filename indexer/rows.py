@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self
 
@@ -10,39 +10,43 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shelfwise.indexer.text import Words, compose, words_of
+from shelfwise.indexer.item import FIELDS
+from shelfwise.indexer.text import Words, words_of
 from shelfwise.indexer.types import Vectors
 
-TEXT_COLUMNS = (
-    "id", "title", "description", "brand", "attributes", "category", "category_path", "origin",
-    "text_digest", "twin_key",
-)  # fmt: skip
+TEXT_COLUMNS = (*FIELDS, "origin", "text_digest", "twin_key")
 CATALOG, ADDED = "catalog", "added"  # origin of a row: the catalog of a build, or added beside it
-SAID = ("title", "brand", "attributes", "description")  # what `compose` and `words_of` take
 
 
 @dataclass(frozen=True)
 class Rows:
     """n rows with their vectors, in order of id whatever order they were written in.
 
-    `table` has TEXT_COLUMNS; `vectors` is (n, d) float32, as the encoder made them. Equal catalogs give
-    equal rows.
+    `table` has TEXT_COLUMNS; `vectors` is (n, d) float32, as the encoder made them; `cleaned` (n,) are the words of the
+    rows that were asked for, None for the others. Equal catalogs give equal rows.
     """
 
     table: pa.Table
     vectors: Vectors
+    cleaned: list[Words | None] = field(default_factory=list, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.cleaned.extend([None] * (len(self.vectors) - len(self.cleaned)))
 
     @classmethod
-    def of(cls, columns: Mapping[str, Sequence[str]], vectors: Vectors) -> Self:
-        """Rows from TEXT_COLUMNS, each of n values, and their vectors (n, d)."""
+    def of(cls, columns: Mapping[str, Sequence[str]], vectors: Vectors, cleaned: Sequence[Words | None] = ()) -> Self:
+        """Return rows from TEXT_COLUMNS, each of n values, their vectors (n, d), and the words that are known."""
         texts = [pa.array(columns[name], pa.string()) for name in TEXT_COLUMNS]
-        return cls(pa.Table.from_arrays(texts, schema=pa.schema(text_fields())), vectors)
+        return cls(pa.Table.from_arrays(texts, schema=pa.schema(text_fields())), vectors, list(cleaned))
 
     @classmethod
-    def in_order(cls, table: pa.Table, vectors: Vectors) -> Self:
-        """Rows in any order, brought into that of their ids."""
+    def in_order(cls, table: pa.Table, vectors: Vectors, cleaned: Sequence[Words | None] = ()) -> Self:
+        """Return rows in any order, brought into that of their ids."""
         placed = table.append_column("place", pa.array(np.arange(len(vectors)))).sort_by("id").combine_chunks()
-        return cls(placed.drop_columns("place"), vectors[placed.column("place").to_numpy()])
+        places = placed.column("place").to_numpy()
+        return cls(
+            placed.drop_columns("place"), vectors[places], [cleaned[place] for place in places] if cleaned else []
+        )
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -52,12 +56,18 @@ class Rows:
         return np.array(self.table.column(name).to_pylist(), dtype=object)
 
     def texts(self) -> list[str]:
-        """The string of every row that its vector was made from."""
-        return list(map(compose, *map(self.column, SAID)))
+        """Return the string of every row that its vector was made from."""
+        return [words.text() for words in self.words()]
 
-    def words(self) -> list[Words]:
-        """The words of every row; see `Item.words`."""
-        return list(map(words_of, *map(self.column, SAID)))
+    def words(self, rows: Sequence[int] | None = None) -> list[Words]:
+        """Return the words of some rows, by default of all. Each row is cleaned once."""
+        wanted = range(len(self.cleaned)) if rows is None else rows
+        missing = [row for row in wanted if self.cleaned[row] is None]
+        if missing:
+            said = self.table.select(Words._fields).take(pa.array(missing, pa.int64())).to_pydict()
+            for row, texts in zip(missing, zip(*said.values(), strict=True), strict=True):
+                self.cleaned[row] = words_of(*texts)
+        return [words for words in map(self.cleaned.__getitem__, wanted) if words is not None]
 
     def digest(self) -> str:
         """64 hexadecimal digits that stand for what the rows say, vectors aside (SHA-256)."""

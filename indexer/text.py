@@ -35,28 +35,39 @@ def clean(text: str) -> str:
 
 
 class Words(NamedTuple):
-    """What a row says, cleaned: in its `title`, and in the `rest`, which shops are wordy in."""
+    """What a row says, cleaned; `brand` is empty where the title has it already, and the description is cut."""
 
     title: str
-    rest: str
+    brand: str = ""
+    attributes: str = ""
+    description: str = ""
+
+    def text(self) -> str:
+        """Return the string to embed: the parts joined by ". ", with a little of the description.
+
+        Empty for a row that says nothing.
+        """
+        return _join((self.title, self.brand, self.attributes, self.description[:MAX_DESCRIPTION].strip()))
+
+    def rest(self) -> str:
+        """Return all but the title, which shops are wordy in."""
+        return _join((self.brand, self.attributes, self.description))
+
+    def twin_key(self) -> str:
+        """Return a digest shared by rows whose titles differ at most in case, width, markup and white space."""
+        return digest(self.title.casefold())
 
 
-def words_of(
-    title: str, brand: str = "", attributes: str = "", description: str = "", longest: int = MAX_WORDY
-) -> Words:
-    """The cleaned words of one row, with so many characters of its description.
+def words_of(title: str, brand: str = "", attributes: str = "", description: str = "") -> Words:
+    """Return the cleaned words of one row.
 
-    The brand is left out where the title has it already.
+    >>> words_of("VELORO  trail shoe", "Veloro", "Size: 42").text()
+    'VELORO trail shoe. Size: 42'
     """
     title, brand = clean(title), clean(brand)
     if brand.casefold() in title.casefold():
         brand = ""
-    return Words(title, _join((brand, clean(attributes), clean(description)[:longest].strip())))
-
-
-def compose(title: str, brand: str = "", attributes: str = "", description: str = "") -> str:
-    """The string to embed for one row: cleaned parts joined by ". ". Empty for a row that says nothing."""
-    return _join(words_of(title, brand, attributes, description, MAX_DESCRIPTION))
+    return Words(title, brand, clean(attributes), clean(description)[:MAX_WORDY].strip())
 
 
 def _join(parts: Iterable[str]) -> str:
@@ -66,11 +77,6 @@ def _join(parts: Iterable[str]) -> str:
 def digest(text: str) -> str:
     """32 hexadecimal digits that stand for `text` (the first 128 bits of its SHA-256)."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def twin_key(title: str) -> str:
-    """Digest shared by rows whose titles differ at most in case, width, markup and white space."""
-    return digest(clean(title).casefold())
 
 
 def beyond_latin(text: str) -> bool:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shelfwise.building import build
     from shelfwise.classifier.model.decision import Decision
     from shelfwise.indexer.errors import ShelfwiseError
-    from shelfwise.indexer.reading.catalog import Item
+    from shelfwise.indexer.item import Item
     from shelfwise.results import to_frame
     from shelfwise.store import Store
     from shelfwise.store import open_store as open
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # Module and name of each public object. They are loaded when they are asked for: numpy and faiss take a while.
 _PUBLIC = {
     "Decision": ("shelfwise.classifier.model.decision", "Decision"),
-    "Item": ("shelfwise.indexer.reading.catalog", "Item"),
+    "Item": ("shelfwise.indexer.item", "Item"),
     "ShelfwiseError": ("shelfwise.indexer.errors", "ShelfwiseError"),
     "Store": ("shelfwise.store", "Store"),
     "build": ("shelfwise.building", "build"),

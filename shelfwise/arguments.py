@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shelfwise.indexer.errors import InputError
-from shelfwise.indexer.reading.catalog import FIELDS
+from shelfwise.indexer.item import FIELDS
 
 DEVICES = ("auto", "cpu", "cuda")
 SHOWN = 60  # characters of a wrong argument that an error shows

@@ -11,7 +11,7 @@ from shelfwise.classifier.model.dense import KINDS
 from shelfwise.classifier.model.model import MEASURES
 from shelfwise.indexer.encoding.encoder import resolve_device
 from shelfwise.indexer.errors import InputError
-from shelfwise.indexer.reading.catalog import normal_path
+from shelfwise.indexer.item import normal_path
 from shelfwise.indexer.searching.search import resolve_engine
 from shelfwise.indexer.searching.segments import Filter
 from shelfwise.progress import progress_bar

@@ -10,9 +10,9 @@ import numpy as np
 
 from shelfwise.arguments import path, wrong_type
 from shelfwise.indexer.errors import InputError, listed
+from shelfwise.indexer.item import Item
 from shelfwise.indexer.reading.catalog import (
     Catalog,
-    Item,
     ReadOptions,
     catalog_of,
     items_in,

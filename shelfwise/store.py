@@ -17,7 +17,8 @@ from shelfwise.classifier.measuring.output import COLUMNS, free_name
 from shelfwise.classifier.model.decision import FULL, Decision, SimilarItem
 from shelfwise.classifier.model.pipeline import BATCHES, TIERS, Classifier
 from shelfwise.indexer.errors import InputError, ShelfwiseError, StoreError
-from shelfwise.indexer.reading.catalog import Item, ReadOptions, batched, items_in, read_listings
+from shelfwise.indexer.item import Item
+from shelfwise.indexer.reading.catalog import ReadOptions, batched, items_in, read_listings
 from shelfwise.indexer.reading.files import open_records
 from shelfwise.indexer.reading.rejects import RejectList
 from shelfwise.indexer.searching import compaction
@@ -27,7 +28,7 @@ from shelfwise.indexer.store.difference import Difference, difference, state_of
 from shelfwise.indexer.store.manifest import FILE, read_manifest
 from shelfwise.indexer.store.migration import migrated
 from shelfwise.indexer.store.snapshot import read_snapshot
-from shelfwise.indexer.text import compose
+from shelfwise.indexer.text import words_of
 from shelfwise.results import Version, to_frame, with_rows
 from shelfwise.rows import Frame, files_in, is_frame, options_of, read_items, read_labelled, rows_of
 from shelfwise.types import ClassifyOptions, Columns, Labelled, Listing, Name, Watch
@@ -214,9 +215,9 @@ class Store:
         if (text is None) == (id is None):
             given = "both text and id" if text is not None else "neither text nor id"
             raise InputError("text_or_id", given, "one of them", "pass a text, or the id of a stored item")
-        wanted = None if text is None else arguments.text("text", text)
-        if wanted is not None and not compose(wanted):
-            raise InputError("empty_text", f"text {wanted[:60]!r}", "a text with some words", "pass some words")
+        wanted = None if text is None else words_of(arguments.text("text", text)).text()
+        if wanted == "":
+            raise InputError("empty_text", f"text {str(text)[:60]!r}", "a text with some words", "pass some words")
         like = None if id is None else arguments.text("id", id)
         many = None if k is None else arguments.whole("k", k, 1)
         chosen = filter_of(where)

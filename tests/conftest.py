@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from starlette.testclient import TestClient
 
 from shelfwise.commands.main import main
-from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.item import Item
 from shelfwise.service.app import Config, create_app
 from shelfwise.service.tokens import Tokens
 

@@ -5,15 +5,8 @@ from conftest import rejects
 
 from shelfwise.commands.options import parse_columns
 from shelfwise.indexer.errors import InputError
-from shelfwise.indexer.reading.catalog import (
-    MAX_TITLE,
-    Item,
-    ReadOptions,
-    match_columns,
-    named_columns,
-    normal_path,
-    read_catalog,
-)
+from shelfwise.indexer.item import MAX_TITLE, Item, normal_path
+from shelfwise.indexer.reading.catalog import ReadOptions, match_columns, named_columns, read_catalog
 from shelfwise.indexer.reading.rejects import RejectFile
 
 

@@ -12,7 +12,7 @@ from shelfwise.classifier.changing import maintenance, release
 from shelfwise.classifier.changing.checking import check
 from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.errors import StoreError
-from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.item import Item
 from shelfwise.indexer.searching.compaction import compact
 from shelfwise.indexer.store import snapshot as store_module
 from shelfwise.indexer.store.history import history

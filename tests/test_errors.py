@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
 
 import codes  # noqa: E402
+import fields  # noqa: E402
 
 from shelfwise.commands.hints import HINTS, with_hint  # noqa: E402
 from shelfwise.indexer.errors import ShelfwiseError, StoreError  # noqa: E402
@@ -66,6 +67,10 @@ def test_every_error_has_its_code_in_place():
 def test_the_page_of_codes_is_that_of_the_code():
     assert codes.PAGE.read_text(encoding="utf-8") == codes.page()
     assert len(codes.found_codes()) > 80
+
+
+def test_the_page_of_fields_is_that_of_their_declaration():
+    assert fields.PAGE.read_text(encoding="utf-8") == fields.page()
 
 
 def test_hints_are_of_codes_that_exist():

@@ -13,7 +13,7 @@ from shelfwise.classifier.model.explanation import explain
 from shelfwise.classifier.model.head import Features
 from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.encoding.lexical import FEATURES, ngram_counts, placed_ngrams
-from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.item import Item
 from shelfwise.indexer.text import Words, clean
 
 NEW = "Home > Kitchen > Air Fryers"
@@ -40,7 +40,8 @@ def test_placed_ngrams_are_those_that_are_counted_and_lie_in_the_text(text):
 
 @given(st.text(max_size=60), st.lists(st.text(max_size=30), max_size=3))
 def test_the_pieces_are_the_title(title, others):
-    assert "".join(piece.text for piece in explain(title, None, "", others)).lower() == clean(title).lower()
+    title, others = clean(title), [clean(other) for other in others]
+    assert "".join(piece.text for piece in explain(title, None, "", others)).lower() == title.lower()
     assert not any(piece.strong for piece in explain(title, None, "", others))
 
 

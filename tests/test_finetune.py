@@ -21,7 +21,7 @@ from shelfwise.indexer.encoding.encoder import SentenceEncoder, load_encoder
 from shelfwise.indexer.encoding.runtime import Runtime
 from shelfwise.indexer.errors import EncoderError, QueryError
 from shelfwise.indexer.searching.index import Index
-from shelfwise.indexer.text import twin_key
+from shelfwise.indexer.text import words_of
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def lessons_of(items, encoder) -> Lessons:
     texts = [item.title for item in items]
     labels = Labels.of([item.category_path for item in items], [item.category for item in items])
     numbers = labels.numbers([item.category_path for item in items])
-    keys, share = np.array([twin_key(text) for text in texts], object), 0.1
+    keys, share = np.array([words_of(text).twin_key() for text in texts], object), 0.1
     asked = tried(keys, share)
     learned = ~(kept_back(keys, share) | asked)
     return Lessons(texts, numbers, learned, asked, encoder.encode(texts), [level.of for level in labels.levels])

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from shelfwise.classifier.changing import maintenance, release
 from shelfwise.indexer.errors import QueryError, StoreError
-from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.item import Item
 from shelfwise.indexer.searching import engine
 from shelfwise.indexer.searching.index import Index
 from shelfwise.indexer.searching.search import ExactSearcher
@@ -89,7 +89,7 @@ class StoreMachine(RuleBasedStateMachine):
         ids = sorted(self.items)
         assert list(index.snapshot.rows.column("id")) == ids
         assert len(index) == len(ids)
-        texts = [i.text() for i in map(self.items.__getitem__, ids)]
+        texts = [i.words.text() for i in map(self.items.__getitem__, ids)]
         oracle = ExactSearcher(index.space.project(index.encoder.encode(texts)))
         queries = index.embed(["red shoe", "mug", "雨靴"])
         for where, allowed in (

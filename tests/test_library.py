@@ -9,20 +9,18 @@ import sys
 import threading
 from dataclasses import replace
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_catalog, write_catalog
+from test_imports import FILES, module_of
 
 import shelfwise as sw
-from shelfwise import arguments, building, results
-from shelfwise import store as store_module
 from shelfwise.classifier.measuring.output import COLUMNS
-from shelfwise.commands import hints, options
 from shelfwise.indexer import errors
-from shelfwise.indexer.reading import catalog as catalog_module
 
 KITCHEN = [
     {"id": f"{word}-{i}", "title": f"{quality} {word}", "brand": "VELORO" if i % 2 else "", "category_path": path}
@@ -30,6 +28,8 @@ KITCHEN = [
     for path in [f"Kitchen > {path}"]
     for i, quality in enumerate(("Steel", "Red", "Blue", "Large"))
 ]
+
+WITH_EXAMPLES = [module_of(path) for path in FILES if "    >>> " in path.read_text(encoding="utf-8")]
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +79,10 @@ def test_the_notebook_of_the_readme(tmp_path, catalog_file):
     assert store.refresh() is store
 
 
-@pytest.mark.parametrize("module", [store_module, building, results, arguments, errors, hints, options, catalog_module])
-def test_examples_run_as_they_are_shown(module, kitchen, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_examples_run_as_they_are_shown(name, kitchen, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = [test for test in doctest.DocTestFinder(exclude_empty=True).find(module) if test.examples]
+    found = [test for test in doctest.DocTestFinder(exclude_empty=True).find(import_module(name)) if test.examples]
     assert found
     for test in found:
         shutil.rmtree("kitchen.store", ignore_errors=True)

@@ -134,7 +134,7 @@ def test_a_build_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch, fir
     monkeypatch.setattr(release, "load_encoder", lambda *_: going_on)
     monkeypatch.setattr(release, "encoder_for", lambda *_: going_on)
     release.build(path, items, "hashing")
-    texts = {item.text() for item in items.values()}
+    texts = {item.words.text() for item in items.values()}
     assert len(dying.seen) == 16
     assert not set(dying.seen) & set(going_on.seen)
     assert set(dying.seen) | set(going_on.seen) == texts if first else len(going_on.seen) == len(texts) - 16 - 5

@@ -12,7 +12,7 @@ from shelfwise.indexer.encoding.encoder import load_encoder
 from shelfwise.indexer.encoding.runtime import EDGES, LEAST_COSINE, Runtime, Tuning, export
 from shelfwise.indexer.errors import EncoderError
 
-TEXTS = [item.text() for item in small_catalog()]
+TEXTS = [item.words.text() for item in small_catalog()]
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from shelfwise.indexer.errors import EngineError
 from shelfwise.indexer.searching import search as search_module
-from shelfwise.indexer.searching.neighbors import NONE
 from shelfwise.indexer.searching.search import (
     FLOAT16_ERROR,
+    NONE,
     SPARE,
     Copy,
     ExactSearcher,

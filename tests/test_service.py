@@ -10,7 +10,7 @@ from conftest import ask, client_of
 from shelfwise.classifier.changing import maintenance
 from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.errors import BusyError, StoreError
-from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.item import Item
 from shelfwise.indexer.searching import compaction
 from shelfwise.service.desk import Desk
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shelfwise.indexer.text import MAX_DESCRIPTION, beyond_latin, clean, compose, twin_key
+from shelfwise.indexer.text import MAX_DESCRIPTION, beyond_latin, clean, words_of
 
 
 def test_clean_folds_width_markup_entities_and_space():
@@ -24,22 +24,22 @@ def test_clean_leaves_single_spaces(text):
 
 
 def test_compose_takes_the_brand_unless_the_title_has_it():
-    assert compose("Trail shoe", "Veloro", "Size: 42", "Light.") == "Trail shoe. Veloro. Size: 42. Light."
-    assert compose("VELORO trail shoe", "Veloro") == "VELORO trail shoe"
+    assert words_of("Trail shoe", "Veloro", "Size: 42", "Light.").text() == "Trail shoe. Veloro. Size: 42. Light."
+    assert words_of("VELORO trail shoe", "Veloro").text() == "VELORO trail shoe"
 
 
 def test_compose_cuts_the_description_alone():
-    text = compose("t" * 500, description="d" * 1000)
+    text = words_of("t" * 500, description="d" * 1000).text()
     assert text == "t" * 500 + ". " + "d" * MAX_DESCRIPTION
 
 
 def test_compose_of_nothing_is_empty():
-    assert compose(" <br> ", " ", "", "\n") == ""
+    assert words_of(" <br> ", " ", "", "\n").text() == ""
 
 
 def test_twins_differ_in_case_and_width_only():
-    assert twin_key("ＵＳＢ-C  Cable") == twin_key("usb-c cable")
-    assert twin_key("usb-c cable 2 m") != twin_key("usb-c cable")
+    assert words_of("ＵＳＢ-C  Cable").twin_key() == words_of("usb-c cable").twin_key()
+    assert words_of("usb-c cable 2 m").twin_key() != words_of("usb-c cable").twin_key()
 
 
 def test_beyond_latin():

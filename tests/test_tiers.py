@@ -11,7 +11,8 @@ from shelfwise.classifier.model import pipeline
 from shelfwise.classifier.model.calibration import NEVER, stand_in_from
 from shelfwise.classifier.model.decision import FAST, FULL
 from shelfwise.classifier.model.pipeline import AUTO, TIERS, Classifier
-from shelfwise.indexer.reading.catalog import Item, Listing
+from shelfwise.indexer.item import Item
+from shelfwise.indexer.reading.catalog import Listing
 from shelfwise.indexer.searching.index import Index
 
 TITLES = (
@@ -51,7 +52,7 @@ def test_fast_needs_no_vectors_and_shows_no_evidence(store, monkeypatch):
 def test_auto_is_fast_where_the_ngrams_are_sure_and_full_elsewhere(built, fast_from, items):
     classifier = with_threshold(Classifier.open(built), fast_from)
     fast, full, auto = (classifier.classify(items, tier=tier) for tier in (FAST, FULL, AUTO))
-    sure = classifier.score_ngrams(pipeline.ngram_counts([item.words() for item in items])).probabilities.max(axis=1)
+    sure = classifier.score_ngrams(pipeline.ngram_counts([item.words for item in items])).probabilities.max(axis=1)
     for one, other, said, confidence in zip(fast, full, auto, sure, strict=True):
         assert said == (one if confidence >= fast_from else other)
 

@@ -32,11 +32,11 @@ from shelfwise.classifier.model.model import Goals, Model, Settings
 from shelfwise.indexer.encoding.encoder import HashingEncoder
 from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.errors import StoreError
-from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.item import Item
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.search import FaissSearcher
 from shelfwise.indexer.store.snapshot import read_snapshot
-from shelfwise.indexer.text import twin_key
+from shelfwise.indexer.text import words_of
 
 
 def rows_of(items):
@@ -49,7 +49,7 @@ def rows_of(items):
         "description": [i.description for i in items],
         "category": [i.category for i in items],
         "category_path": [i.category_path for i in items],
-        "twin_key": [twin_key(i.title) for i in items],
+        "twin_key": [words_of(i.title).twin_key() for i in items],
     }
     return Rows(pa.table(columns), HashingEncoder().encode([i.title for i in items]))
 
@@ -61,7 +61,7 @@ def evidence_of(rows, axes=0):
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4)), min_size=1, max_size=80))
 def test_twins_share_a_fold_and_categories_are_spread(rows):
-    keys = np.array([twin_key(str(title)) for title, _ in rows], object)
+    keys = np.array([words_of(str(title)).twin_key() for title, _ in rows], object)
     categories = np.array([category for _, category in rows], np.int64)
     fold = fold_of(keys, categories)
     assert set(fold) <= set(range(FOLDS))
@@ -70,7 +70,7 @@ def test_twins_share_a_fold_and_categories_are_spread(rows):
 
 
 def test_every_fold_gets_its_share_of_every_category():
-    keys = np.array([twin_key(str(i)) for i in range(100)], object)
+    keys = np.array([words_of(str(i)).twin_key() for i in range(100)], object)
     categories = np.arange(100) % 4
     for category in range(4):
         assert np.bincount(fold_of(keys, categories)[categories == category]).tolist() == [5] * FOLDS
@@ -162,7 +162,7 @@ def test_an_encoder_that_was_fine_tuned_is_judged_by_rows_that_it_never_saw():
     assert 0.03 < back.mean() < 0.2
     assert split.test.tolist() == np.flatnonzero(back).tolist()
     assert split.train.tolist() == np.flatnonzero(~back).tolist()
-    spelled = np.array([twin_key(t) for t in ("Red  shoe", "red shoe", "RED SHOE")], object)
+    spelled = np.array([words_of(t).twin_key() for t in ("Red  shoe", "red shoe", "RED SHOE")], object)
     for share in np.linspace(0, 1, 30):
         assert len(set(kept_back(spelled, share))) == 1
 
@@ -173,7 +173,7 @@ def test_more_of_a_small_catalog_is_kept_back_and_what_was_learned_never_is(n, l
     assert KEPT_BACK <= share <= MOST_KEPT_BACK
     again = share_kept_back(later, share)
     assert again <= share
-    keys = np.array([twin_key(str(i)) for i in range(300)], object)
+    keys = np.array([words_of(str(i)).twin_key() for i in range(300)], object)
     back, asked = kept_back(keys, share), tried(keys, share)
     assert not (back & asked).any()
     assert not (kept_back(keys, again) & ~back).any()  # learned the first time
@@ -220,7 +220,7 @@ def test_a_direction_goes_where_the_vote_gains_by_it():
     n, c = 240, 12
     meaning = random.normal(size=(c, 16))[np.arange(n) % c] + 0.5 * random.normal(size=(n, 16))
     paths = [str(i % c) for i in range(n)]
-    table = pa.table({"category_path": paths, "twin_key": [twin_key(str(i)) for i in range(n)]})
+    table = pa.table({"category_path": paths, "twin_key": [words_of(str(i)).twin_key() for i in range(n)]})
     labels = Labels.of(paths, paths)
     drowned = Rows(table, (meaning + 20 * random.normal(size=(n, 1)) * np.eye(16)[3]).astype(np.float32))
     assert choose_axes(drowned, labels, splits(drowned, labels)) == 1

@@ -72,7 +72,7 @@ def test_another_machine_is_not_told(tunable, monkeypatch):
 @pytest.mark.parametrize("tuned", [Tuning("f32", 1, 64), Tuning("", 2, 4096)])
 def test_vectors_stay_the_same_however_they_are_computed(exported_store, tuned):
     folder = exported_store / read_manifest(exported_store).encoder.runtime
-    texts = [item.text() for item in small_catalog()]
+    texts = [item.words.text() for item in small_catalog()]
     expected, vectors = Runtime(folder).encode(texts), Runtime(folder, tuned).encode(texts)
     assert np.einsum("nd,nd->n", vectors, expected).min() >= LEAST_COSINE
 

@@ -10,7 +10,7 @@ from shelfwise.classifier.model.fusion import HeadShares, balanced, fuse, head_s
 from shelfwise.classifier.model.head import Features, Head
 from shelfwise.classifier.model.voting import VoteSettings, category_weights, renormalised, vote
 from shelfwise.indexer.encoding.lexical import CHARACTERS, FEATURES, REST_SHARE, WORD, ngram_counts, weighted
-from shelfwise.indexer.searching.neighbors import NONE, Neighbors
+from shelfwise.indexer.searching.search import NONE, Neighbors
 from shelfwise.indexer.text import Words
 
 

@@ -92,7 +92,7 @@ def adopt(
         place = path / place_of(encoder)
         there = place.exists()
         serving, _ = exported(path, encoder, lessons.texts)
-        rows = Rows(base.rows.table, serving.encode(lessons.texts, progress))
+        rows = Rows(base.rows.table, serving.encode(lessons.texts, progress), base.rows.cleaned)
         new = hold_out(rows, present.goals, share, progress)
         objection = _objection(new, old, present)
         manifest, settings = base.manifest, None

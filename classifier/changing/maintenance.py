@@ -16,7 +16,7 @@ from shelfwise.classifier.model.model import Goals, Model, Settings, model_of, s
 from shelfwise.classifier.model.voting import K, category_weights, vote
 from shelfwise.indexer.encoding.encoder import EncoderChoice
 from shelfwise.indexer.errors import AbsentError, BusyError, QueryError, listed
-from shelfwise.indexer.reading.catalog import Item, normal_path
+from shelfwise.indexer.item import Item, normal_path
 from shelfwise.indexer.reading.rejects import Reject
 from shelfwise.indexer.rows import ADDED, Rows
 from shelfwise.indexer.searching.engine import EngineSearcher, recalled, spread

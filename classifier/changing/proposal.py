@@ -11,9 +11,8 @@ from shelfwise.classifier.model.head import Features
 from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.classifier.model.voting import K
 from shelfwise.indexer.encoding.lexical import ngram_counts
-from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.item import Item
 from shelfwise.indexer.store.sync import embed_changes, find_changes
-from shelfwise.indexer.text import twin_key, words_of
 from shelfwise.indexer.types import Vectors
 
 AROUND = 50  # stored items near each example that are looked at
@@ -96,14 +95,13 @@ def _taken_items(
     rows: Numbers = np.setdiff1d(nearest.rows[nearest.found], np.array(theirs, np.int64))
     if not len(rows):
         return [], 0
-    texts = layers.texts(("id", "title", "brand", "attributes", "description", "category_path"), rows)
-    words = [words_of(said[1], said[2], said[3], said[4]) for said in texts]
-    features = Features(layers.vectors(rows), ngram_counts(words))
-    keys = np.array([twin_key(said[1]) for said in texts], dtype=object)
+    items = before.index.items_at(rows)
+    features = Features(layers.vectors(rows), ngram_counts([item.words for item in items]))
+    keys = np.array([item.words.twin_key() for item in items], dtype=object)
     now, then = (_said(one, one.judge_without_twins(features, keys).probabilities) for one in (before, after))
     taken = [
-        Taken(said[0], said[1], said[-1])
-        for said, was, will in zip(texts, now, then, strict=True)
+        Taken(item.id, item.title, item.category_path)
+        for item, was, will in zip(items, now, then, strict=True)
         if was != path and will == path
     ]
     return taken, len(rows)
@@ -112,8 +110,8 @@ def _taken_items(
 def _taken_listings(before: Classifier, after: Classifier, pending: Sequence[Item], path: str) -> list[Taken]:
     if not pending:
         return []
-    vectors = before.index.embed([item.text() for item in pending])
-    features = Features(vectors, ngram_counts([item.words() for item in pending]))
+    vectors = before.index.embed([item.words.text() for item in pending])
+    features = Features(vectors, ngram_counts([item.words for item in pending]))
     now, then = (_said(one, one.score(features, K).probabilities) for one in (before, after))
     return [
         Taken(item.id, item.title, was)

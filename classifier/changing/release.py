@@ -23,7 +23,7 @@ from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.encoding.encoder import Encoder, EncoderChoice, choose_encoder, load_encoder
 from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.errors import EncoderError, ReleaseError
-from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.item import Item
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.index import Index
 from shelfwise.indexer.store.difference import SHOWN, difference, state_of
@@ -219,7 +219,7 @@ def flips(before: Classifier, after: Classifier, stored: Rows) -> Flips | None:
     probes = np.array(sorted(kept, key=lambda row: (keys[row], row))[:PROBES], np.int64)
     if len(probes) < FEWEST_PROBES:
         return None
-    counts = ngram_counts(Rows(stored.table.take(probes), stored.vectors[probes]).words())
+    counts = ngram_counts(stored.words(probes.tolist()))
     said = []
     for classifier in (before, after):
         features = Features(classifier.index.space.project(stored.vectors[probes]), counts)

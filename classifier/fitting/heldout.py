@@ -13,8 +13,7 @@ from shelfwise.classifier.model.voting import K, VoteSettings, renormalised, vot
 from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.rows import Rows
-from shelfwise.indexer.searching.neighbors import Neighbors
-from shelfwise.indexer.searching.search import FaissSearcher
+from shelfwise.indexer.searching.search import FaissSearcher, Neighbors
 
 FOLDS = 5
 ONE_FOLD_FROM = 5_000  # rows: a fifth of so many is enough to choose a handful of settings

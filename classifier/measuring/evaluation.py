@@ -25,7 +25,8 @@ from shelfwise.classifier.model.calibration import SET_COVERAGE
 from shelfwise.classifier.model.decision import ACCEPT, FAST, FULL, Decision
 from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.errors import InputError
-from shelfwise.indexer.reading.catalog import Item, Listing
+from shelfwise.indexer.item import Item
+from shelfwise.indexer.reading.catalog import Listing
 from shelfwise.indexer.reading.rejects import Reject
 from shelfwise.indexer.types import Progress
 
@@ -212,7 +213,7 @@ def _baselines(
 ) -> dict[str, dict[str, object]]:
     rows = classifier.index.snapshot.rows
     paths = list(rows.column("category_path"))
-    texts = [item.text() for item in items]
+    texts = [item.words.text() for item in items]
     said = {
         "linear_svc": timed(linear_svc, rows.texts(), paths, texts),
         "vector_logistic": timed(vector_logistic, rows.vectors, paths, classifier.index.encoder.encode(texts)),

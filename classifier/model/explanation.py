@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from shelfwise.classifier.model.head import Head
 from shelfwise.indexer.encoding.lexical import placed_ngrams
-from shelfwise.indexer.text import clean
 
 PIECE = re.compile(r"[㐀-䶿一-鿿豈-﫿]|[^\W㐀-䶿一-鿿豈-﫿]+|[\W]+")  # a Chinese character, a word, or what is between
 BETWEEN = re.compile(r"\W")  # how a piece that is between begins
@@ -27,15 +26,14 @@ class Piece:
 
 
 def explain(title: str, head: Head | None, category_path: str, others: Sequence[str] = ()) -> list[Piece]:
-    """The pieces of a title, in order; `others` are the titles of the neighbours."""
-    title = clean(title)
+    """Return the pieces of a title, in order; `others` are the titles of the neighbours. All are cleaned already."""
     if len(title.lower()) != len(title):  # some letters have no lower form of one character
         title = title.lower()
     found = list(PIECE.finditer(title))
     weights = _weights(title.lower(), head, category_path)
     sums = np.array([weights[piece.start() : piece.end()].sum() for piece in found])
     strong = sums >= STRONG * max(sums.max(initial=0.0), 1e-9)
-    theirs = set[str]().union(*(_kept(clean(other).lower()) for other in others))
+    theirs = set[str]().union(*(_kept(other.lower()) for other in others))
     shared = _shared(title.lower(), [piece.span() for piece in found], theirs)
     return [
         Piece(piece.group(), bool(strong[i]) and BETWEEN.match(piece.group()) is None, shared[i])

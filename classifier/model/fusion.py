@@ -10,7 +10,7 @@ from shelfwise.classifier.model.calibration import sharpened
 from shelfwise.classifier.model.head import Features, Head
 from shelfwise.classifier.model.voting import VoteSettings, category_weights, renormalised, vote
 from shelfwise.indexer.encoding.lexical import Counts
-from shelfwise.indexer.searching.neighbors import Neighbors
+from shelfwise.indexer.searching.search import Neighbors
 
 
 def known_to(head: Head | None, labels: Labels) -> NDArray[np.bool_]:

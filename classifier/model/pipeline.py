@@ -33,11 +33,12 @@ from shelfwise.classifier.model.head import Features
 from shelfwise.classifier.model.model import Model, model_of
 from shelfwise.classifier.model.voting import K
 from shelfwise.indexer.encoding.lexical import Counts, ngram_counts
-from shelfwise.indexer.reading.catalog import Item, Listing
+from shelfwise.indexer.item import Item
+from shelfwise.indexer.reading.catalog import Listing
 from shelfwise.indexer.searching.index import Index
-from shelfwise.indexer.searching.neighbors import NONE, Neighbors
+from shelfwise.indexer.searching.search import NONE, Neighbors
 from shelfwise.indexer.searching.segments import Filter
-from shelfwise.indexer.text import Words, compose
+from shelfwise.indexer.text import Words
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Progress, Vectors
 
@@ -160,7 +161,7 @@ class Classifier:
         In the `tier` fast n-grams alone decide, without evidence; in auto they decide where that costs little accuracy.
         """
         draft = self._draft(items, tier, top)
-        vectors = self.index.embed([items[row].text() for row in draft.wait], progress)
+        vectors = self.index.embed([items[row].words.text() for row in draft.wait], progress)
         return self._decided(draft, vectors, top, neighbors)
 
     def stream(
@@ -173,7 +174,7 @@ class Classifier:
             for listings in _with_short_end(batches):
                 items = [listing.item for listing in listings]
                 draft = self._draft(items, tier, top)
-                vectors = thread.submit(self.index.embed, [items[row].text() for row in draft.wait])
+                vectors = thread.submit(self.index.embed, [items[row].words.text() for row in draft.wait])
                 if before:
                     yield before[0], self._decided(before[1], before[2].result(), top, neighbors)
                 before = listings, draft, vectors
@@ -181,7 +182,7 @@ class Classifier:
                 yield before[0], self._decided(before[1], before[2].result(), top, neighbors)
 
     def _draft(self, items: Sequence[Item], tier: str, top: int) -> Draft:
-        words, fast_from = [item.words() for item in items], self.model.settings.fast_from  # n
+        words, fast_from = [item.words for item in items], self.model.settings.fast_from  # n
         if tier == FULL or (tier == AUTO and fast_from >= NEVER):
             return Draft(words, {}, np.arange(len(items)))
         counts = ngram_counts(words)  # (n, FEATURES)
@@ -305,7 +306,7 @@ class Classifier:
         is not valid, and for a `k` beyond the size of the store.
         """
         k = min(DEFAULT_SIMILAR, len(self.index)) if k is None else self.index.require_k(k, "k")
-        vector = self.index.embed([compose(text or "")]) if id_ is None else None
+        vector = self.index.embed([text or ""]) if id_ is None else None
         return self.similar_to(vector, id_, k, where)
 
     def similar_to(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shelfwise.classifier.labels import Numbers, Probabilities
-from shelfwise.indexer.searching.neighbors import Neighbors
+from shelfwise.indexer.searching.search import Neighbors
 
 K = 32  # neighbours that vote
 

@@ -37,7 +37,8 @@ def ngram_counts(rows: Sequence[Words]) -> Counts:
     parts = []
     for start in range(0, max(len(rows), 1), CHUNK):
         some = rows[start : start + CHUNK]
-        title, rest = (_unit(_log_counts([row[part] for row in some])) for part in (0, 1))
+        title = _unit(_log_counts([words.title for words in some]))
+        rest = _unit(_log_counts([words.rest() for words in some]))
         parts.append(title + REST_SHARE * rest)
     return vstack(parts, format="csr")
 

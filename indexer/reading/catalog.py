@@ -11,57 +11,26 @@ from typing import NamedTuple
 from uuid import UUID
 
 from shelfwise.indexer.errors import InputError, first_line, listed
+from shelfwise.indexer.item import (
+    FIELDS,
+    ID,
+    IMAGE,
+    KEPT,
+    TEXT,
+    Item,
+    derived_id,
+    joined_path,
+    leaf_of,
+    names_of,
+    normal_path,
+)
 from shelfwise.indexer.reading.files import Record, RecordFile, open_records
 from shelfwise.indexer.reading.rejects import IN_MEMORY, Reject, Rejects
-from shelfwise.indexer.text import Words, clean, compose, digest, words_of
+from shelfwise.indexer.text import clean
 
-FIELDS = ("id", "title", "description", "brand", "attributes", "category", "category_path")
-SYNONYMS: Mapping[str, tuple[str, ...]] = {
-    "id": ("id", "itemid", "productid", "sku", "skuid", "goodsid", "asin", "编号", "商品编号", "商品id", "货号"),
-    "title": ("title", "name", "productname", "producttitle", "itemname", "itemtitle", "listing", "text",
-              "商品名称", "标题", "商品标题", "名称", "品名", "商品名"),
-    "description": ("description", "desc", "productdescription", "details", "描述", "商品描述", "详情", "简介"),
-    "brand": ("brand", "brandname", "manufacturer", "品牌", "品牌名称"),
-    "attributes": ("attributes", "attribute", "attrs", "properties", "specs", "specifications",
-                   "属性", "规格", "商品属性", "规格参数"),
-    "category": ("category", "categoryname", "label", "leafcategory", "producttype", "类目", "类别", "分类", "品类",
-                 "商品类目", "商品分类"),
-    "category_path": ("categorypath", "path", "categorytree", "breadcrumb", "taxonomy", "类目路径", "分类路径"),
-}  # fmt: skip
-MAX_TITLE = 2_000  # characters; a longer title is a description, or rows that ran together
-MAX_FIELD = 32_767  # characters; what a spreadsheet cell holds
-PATH_SEPARATOR = " > "
+JOINED = " and ".join(name for name, field in FIELDS.items() if field.joined)
 # Control characters, and halves of characters, which no encoding can write: none of them is printable.
 _UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-_PATH_SPLIT = re.compile(r"\s*[>›»]\s*")
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One catalog row; a listing is one whose category is not known yet (both category fields empty).
-
-    `category_path` ("A > B > C") is what a category is told apart by; `category` is the name of its leaf.
-    """
-
-    id: str
-    title: str
-    description: str = ""
-    brand: str = ""
-    attributes: str = ""
-    category: str = ""
-    category_path: str = ""
-
-    def text(self) -> str:
-        """The string to embed: all but id and category."""
-        return compose(self.title, self.brand, self.attributes, self.description)
-
-    def words(self) -> Words:
-        """The words of title and rest, with more of the description than is embedded."""
-        return words_of(self.title, self.brand, self.attributes, self.description)
-
-    def moved(self, category_path: str) -> "Item":
-        """The same in another category."""
-        return replace(self, category=category_path.rpartition(PATH_SEPARATOR)[2], category_path=category_path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +101,11 @@ def named_columns(columns: Mapping[str, str | Sequence[str]]) -> dict[str, tuple
             raise InputError(
                 "bad_columns", f"columns {found!r} for {name!r}", "the name of a column", "name a column of the input"
             )
-        if len(found) > 1 and name != "attributes":
+        if len(found) > 1 and not FIELDS[name].joined:
             raise InputError(
                 "bad_columns",
                 f"columns {found!r} for {name!r}",
-                "one column: only attributes can be joined from several",
+                f"one column: only {JOINED} can be joined from several",
                 "name one column",
             )
         named[name] = found
@@ -158,8 +127,8 @@ def match_columns(
         )
     plain = {re.sub(r"[\s_\-]", "", unicodedata.normalize("NFKC", c)).casefold(): c for c in reversed(found)}
     mapping = dict(overrides)
-    for field_name, synonyms in SYNONYMS.items():
-        match = next((plain[synonym] for synonym in synonyms if synonym in plain), None)
+    for field_name, declared in FIELDS.items():
+        match = next((plain[header] for header in declared.headers if header in plain), None)
         if field_name not in mapping and match is not None:
             mapping[field_name] = (match,)
     if "title" not in mapping:
@@ -284,11 +253,11 @@ def _row(record: Record, mapping: Mapping[str, tuple[str, ...]], labelled: bool,
         except (TypeError, ValueError, RecursionError) as error:
             reason = first_line(error) if isinstance(error, TypeError) else "a value that is too large or too deep"
             return Reject(name, record.line, "+".join(columns), "", "unusable_value", reason)
-    fault = _fault(values, labelled)
-    if fault:
-        column = "+".join(mapping.get(fault.field, (fault.field,)))
-        return Reject(name, record.line, column, values.get(fault.field, ""), fault.code, fault.reason)
-    return Listing(record.line, _item(values), record.values)
+    item = _item(values, labelled)
+    if isinstance(item, _Fault):
+        column = "+".join(mapping.get(item.field, (item.field,)))
+        return Reject(name, record.line, column, values.get(item.field, ""), item.code, item.reason)
+    return Listing(record.line, item, record.values)
 
 
 def _joined(found: Mapping[str, object], columns: tuple[str, ...]) -> str:
@@ -329,55 +298,37 @@ class _Fault(NamedTuple):
     reason: str
 
 
-def _fault(values: Mapping[str, str], labelled: bool) -> _Fault | None:
-    """Return the first fault of a row, None for a good one."""
+def item_of(values: Mapping[str, str], labelled: bool) -> Item:
+    """Return the item of `values` by field, held to what rows of a file are held to. Raises InputError."""
+    item = _item(values, labelled)
+    if isinstance(item, _Fault):
+        raise InputError(item.code, f"{item.field}: {item.reason}", "a field that can be used", "correct the field")
+    return item
+
+
+def _item(values: Mapping[str, str], labelled: bool) -> Item | _Fault:
+    """Return the item of `values` by field, or the first fault that makes them unusable."""
     for name, value in values.items():
-        limit = MAX_TITLE if name == "title" else MAX_FIELD
+        limit = FIELDS[name].longest
         if len(value) > limit:
             return _Fault(name, "too_long", f"{len(value)} characters: at most {limit} are read")
         if not value.isprintable() and (found := _UNUSABLE.search(value)):
             if found[0] < "\ud800":
                 return _Fault(name, "control_character", f"control character U+{ord(found[0]):04X}")
             return _Fault(name, "invalid_character", f"half a character, U+{ord(found[0]):04X}")
-    if labelled:
-        if not clean(values.get("title", "")):
-            return _Fault("title", "empty_title", "empty title")
-        if not normal_path(values.get("category_path", "")) and not normal_path(values.get("category", "")):
-            field_name = "category" if "category" in values else "category_path"
-            return _Fault(field_name, "empty_category", "empty category")
-    return None
-
-
-def normal_path(path: str) -> str:
-    """`path` with clean names and " > " between them; empty levels are left out."""
-    return PATH_SEPARATOR.join(filter(None, (name.strip() for name in _PATH_SPLIT.split(clean(path)))))
-
-
-def _item(values: Mapping[str, str]) -> Item:
+    said = {name: values.get(name, "").strip() for name in names_of(ID, TEXT, IMAGE, KEPT)}
     path, category = normal_path(values.get("category_path", "")), clean(values.get("category", ""))
     if not path:
-        path = normal_path(category)
-        category = ""
-    item = Item(
-        id=values.get("id", "").strip(),
-        title=values["title"].strip(),
-        description=values.get("description", "").strip(),
-        brand=values.get("brand", "").strip(),
-        attributes=values.get("attributes", "").strip(),
-        category=category or path.rpartition(PATH_SEPARATOR)[2],
-        category_path=path,
-    )
+        path, category = joined_path(category), ""
+    item = Item(**said, category=category or leaf_of(path), category_path=path)
+    if labelled and not _has_title(item):
+        return _Fault("title", "empty_title", "empty title")
+    if labelled and not path:
+        return _Fault("category" if "category" in values else "category_path", "empty_category", "empty category")
     return item if item.id else replace(item, id=derived_id(item))
 
 
-def item_of(values: Mapping[str, str], labelled: bool) -> Item:
-    """Return the item of `values` by field, held to what rows of a file are held to. Raises InputError."""
-    fault = _fault(values, labelled)
-    if fault:
-        raise InputError(fault.code, f"{fault.field}: {fault.reason}", "a field that can be used", "correct the field")
-    return _item(values)
-
-
-def derived_id(item: Item) -> str:
-    """An id made from what the item says, not from its category: a corrected label keeps the id."""
-    return "auto-" + digest("\x1f".join((item.title, item.brand, item.attributes, item.description)))[:16]
+def _has_title(item: Item) -> bool:
+    """Return whether a title says something; most do at sight, and need not be cleaned for it."""
+    plain = "<" not in item.title and "&" not in item.title and any(map(str.isalnum, item.title))
+    return plain or bool(item.words.title)

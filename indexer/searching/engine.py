@@ -14,8 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.indexer.searching.neighbors import NONE, Neighbors, nearest
-from shelfwise.indexer.searching.search import FaissSearcher, Mask, Searcher, copy_on_gpu, import_faiss
+from shelfwise.indexer.searching.search import (
+    NONE,
+    FaissSearcher,
+    Mask,
+    Neighbors,
+    Searcher,
+    copy_on_gpu,
+    import_faiss,
+    nearest,
+)
 from shelfwise.indexer.types import Progress, Vectors
 
 EXACT, APPROXIMATE = "exact", "ivf-pq-fastscan"

@@ -1,20 +1,20 @@
 """A store opened for reading: its rows, the encoder that made them, and a search over their vectors."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shelfwise.indexer.encoding.encoder import Encoder
 from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.errors import AbsentError, QueryError, StoreError
-from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.item import FIELDS, Item
 from shelfwise.indexer.rows import CATALOG, Rows
-from shelfwise.indexer.searching.neighbors import Neighbors
 from shelfwise.indexer.searching.replica import Replica, replica_of, space_of
-from shelfwise.indexer.searching.search import resolve_engine
+from shelfwise.indexer.searching.search import Neighbors, resolve_engine
 from shelfwise.indexer.searching.segments import Filter, Layer, Layers, layers_of
 from shelfwise.indexer.store.manifest import read_manifest
 from shelfwise.indexer.store.snapshot import Snapshot, read_snapshot
@@ -110,8 +110,11 @@ class Index:
     def items(self, ids: Sequence[str]) -> dict[str, Item]:
         """Those of some items that are there, by id, whole."""
         rows = [row for row in map(self.layers.row_of, ids) if row is not None]
-        names = [field.name for field in fields(Item)]
-        return {texts[0]: Item(*texts) for texts in self.layers.texts(names, np.array(rows, np.int64))}
+        return {item.id: item for item in self.items_at(np.array(rows, np.int64))}
+
+    def items_at(self, rows: NDArray[np.int64]) -> list[Item]:
+        """Return the items of some rows, whole."""
+        return [Item(*texts) for texts in self.layers.texts(tuple(FIELDS), rows)]
 
     def of_catalog(self, ids: Sequence[str]) -> set[str]:
         """Those of some items that came with a catalog, and were not added beside it."""

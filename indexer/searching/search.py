@@ -1,4 +1,4 @@
-"""Exact search of the nearest rows by cosine similarity: in numpy (the oracle), and with FAISS on CPU or GPU.
+"""What a search returns, and exact search by cosine similarity: in numpy (the oracle), and with FAISS on CPU or GPU.
 
 FAISS gives the same rows and the same float64 similarities as the oracle. It only proposes: its candidates, found in
 float32 or float16, are scored again in float64, and more are fetched for a query whose last places could still change.
@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shelfwise.indexer.errors import EngineError
-from shelfwise.indexer.searching.neighbors import NONE, Neighbors, nearest
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Vectors
 
 Mask = NDArray[np.bool_]
 
+NONE = -1  # row number of a place that no neighbour fills
+# Similarities that agree to this many decimals are equal: the rounding of float64 sums, which differs from
+# engine to engine, must not decide between a row and its twin.
+TIE_DECIMALS = 9
 SPARE = 16  # candidates beyond k in the first round
 # Two float32 dot products of unit vectors (d up to 4,096) differ from float64 by less than this.
 FLOAT32_ERROR = 1e-5
@@ -28,6 +31,59 @@ GPU_SHARE = 0.7  # of a GPU's free memory that vectors may take: search and enco
 BLOCK = 65_536  # rows that are searched at a time
 RESCORE_BYTES = 1 << 27  # of gathered candidate vectors at a time
 ORACLE_BYTES = 1 << 27
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """The nearest rows of m queries, nearest first; of equally near rows the lower one comes first.
+
+    `rows` (m, k) int64 row numbers, NONE where there were fewer than k; `similarities` (m, k) float64
+    cosines in [-1, 1], -inf at NONE.
+    """
+
+    rows: NDArray[np.int64]
+    similarities: NDArray[np.float64]
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """(m, k) mask of the places that a neighbour fills."""
+        return np.asarray(self.rows != NONE)
+
+    def best(self) -> NDArray[np.float64]:
+        """(m,) similarity of the nearest row, -inf where there is none."""
+        if self.similarities.shape[1] == 0:
+            return np.full(len(self.rows), -np.inf)
+        return self.similarities[:, 0]
+
+    def without(self, own: NDArray[np.int64]) -> "Neighbors":
+        """The (m, k - 1) nearest but for each query's `own` row (m,)."""
+        order = np.argsort(self.rows == own[:, None], axis=1, kind="stable")[:, :-1]
+        return Neighbors(
+            np.take_along_axis(self.rows, order, axis=1), np.take_along_axis(self.similarities, order, axis=1)
+        )
+
+    def without_twins(self, keys: NDArray[np.object_], own: NDArray[np.object_], k: int) -> "Neighbors":
+        """The (m, k) nearest whose key, one of `keys` (n,) by row, is not each query's `own` (m,)."""
+        twins = (keys[self.rows] == own[:, None]) & self.found
+        order = np.argsort(twins, axis=1, kind="stable")[:, :k]
+        gone = np.take_along_axis(twins, order, axis=1)
+        rows, similarities = (np.take_along_axis(part, order, axis=1) for part in (self.rows, self.similarities))
+        return Neighbors(np.where(gone, NONE, rows), np.where(gone, -np.inf, similarities))
+
+
+def nearest(
+    similarities: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    k: int,
+    places: NDArray[np.float64] | NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The k nearest of (m, j) candidates by similarity, then by `places` (m, j), by default their row numbers; places
+    without a candidate last."""
+    similarities = np.round(similarities, TIE_DECIMALS)
+    order = np.lexsort((rows if places is None else places, -similarities), axis=1)[:, :k]
+    kept = np.take_along_axis(similarities, order, axis=1)
+    chosen = np.take_along_axis(rows, order, axis=1)
+    return np.where(np.isneginf(kept), NONE, chosen), kept
 
 
 class Searcher(Protocol):

@@ -10,12 +10,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shelfwise.indexer.encoding.space import Space
-from shelfwise.indexer.reading.catalog import PATH_SEPARATOR
+from shelfwise.indexer.item import PATH_SEPARATOR
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.engine import searcher_of
-from shelfwise.indexer.searching.neighbors import Neighbors, nearest
 from shelfwise.indexer.searching.replica import Replica
-from shelfwise.indexer.searching.search import FaissSearcher, Mask, Searcher
+from shelfwise.indexer.searching.search import FaissSearcher, Mask, Neighbors, Searcher, nearest
 from shelfwise.indexer.store.manifest import verify_files
 from shelfwise.indexer.store.snapshot import Snapshot
 from shelfwise.indexer.store.table import RowIds

@@ -3,14 +3,12 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.item import CONTENT, TEXT, Item, content_of, names_of
 from shelfwise.indexer.rows import Rows
 
 SHOWN = 5  # examples of each kind
-TEXTS = ("title", "description", "brand", "attributes")
-COLUMNS = (*TEXTS, "category", "category_path")
 
-State = Mapping[str, tuple[str, ...]]  # of an item, by its id: its COLUMNS
+State = Mapping[str, tuple[str, ...]]  # of an item, by its id: the values of CONTENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +48,16 @@ def state_of(rows: Rows | Mapping[str, Item] | None) -> State:
     if rows is None:
         return {}
     if isinstance(rows, Rows):
-        return dict(zip(rows.column("id"), zip(*map(rows.column, COLUMNS), strict=True), strict=True))
-    return {id_: tuple(getattr(item, name) for name in COLUMNS) for id_, item in rows.items()}
+        return dict(zip(rows.column("id"), zip(*map(rows.column, CONTENT), strict=True), strict=True))
+    return {id_: content_of(item) for id_, item in rows.items()}
 
 
 def difference(before: State, after: State) -> Difference:
     """What happened to the items of one state so that they became another."""
-    title, category, path = (COLUMNS.index(name) for name in ("title", "category", "category_path"))
+    title, category, path = (CONTENT.index(name) for name in ("title", "category", "category_path"))
+    texts = [CONTENT.index(name) for name in names_of(TEXT)]
     changed = [id_ for id_, content in after.items() if id_ in before and before[id_] != content]
-    reworded = [id_ for id_ in changed if before[id_][: len(TEXTS)] != after[id_][: len(TEXTS)]]
+    reworded = [id_ for id_ in changed if any(before[id_][text] != after[id_][text] for text in texts)]
     relabelled = [id_ for id_ in changed if before[id_][category] != after[id_][category]]
     moved = [
         id_

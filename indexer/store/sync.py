@@ -7,13 +7,11 @@ import numpy as np
 import pyarrow as pa
 
 from shelfwise.indexer.encoding.encoder import Encoder
-from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.item import CONTENT, FIELDS, Item, content_of
 from shelfwise.indexer.rows import ADDED, CATALOG, Rows
 from shelfwise.indexer.store.manifest import Change
-from shelfwise.indexer.text import digest, twin_key
+from shelfwise.indexer.text import digest
 from shelfwise.indexer.types import Progress
-
-_CONTENT = ("title", "description", "brand", "attributes", "category", "category_path")
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ def find_changes(rows: Rows | None, items: Mapping[str, Item], catalog: Collecti
     """What adds `items` to `rows`: those that are not named stay. Items with ids of `catalog` are the catalog's, the
     others are beside it."""
     stored = _contents(rows)
-    upserts = [item for id_, item in items.items() if stored.get(id_) != _content(item)]
+    upserts = [item for id_, item in items.items() if stored.get(id_) != content_of(item)]
     return _changes(stored, items, upserts, (), [CATALOG if item.id in catalog else ADDED for item in upserts])
 
 
@@ -54,7 +52,7 @@ def find_catalog_changes(rows: Rows | None, items: Mapping[str, Item]) -> Change
     added beside it stay. What the catalog names is the catalog's from then on."""
     stored = _contents(rows)
     origin = {} if rows is None else dict(zip(rows.column("id"), rows.column("origin"), strict=True))
-    upserts = [item for id_, item in items.items() if stored.get(id_) != _content(item) or origin[id_] != CATALOG]
+    upserts = [item for id_, item in items.items() if stored.get(id_) != content_of(item) or origin[id_] != CATALOG]
     gone = [id_ for id_, made in origin.items() if made == CATALOG and id_ not in items]
     return _changes(stored, items, upserts, gone, [CATALOG] * len(upserts))
 
@@ -63,11 +61,7 @@ def _contents(rows: Rows | None) -> dict[str, tuple[str, ...]]:
     """What the items say, by id."""
     if rows is None:
         return {}
-    return dict(zip(rows.column("id"), zip(*(rows.column(name) for name in _CONTENT), strict=True), strict=True))
-
-
-def _content(item: Item) -> tuple[str, ...]:
-    return tuple(getattr(item, name) for name in _CONTENT)
+    return dict(zip(rows.column("id"), zip(*(rows.column(name) for name in CONTENT), strict=True), strict=True))
 
 
 def _changes(
@@ -78,10 +72,10 @@ def _changes(
     origins: list[str],
 ) -> Changes:
     added = sum(item.id not in stored for item in upserts)
-    updated = sum(item.id in stored and stored[item.id] != _content(item) for item in upserts)
+    updated = sum(item.id in stored and stored[item.id] != content_of(item) for item in upserts)
     return Changes(
         upserts=upserts,
-        texts=[item.text() for item in upserts],
+        texts=[item.words.text() for item in upserts],
         removed=list(removed),
         added=added,
         updated=updated,
@@ -104,18 +98,19 @@ def embed_changes(
     vectors = np.empty((len(digests), encoder.dimensions), np.float32)
     for i, (text, name) in enumerate(zip(changes.texts, digests, strict=True)):
         vectors[i] = vectors_of[text] if rows is None or text in vectors_of else rows.vectors[known[name]]
-    columns = {name: [getattr(item, name) for item in changes.upserts] for name in ("id", *_CONTENT)}
+    columns = {name: [getattr(item, name) for item in changes.upserts] for name in FIELDS}
     columns["origin"] = changes.origins
     columns["text_digest"] = digests
-    columns["twin_key"] = [twin_key(item.title) for item in changes.upserts]
-    return Rows.of(columns, vectors), len(fresh)
+    columns["twin_key"] = [item.words.twin_key() for item in changes.upserts]
+    return Rows.of(columns, vectors, [item.words for item in changes.upserts]), len(fresh)
 
 
 def changed(rows: Rows | None, upserts: Rows, removed: Sequence[str]) -> Rows:
     """`rows` with some inserted or replaced and some taken out: what a table that is so changed holds."""
     if rows is None:
-        return Rows.in_order(upserts.table, upserts.vectors)
+        return Rows.in_order(upserts.table, upserts.vectors, upserts.cleaned)
     gone = set(upserts.row_of) | set(removed)
     kept = np.array([id_ not in gone for id_ in rows.column("id")], bool)
     table = pa.concat_tables([rows.table.filter(pa.array(kept)), upserts.table])
-    return Rows.in_order(table, np.concatenate((rows.vectors[kept], upserts.vectors)))
+    cleaned = [rows.cleaned[row] for row in np.flatnonzero(kept)] + upserts.cleaned
+    return Rows.in_order(table, np.concatenate((rows.vectors[kept], upserts.vectors)), cleaned)

@@ -305,11 +305,11 @@ def similar(
       shelfwise similar "t-shirt" --store my.store --where "category_path LIKE 'Fashion%'"
     """
     import shelfwise
-    from shelfwise.indexer.text import clean, compose
+    from shelfwise.indexer.text import clean
 
     if (text is None) == (id_ is None):
         raise click.UsageError("Give a TEXT to look for, or an item with --id.")
-    if text is not None and not compose(text):
+    if text is not None and not text.strip():
         raise click.UsageError("TEXT is empty: give a title to look for.")
     items = shelfwise.open(store, device=device).similar(text, id=id_, k=k, where=where)
     if as_json:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from shelfwise.classifier.model.decision import FULL, Decision, SimilarItem
 from shelfwise.classifier.model.pipeline import DEFAULT_SIMILAR, Classifier
 from shelfwise.indexer.errors import ShelfwiseError
-from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.item import Item
 from shelfwise.indexer.searching.segments import Filter
 from shelfwise.service.served import Served
 

@@ -11,8 +11,7 @@ from starlette.responses import Response
 from shelfwise.classifier.measuring.output import FIELDS
 from shelfwise.classifier.model.decision import Decision
 from shelfwise.indexer.errors import InputError, ShelfwiseError, listed
-from shelfwise.indexer.reading.catalog import Item
-from shelfwise.indexer.text import compose
+from shelfwise.indexer.item import Item
 from shelfwise.service.answers import Look, Way
 from shelfwise.service.guard import BODY_BYTES
 from shelfwise.service.records import REFUSED, SKIPPED, WAITING, Write
@@ -22,7 +21,6 @@ from shelfwise.service.schemas import (
     ClassifyIn,
     DecisionsOut,
     FoundOut,
-    ItemOut,
     ItemsIn,
     Refusal,
     ReviewIn,
@@ -83,8 +81,7 @@ async def classify(asked: ClassifyIn, state: OneState) -> Response:
 @router.post("/similar", response_model=FoundOut)
 async def similar(asked: SimilarIn, state: OneState) -> Response:
     """The stored items most like a text, or like a stored item."""
-    text = None if asked.text is None else compose(asked.text)
-    (found,) = await state.batcher.submit([Look(text, asked.id, asked.k, asked.where.filter())])
+    (found,) = await state.batcher.submit([Look(asked.composed, asked.id, asked.k, asked.where.filter())])
     if isinstance(found, ShelfwiseError):
         raise found
     return json({"items": found})
@@ -108,7 +105,7 @@ async def add_items(asked: ItemsIn, state: OneState, who: Writes) -> Response:
     return _acknowledged(await state.write(who, f"put {listed(items, SHOWN)}", list(items.values())))
 
 
-@router.get("/items/{id:path}", response_model=ItemOut)
+@router.get("/items/{id:path}", response_model=Item)
 def item(id: str, state: OneState) -> Response:
     """A stored item."""
     return json(asdict(state.served.classifier.index.item(id)))

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from shelfwise.classifier.model.decision import ACCEPT, Decision
 from shelfwise.indexer.errors import AbsentError, BusyError, QueryError, ShelfwiseError, StoreError
-from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.item import Item
 from shelfwise.indexer.store.lock import now
 from shelfwise.service.records import (
     ACCEPTED,

@@ -8,7 +8,7 @@ from typing import Self
 
 from shelfwise.classifier.model.decision import Decision
 from shelfwise.indexer.errors import StoreError
-from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.item import Item
 from shelfwise.service.desk import OPEN_MOST, Desk
 from shelfwise.service.records import is_doubtful
 

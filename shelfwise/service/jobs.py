@@ -17,7 +17,8 @@ from typing import IO
 from shelfwise.classifier.measuring.output import DecisionWriter
 from shelfwise.classifier.model.decision import Decision
 from shelfwise.indexer.errors import InputError, ShelfwiseError, StoreError
-from shelfwise.indexer.reading.catalog import Item, Listing, ReadOptions, read_listings
+from shelfwise.indexer.item import Item
+from shelfwise.indexer.reading.catalog import Listing, ReadOptions, read_listings
 from shelfwise.indexer.reading.files import open_records
 from shelfwise.indexer.reading.rejects import RejectFile
 from shelfwise.service.batching import RETRY_AFTER, OverloadError

@@ -10,7 +10,7 @@ import numpy as np
 from shelfwise.classifier.fitting.survey import Survey, survey
 from shelfwise.classifier.model.calibration import NEVER
 from shelfwise.classifier.model.pipeline import Classifier
-from shelfwise.indexer.reading.catalog import PATH_SEPARATOR
+from shelfwise.indexer.item import PATH_SEPARATOR
 
 BINS = 40  # of similarities from 0 to 1
 OPEN_BELOW = 30  # nodes: a tree with fewer at the top is shown with them open

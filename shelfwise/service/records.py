@@ -8,7 +8,7 @@ from typing import Any, Self
 import orjson
 
 from shelfwise.classifier.model.decision import ACCEPT, Alternative, Decision, SimilarItem
-from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.item import Item
 from shelfwise.indexer.text import digest
 
 WAITING, DONE, REFUSED, UNDONE = "waiting", "done", "refused", "undone"  # states of a write
@@ -74,7 +74,7 @@ class Review:
     @property
     def seen(self) -> str:
         """What stands for the words of the listing: an answer is to the one that somebody saw."""
-        return digest(self.listing.text())
+        return digest(self.listing.words.text())
 
     @classmethod
     def of(cls, row: sqlite3.Row) -> Self:

@@ -1,19 +1,20 @@
 """What the API takes and gives, as its OpenAPI document tells it."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model, model_validator
 
 from shelfwise.indexer.errors import InputError
-from shelfwise.indexer.reading.catalog import MAX_FIELD, MAX_TITLE, Item, item_of
+from shelfwise.indexer.item import FIELDS, ID, IMAGE, KEPT, MAX_FIELD, MAX_TITLE, TARGET, TEXT, Item, names_of
+from shelfwise.indexer.reading.catalog import item_of
 from shelfwise.indexer.searching.segments import Filter
-from shelfwise.indexer.text import compose
+from shelfwise.indexer.text import words_of
 
 MOST = 1_000  # listings or items in one request
 MAX_ID = 2_000  # characters
 MOST_SIMILAR = 1_000
 
-Title = Annotated[str, StringConstraints(max_length=MAX_TITLE)]
 Text = Annotated[str, StringConstraints(max_length=MAX_FIELD)]
 Id = Annotated[str, StringConstraints(max_length=MAX_ID)]
 Tier = Literal["full", "auto", "fast"]
@@ -26,25 +27,24 @@ class Taken(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class ListingIn(Taken):
-    """A listing to classify. Without an id it gets one made from what it says."""
+def _taken_fields(*roles: str) -> dict[str, Any]:
+    """Return the fields of an item with some roles, as a model takes them: text that may be left out."""
+    longest = {
+        name: min(field.longest, MAX_ID) if field.role == ID else field.longest for name, field in FIELDS.items()
+    }
+    return {name: (Annotated[str, StringConstraints(max_length=longest[name])], "") for name in names_of(*roles)}
 
-    id: Id = ""
-    title: Title = ""
-    brand: Text = ""
-    attributes: Text = ""
-    description: Text = ""
+
+class ListingIn(create_model("Said", __base__=Taken, **_taken_fields(ID, TEXT, IMAGE, KEPT))):  # type: ignore[misc]
+    """A listing to classify. Without an id it gets one made from what it says."""
 
     def item(self) -> Item:
         """The same as an item. Raises InputError."""
         return item_of(dict(self), labelled=False)
 
 
-class ItemIn(ListingIn):
+class ItemIn(create_model("Labelled", __base__=ListingIn, **_taken_fields(TARGET))):  # type: ignore[misc]
     """A labelled item: `category_path` ("A > B > C"), or the name of a category without a tree."""
-
-    category: Text = ""
-    category_path: Text = ""
 
     def item(self) -> Item:
         """The same as an item. Raises InputError."""
@@ -77,18 +77,26 @@ class WhereIn(Taken):
 class SimilarIn(Taken):
     """A text, or the id of a stored item: one of the two."""
 
-    text: Title | None = None
+    text: Annotated[str, StringConstraints(max_length=MAX_TITLE)] | None = None
     id: Id | None = None
     k: Annotated[int, Field(ge=1, le=MOST_SIMILAR)] = 10
     where: WhereIn = WhereIn()
+    _composed: str | None = None
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
         if (self.text is None) == (self.id is None):
             raise ValueError("give a text or an id, one of the two")
-        if self.text is not None and not compose(self.text):
+        if self.text is not None:
+            self._composed = words_of(self.text).text()
+        if self._composed == "":
             raise ValueError("the text is empty: give a title to look for")
         return self
+
+    @property
+    def composed(self) -> str | None:
+        """The text as it is embedded."""
+        return self._composed
 
 
 class ItemsIn(Taken):
@@ -162,18 +170,6 @@ class FoundOut(BaseModel):
     items: list[SimilarOut]
 
 
-class ItemOut(BaseModel):
-    """A stored item."""
-
-    id: str
-    title: str
-    description: str
-    brand: str
-    attributes: str
-    category: str
-    category_path: str
-
-
 class CategoryOut(BaseModel):
     """A category, how many items it has, and whether the head has been trained on it."""
 
@@ -212,7 +208,7 @@ class WritesOut(BaseModel):
 class ReviewOut(BaseModel):
     """A doubtful decision with its listing; see `GET /v1/reviews`."""
 
-    listing: ItemOut
+    listing: Item
     decision: DecisionOut
     times: int
     value: float
@@ -253,7 +249,7 @@ class Refusal(BaseModel):
     code: str
 
 
-def items_of(taken: list[ListingIn] | list[ItemIn], name: str) -> list[Item]:
+def items_of(taken: Sequence[ListingIn], name: str) -> list[Item]:
     """The items that a request has. Raises InputError with the place of the first that cannot be used."""
     found = []
     for place, one in enumerate(taken):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.errors import ShelfwiseError
-from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.item import Item
 from shelfwise.indexer.store.migration import migrate
 
 LOOK = 0.5  # seconds between two looks for a newer version

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from shelfwise.classifier.model.decision import Decision
 from shelfwise.indexer.errors import QueryError, listed
-from shelfwise.indexer.reading.catalog import Item, normal_path
+from shelfwise.indexer.item import Item, normal_path
 from shelfwise.service.answers import Answer, Ask, Classify, Way
 from shelfwise.service.batching import SMALL, Batcher, OverloadError
 from shelfwise.service.desk import Desk

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from shelfwise.classifier.changing import maintenance
 from shelfwise.indexer.errors import QueryError, ShelfwiseError
-from shelfwise.indexer.reading.catalog import Item
+from shelfwise.indexer.item import Item
 from shelfwise.indexer.store.manifest import read_manifest, versions_of
 from shelfwise.service.desk import Desk
 from shelfwise.service.records import Write

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from shelfwise.classifier.changing.proposal import propose
 from shelfwise.indexer.errors import QueryError, ShelfwiseError, listed
-from shelfwise.indexer.reading.catalog import PATH_SEPARATOR, Item
+from shelfwise.indexer.item import PATH_SEPARATOR, Item
 from shelfwise.service.overview import tree_of
 from shelfwise.service.pages.parts import OPTIONS, Lines, items_from, lines_of, page_router, part_of
 from shelfwise.service.rendering import render

@@ -14,7 +14,8 @@ from starlette.responses import Response
 from shelfwise.classifier.measuring.output import guarded
 from shelfwise.classifier.model.decision import SimilarItem
 from shelfwise.indexer.errors import ShelfwiseError
-from shelfwise.indexer.text import compose
+from shelfwise.indexer.item import FIELDS
+from shelfwise.indexer.text import words_of
 from shelfwise.service.answers import Look
 from shelfwise.service.batching import FULL, OverloadError
 from shelfwise.service.pages.parts import OPTIONS, page_router
@@ -22,6 +23,12 @@ from shelfwise.service.rendering import language_of, render, translated
 from shelfwise.service.schemas import MOST_SIMILAR, WhereIn
 from shelfwise.service.state import OneState, State
 
+COMPARED: dict[str, Any] = {  # on the page that compares items; a category is shown by its path
+    "fields": [name for name in FIELDS if name != "category"],
+    "items": [],
+    "similarity": None,
+    "problem": "",
+}
 EXPORTED = ("id", "title", "brand", "category_path", "similarity")
 
 router = page_router()
@@ -82,7 +89,8 @@ async def _content(state: State, asked: Search) -> dict[str, Any]:
 async def _found(state: State, asked: Search) -> Sequence[SimilarItem]:
     """The items most like a text, or like the item whose id it is; none for an empty text. Raises OverloadError and
     ShelfwiseError."""
-    text, where = compose(asked.q), WhereIn(category=asked.category, brand=asked.brand, attributes=asked.attributes)
+    text = words_of(asked.q).text()
+    where = WhereIn(category=asked.category, brand=asked.brand, attributes=asked.attributes)
     if not text:
         return ()
     id_ = asked.q.strip()
@@ -98,7 +106,7 @@ async def _found(state: State, asked: Search) -> Sequence[SimilarItem]:
 def item(request: Request, id: str, state: OneState) -> Response:
     """One item, whole."""
     items = [state.served.classifier.index.item(id)]
-    return render(request, "compare.html", "Item", items=items, similarity=None, problem="")
+    return render(request, "compare.html", "Item", **COMPARED | {"items": items})
 
 
 @router.get("/compare")
@@ -106,8 +114,8 @@ def compare(request: Request, state: OneState, id: Annotated[list[str], Query()]
     """Two items beside each other."""
     if len(id) != 2:
         problem = translated(language_of(request))("Choose two items to compare.")
-        return render(request, "compare.html", "Compare", 422, items=[], similarity=None, problem=problem)
+        return render(request, "compare.html", "Compare", 422, **COMPARED | {"problem": problem})
     index = state.served.classifier.index
     items = [index.item(one) for one in id]
     one, other = (index.vector_of(one)[0] for one in id)
-    return render(request, "compare.html", "Compare", items=items, similarity=float(one @ other), problem="")
+    return render(request, "compare.html", "Compare", **COMPARED | {"items": items, "similarity": float(one @ other)})

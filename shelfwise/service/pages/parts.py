@@ -10,7 +10,8 @@ from starlette.requests import Request
 from shelfwise.classifier.model.decision import Decision, SimilarItem
 from shelfwise.classifier.model.explanation import Piece, explain
 from shelfwise.indexer.errors import InputError
-from shelfwise.indexer.reading.catalog import Item, item_of
+from shelfwise.indexer.item import Item
+from shelfwise.indexer.reading.catalog import item_of
 from shelfwise.indexer.text import clean
 from shelfwise.service.guard import BODY_BYTES
 from shelfwise.service.schemas import MOST
@@ -71,8 +72,8 @@ def cards_of(state: State, listings: Sequence[Item], decisions: Sequence[Decisio
     head = state.served.classifier.model.head
     cards = []
     for listing, said in zip(listings, decisions, strict=True):
-        title = clean(listing.title)
-        agreeing = [item.title for item in said.evidence if item.category_path == said.category_path]
-        neighbors = [(item, explain(item.title, None, "", [title])) for item in said.evidence]
+        title, shown = listing.words.title, [(item, clean(item.title)) for item in said.evidence]
+        agreeing = [cleaned for item, cleaned in shown if item.category_path == said.category_path]
+        neighbors = [(item, explain(cleaned, None, "", [title])) for item, cleaned in shown]
         cards.append(Card(listing, said, explain(title, head, said.category_path, agreeing), neighbors))
     return cards

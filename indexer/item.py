@@ -1,0 +1,137 @@
+"""What an item says: `Item` declares each field once, and reading, storing, comparing and the API derive theirs."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Annotated, get_type_hints
+
+from shelfwise.indexer.text import Words, clean, digest, words_of
+
+PATH_SEPARATOR = " > "  # between the levels of a category path
+_PATH_SPLIT = re.compile(r"\s*[>›»]\s*")
+ID, TEXT, IMAGE, TARGET, KEPT = "id", "text", "image", "target", "kept"  # roles of a field
+MAX_TITLE = 2_000  # characters; a longer title is a description, or rows that ran together
+MAX_FIELD = 32_767  # characters; what a spreadsheet cell holds
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What a field is for, the headers that usually name it, and how long it may be.
+
+    `role` is ID (tells items apart), TEXT (says what the item is), IMAGE (shows it), TARGET (what is to be told) or
+    KEPT (stored and shown, without a part in any decision). `headers` are in lower case, without spaces and marks, the
+    more usual one first; `longest` is in characters; `joined` fields can be put together from several columns.
+    """
+
+    role: str
+    headers: tuple[str, ...]
+    longest: int = MAX_FIELD
+    joined: bool = False
+
+
+@dataclass(frozen=True)
+class Item:
+    """One catalog row; a listing is one whose category is not known yet (both category fields empty).
+
+    `category_path` ("A > B > C") is what a category is told apart by; `category` is the name of its leaf.
+    """
+
+    id: Annotated[
+        str,
+        Field(ID, ("id", "itemid", "productid", "sku", "skuid", "goodsid", "asin",
+                   "编号", "商品编号", "商品id", "货号")),
+    ]  # fmt: skip
+    title: Annotated[
+        str,
+        Field(
+            TEXT,
+            ("title", "name", "productname", "producttitle", "itemname", "itemtitle", "listing", "text",
+             "商品名称", "标题", "商品标题", "名称", "品名", "商品名"),
+            MAX_TITLE,
+        ),
+    ]  # fmt: skip
+    description: Annotated[
+        str,
+        Field(TEXT, ("description", "desc", "productdescription", "details", "描述", "商品描述", "详情", "简介")),
+    ] = ""
+    brand: Annotated[str, Field(TEXT, ("brand", "brandname", "manufacturer", "品牌", "品牌名称"))] = ""
+    attributes: Annotated[
+        str,
+        Field(
+            TEXT,
+            ("attributes", "attribute", "attrs", "properties", "specs", "specifications",
+             "属性", "规格", "商品属性", "规格参数"),
+            joined=True,
+        ),
+    ] = ""  # fmt: skip
+    category: Annotated[
+        str,
+        Field(
+            TARGET,
+            ("category", "categoryname", "label", "leafcategory", "producttype", "类目", "类别", "分类", "品类",
+             "商品类目", "商品分类"),
+        ),
+    ] = ""  # fmt: skip
+    category_path: Annotated[
+        str,
+        Field(TARGET, ("categorypath", "path", "categorytree", "breadcrumb", "taxonomy", "类目路径", "分类路径")),
+    ] = ""
+
+    @property
+    def words(self) -> Words:
+        """Its texts, cleaned: once, whoever asks for them."""
+        return self._words
+
+    @cached_property
+    def _words(self) -> Words:  # what begins with an underscore is in no JSON
+        return words_of(self.title, self.brand, self.attributes, self.description)
+
+    def moved(self, category_path: str) -> "Item":
+        """Return the same in another category."""
+        return replace(self, category=leaf_of(category_path), category_path=category_path)
+
+
+def _declared() -> dict[str, Field]:
+    hints = get_type_hints(Item, include_extras=True)
+    return {field.name: hints[field.name].__metadata__[0] for field in fields(Item)}
+
+
+FIELDS: Mapping[str, Field] = _declared()
+
+
+def names_of(*roles: str) -> tuple[str, ...]:
+    """Return the names of the fields with one of some roles, in their order.
+
+    >>> names_of(TARGET)
+    ('category', 'category_path')
+    """
+    return tuple(name for name, field in FIELDS.items() if field.role in roles)
+
+
+CONTENT = tuple(name for name, field in FIELDS.items() if field.role != ID)
+
+
+def content_of(item: Item) -> tuple[str, ...]:
+    """Return what an item says, its id aside: the values of CONTENT."""
+    return tuple(getattr(item, name) for name in CONTENT)
+
+
+def derived_id(item: Item) -> str:
+    """Return an id made from what the item says, not from its category: a corrected label keeps the id."""
+    return "auto-" + digest("\x1f".join((item.title, item.brand, item.attributes, item.description)))[:16]
+
+
+def normal_path(path: str) -> str:
+    """Return `path` with clean names and " > " between them; empty levels are left out."""
+    return joined_path(clean(path))
+
+
+def joined_path(cleaned: str) -> str:
+    """Return the same for a path that is cleaned already."""
+    return PATH_SEPARATOR.join(filter(None, (name.strip() for name in _PATH_SPLIT.split(cleaned))))
+
+
+def leaf_of(path: str) -> str:
+    """Return the name of a category from its path."""
+    return path.rpartition(PATH_SEPARATOR)[2]
