@@ -24,7 +24,8 @@ from shelfwise.indexer.item import (
     names_of,
     normal_path,
 )
-from shelfwise.indexer.reading.files import Record, RecordFile, open_records
+from shelfwise.indexer.reading.files import RecordFile, open_records
+from shelfwise.indexer.reading.formats import Record
 from shelfwise.indexer.reading.rejects import IN_MEMORY, Reject, Rejects
 from shelfwise.indexer.text import clean
 

@@ -43,6 +43,7 @@ from shelfwise.commands.terminal import (
     show_report,
     show_unlearned,
 )
+from shelfwise.indexer.reading import formats
 
 if TYPE_CHECKING:
     from shelfwise.classifier.changing.maintenance import Wishes
@@ -222,7 +223,7 @@ def finetune(store: Path, minutes: float, epochs: int | None, device: str, as_js
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Alternatives for each listing.")
 @click.option("--neighbors", type=click.IntRange(0), help="Similar items as evidence.  [default: 3]")
 @click.option("--raw", is_flag=True, help="Leave what a spreadsheet would run as a formula live in CSV output.")
-@click.option("--format", "fmt", default=None, type=click.Choice(["csv", "tsv", "jsonl", "parquet"]))
+@click.option("--format", "fmt", default=None, type=click.Choice(formats.names()))
 @TIER
 @DEVICE
 @reads_input
@@ -305,11 +306,11 @@ def similar(
       shelfwise similar "t-shirt" --store my.store --where "category_path LIKE 'Fashion%'"
     """
     import shelfwise
-    from shelfwise.indexer.text import clean
+    from shelfwise.indexer.text import clean, words_of
 
     if (text is None) == (id_ is None):
         raise click.UsageError("Give a TEXT to look for, or an item with --id.")
-    if text is not None and not text.strip():
+    if text is not None and not words_of(text).text():
         raise click.UsageError("TEXT is empty: give a title to look for.")
     items = shelfwise.open(store, device=device).similar(text, id=id_, k=k, where=where)
     if as_json:

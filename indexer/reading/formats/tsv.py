@@ -1,0 +1,16 @@
+"""Tables with a tab between fields, as spreadsheets copy them."""
+
+from shelfwise.indexer.reading.formats import Content, Source
+from shelfwise.indexer.reading.formats.csv import table
+
+SUFFIXES, MAGIC, TEXT = (".tsv", ".tab"), b"", True
+
+
+def recognises(text: str) -> bool:
+    """Return False: a table without a name is read as CSV, whose delimiter may be a tab."""
+    return False
+
+
+def opened(source: Source) -> Content:
+    """Return the columns of the header, and the rows."""
+    return table(source, "\t")
