@@ -28,7 +28,8 @@ from shelfwise.classifier.model.head import Features, Head
 from shelfwise.classifier.model.model import Goals, Model
 from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.classifier.model.voting import K
-from shelfwise.indexer.encoding.encoder import Encoder, load_encoder
+from shelfwise.indexer.encoding.encoder import Encoder
+from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.rows import Rows

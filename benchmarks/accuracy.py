@@ -30,7 +30,7 @@ from shelfwise.classifier.labels import depth_of, node_of
 from shelfwise.classifier.measuring.baselines import linear_svc, timed, vector_logistic
 from shelfwise.classifier.measuring.evaluation import compare
 from shelfwise.classifier.metrics import Names, macro_f1, precision_recall_f1
-from shelfwise.indexer.encoding.encoder import load_encoder
+from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.item import PATH_SEPARATOR, Item
 from shelfwise.indexer.reading.catalog import read_catalog
 from shelfwise.indexer.reading.rejects import RejectList

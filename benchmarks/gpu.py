@@ -20,7 +20,8 @@ from accuracy import ROOT, record
 from titles import Titles, grown, read_titles
 
 from shelfwise.classifier.model.voting import VoteSettings, vote
-from shelfwise.indexer.encoding.encoder import Encoder, load_encoder
+from shelfwise.indexer.encoding.encoder import Encoder
+from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.searching.engine import RECALL_K
 from shelfwise.indexer.searching.search import FLOAT32_ERROR, FaissSearcher, copy_on_gpu
 

@@ -28,8 +28,9 @@ from shelfwise.classifier.model.fusion import Evidence, HeadShares, Mix, head_sh
 from shelfwise.classifier.model.head import Features, Head
 from shelfwise.classifier.model.model import Goals
 from shelfwise.classifier.model.voting import K
-from shelfwise.indexer.encoding.encoder import SentenceEncoder, load_encoder
+from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.encoding.lexical import ngram_counts
+from shelfwise.indexer.encoding.sentence import SentenceEncoder
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.search import FaissSearcher
 from shelfwise.indexer.text import words_of

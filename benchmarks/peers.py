@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from shelfwise.classifier.fitting.finetune import BATCH, LARGE_TABLE, TOKENS, shuffled_batches, suitable_epochs
-from shelfwise.indexer.encoding.encoder import SentenceEncoder, load_encoder
+from shelfwise.indexer.encoding.kinds import load_encoder
+from shelfwise.indexer.encoding.sentence import SentenceEncoder
 
 SEED = 0
 AUTOTUNE_SECONDS = 120

@@ -25,8 +25,9 @@ from scale import ratio
 from titles import mixed, real_titles, sample_titles
 
 from shelfwise.classifier.measuring.baselines import timed
-from shelfwise.indexer.encoding.encoder import BATCH, SentenceEncoder, load_encoder
+from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.encoding.runtime import GRAPH, LEAST_COSINE, Runtime, Tuning, export, import_openvino, whole_of
+from shelfwise.indexer.encoding.sentence import BATCH, SentenceEncoder
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Vectors
 

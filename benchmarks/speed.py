@@ -38,9 +38,10 @@ from shelfwise.classifier.model.head import Features
 from shelfwise.classifier.model.model import model_of
 from shelfwise.classifier.model.pipeline import AUTO, BATCHES, Classifier
 from shelfwise.classifier.model.voting import K
-from shelfwise.indexer.encoding.encoder import BATCH, SentenceEncoder, load_encoder
+from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.encoding.runtime import RUNTIMES, Runtime, export
+from shelfwise.indexer.encoding.sentence import BATCH, SentenceEncoder
 from shelfwise.indexer.item import Item
 from shelfwise.indexer.reading.catalog import Listing, ReadOptions, read_listings
 from shelfwise.indexer.reading.files import open_records

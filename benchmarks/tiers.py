@@ -30,7 +30,7 @@ from shelfwise.classifier.measuring.output import DecisionWriter
 from shelfwise.classifier.model.decision import FAST, FULL, Decision
 from shelfwise.classifier.model.pipeline import AUTO, BATCHES, TIERS, Classifier
 from shelfwise.indexer.encoding import lexical
-from shelfwise.indexer.encoding.encoder import load_encoder
+from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.reading.catalog import ReadOptions, read_listings
 from shelfwise.indexer.reading.files import open_records
 from shelfwise.indexer.reading.rejects import RejectFile

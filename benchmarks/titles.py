@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import click
 import numpy as np
 
-from shelfwise.indexer.encoding.encoder import Encoder, load_encoder
+from shelfwise.indexer.encoding.encoder import Encoder
+from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.searching.engine import EngineSearcher, build_engine
 from shelfwise.indexer.searching.search import FaissSearcher
 from shelfwise.indexer.types import Vectors

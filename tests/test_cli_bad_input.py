@@ -205,7 +205,7 @@ def test_build_does_not_write_into_a_folder_of_other_things(run, catalog_file, t
 
 def test_store_made_with_another_encoder(run, store, catalog_file, monkeypatch):
     failed(run("build", catalog_file, "--store", store, "--encoder", "e5"), "encoder e5", "made with hashing")
-    monkeypatch.setattr("shelfwise.indexer.encoding.encoder.HashingEncoder.fingerprint", "other weights")
+    monkeypatch.setattr("shelfwise.indexer.encoding.kinds.hashing.HashingEncoder.fingerprint", "other weights")
     failed(run("similar", "x", "--store", store), "has other weights now", "new folder")
 
 
@@ -227,7 +227,7 @@ def test_k_larger_than_the_store(run, store, tmp_path):
 
 
 def test_unknown_encoder(run, catalog_file):
-    failed(run("build", catalog_file, "--store", "s", "--encoder", "bert"), "encoder 'bert'", "minilm, e5, hashing")
+    failed(run("build", catalog_file, "--store", "s", "--encoder", "bert"), "encoder 'bert'", "e5, hashing, minilm")
 
 
 def test_hub_model_without_network(run, catalog_file, monkeypatch, tmp_path):

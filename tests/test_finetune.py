@@ -17,8 +17,9 @@ from shelfwise.classifier.fitting.training import Trial
 from shelfwise.classifier.labels import Labels
 from shelfwise.classifier.model.calibration import NEVER, Calibration
 from shelfwise.classifier.model.model import Settings
-from shelfwise.indexer.encoding.encoder import SentenceEncoder, load_encoder
+from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.encoding.runtime import Runtime
+from shelfwise.indexer.encoding.sentence import SentenceEncoder
 from shelfwise.indexer.errors import EncoderError, QueryError
 from shelfwise.indexer.searching.index import Index
 from shelfwise.indexer.text import words_of

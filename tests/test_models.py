@@ -11,7 +11,9 @@ import sys
 import numpy as np
 import pytest
 
-from shelfwise.indexer.encoding.encoder import HashingEncoder, choose_encoder, fingerprint_of, load_encoder
+from shelfwise.indexer.encoding.encoder import fingerprint_of
+from shelfwise.indexer.encoding.kinds import choose_encoder, load_encoder
+from shelfwise.indexer.encoding.kinds.hashing import HashingEncoder
 from shelfwise.indexer.errors import EncoderError
 
 TITLES = [
@@ -83,8 +85,8 @@ def test_missing_packages_are_named(monkeypatch, tmp_path):
     def none(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("shelfwise.indexer.encoding.encoder.distribution", none)
-    monkeypatch.setattr("shelfwise.indexer.encoding.e5.distribution", none)
+    monkeypatch.setattr("shelfwise.indexer.encoding.kinds.minilm.distribution", none)
+    monkeypatch.setattr("shelfwise.indexer.encoding.kinds.e5.distribution", none)
     for name in ("minilm", "e5"):
         with pytest.raises(EncoderError, match=r"shelfwise\[models\]"):
             load_encoder(name, "cpu", cache=tmp_path)
@@ -106,7 +108,7 @@ def test_auto_looks_at_the_scripts(titles, name):
 
 
 def test_hashing_is_deterministic_across_processes():
-    code = "from shelfwise.indexer.encoding.encoder import HashingEncoder as H; import sys; sys.stdout.buffer.write(H().encode(['红 shoe']).tobytes())"
+    code = "from shelfwise.indexer.encoding.kinds.hashing import HashingEncoder as H; import sys; sys.stdout.buffer.write(H().encode(['红 shoe']).tobytes())"
     outputs = {
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, check=True, env=os.environ | {"PYTHONHASHSEED": seed}

@@ -11,7 +11,7 @@ from shelfwise.classifier.changing import release
 from shelfwise.classifier.changing.checking import check
 from shelfwise.classifier.changing.release import Guard, flips, releasing
 from shelfwise.classifier.model.pipeline import Classifier
-from shelfwise.indexer.encoding.encoder import HashingEncoder
+from shelfwise.indexer.encoding.kinds.hashing import HashingEncoder
 from shelfwise.indexer.errors import ReleaseError
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.index import Index

@@ -8,7 +8,7 @@ import pytest
 from conftest import small_catalog
 
 from shelfwise.indexer.encoding import runtime
-from shelfwise.indexer.encoding.encoder import load_encoder
+from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.encoding.runtime import EDGES, LEAST_COSINE, Runtime, Tuning, export
 from shelfwise.indexer.errors import EncoderError
 

@@ -29,7 +29,7 @@ from shelfwise.classifier.fitting.heldout import (
 from shelfwise.classifier.fitting.training import train
 from shelfwise.classifier.labels import Labels
 from shelfwise.classifier.model.model import Goals, Model, Settings
-from shelfwise.indexer.encoding.encoder import HashingEncoder
+from shelfwise.indexer.encoding.kinds.hashing import HashingEncoder
 from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.item import Item

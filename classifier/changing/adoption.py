@@ -15,12 +15,13 @@ from shelfwise.classifier.fitting.training import Trial, fit, hold_out
 from shelfwise.classifier.labels import Labels
 from shelfwise.classifier.model.calibration import NEVER
 from shelfwise.classifier.model.model import Settings, settings_of
-from shelfwise.indexer.encoding.encoder import BATCH, SentenceEncoder
+from shelfwise.indexer.encoding.encoder import Trainable
+from shelfwise.indexer.encoding.sentence import BATCH
 from shelfwise.indexer.errors import EncoderError, QueryError
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.store.manifest import Change
 from shelfwise.indexer.store.snapshot import ENCODERS, base_of, writing
-from shelfwise.indexer.store.store_encoder import exported, identity_of, model_for, place_of
+from shelfwise.indexer.store.store_encoder import model_for, place_of, prepare
 from shelfwise.indexer.store.sync import Changes
 from shelfwise.indexer.types import Progress
 
@@ -62,7 +63,7 @@ def adopt(
     with writing(path) as draft:
         base = base_of(draft)
         encoder = model_for(path, base.manifest, device)
-        if not isinstance(encoder, SentenceEncoder):
+        if not isinstance(encoder, Trainable):
             raise EncoderError(
                 "nothing_to_finetune",
                 f"encoder {encoder.name} has no weights to fine-tune",
@@ -91,13 +92,13 @@ def adopt(
         encoder.save(work)
         place = path / place_of(encoder)
         there = place.exists()
-        serving, _ = exported(path, encoder, lessons.texts)
-        rows = Rows(base.rows.table, serving.encode(lessons.texts, progress), base.rows.cleaned)
+        serving = prepare(path, encoder, lessons.texts)
+        rows = Rows(base.rows.table, serving.encoder.encode(lessons.texts, progress), base.rows.cleaned)
         new = hold_out(rows, present.goals, share, progress)
         objection = _objection(new, old, present)
         manifest, settings = base.manifest, None
         if not objection:
-            identity = identity_of(serving, draft.put_encoder(work, encoder.fingerprint), share)
+            identity = serving.identity(draft.put_encoder(work, encoder.fingerprint), share)
             draft.table.replace_all(rows)
             settings = put_fitted(draft, rows, fit(rows, new, progress), progress)
             manifest = draft.commit(Change("finetune"), identity)
@@ -151,7 +152,7 @@ def lessons_of(rows: Rows, share: float) -> Lessons:
     return Lessons(rows.texts(), numbers, learned, asked, rows.vectors, [level.of for level in labels.levels])
 
 
-def _rate(encoder: SentenceEncoder, texts: Sequence[str]) -> float:
+def _rate(encoder: Trainable, texts: Sequence[str]) -> float:
     """Texts that the encoder takes a second, from a few batches of equally long ones, as it will encode them all."""
     some = list(texts[:: max(1, len(texts) // RATE_SAMPLE)])
     some = [some[i] for i in np.argsort(encoder.token_counts(some), kind="stable")]

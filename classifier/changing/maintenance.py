@@ -14,7 +14,7 @@ from shelfwise.classifier.labels import Labels, Numbers, lies_in
 from shelfwise.classifier.model.fusion import known_to
 from shelfwise.classifier.model.model import Goals, Model, Settings, model_of, settings_of
 from shelfwise.classifier.model.voting import K, category_weights, vote
-from shelfwise.indexer.encoding.encoder import EncoderChoice
+from shelfwise.indexer.encoding.kinds import EncoderChoice
 from shelfwise.indexer.errors import AbsentError, BusyError, QueryError, listed
 from shelfwise.indexer.item import Item, normal_path
 from shelfwise.indexer.reading.rejects import Reject

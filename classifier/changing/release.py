@@ -20,7 +20,8 @@ from shelfwise.classifier.fitting.training import Fitted, train
 from shelfwise.classifier.model.head import Features
 from shelfwise.classifier.model.model import Goals, settings_of
 from shelfwise.classifier.model.pipeline import Classifier
-from shelfwise.indexer.encoding.encoder import Encoder, EncoderChoice, choose_encoder, load_encoder
+from shelfwise.indexer.encoding.encoder import Encoder
+from shelfwise.indexer.encoding.kinds import EncoderChoice, choose_encoder, load_encoder
 from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.errors import EncoderError, ReleaseError
 from shelfwise.indexer.item import Item
@@ -30,7 +31,7 @@ from shelfwise.indexer.store.difference import SHOWN, difference, state_of
 from shelfwise.indexer.store.embedded import Embedded, forget_embedded
 from shelfwise.indexer.store.manifest import versions_of
 from shelfwise.indexer.store.snapshot import Draft, Snapshot, writing
-from shelfwise.indexer.store.store_encoder import encoder_for, exported, identity_of
+from shelfwise.indexer.store.store_encoder import Prepared, encoder_for, prepare
 from shelfwise.indexer.store.sync import changed, embed_changes, find_catalog_changes
 from shelfwise.indexer.types import Progress
 
@@ -118,7 +119,7 @@ class Release:
         self._draft.table.delete(changes.removed)
         if fitted:
             settings = put_fitted(self._draft, self._rows, fitted, self._progress)
-        manifest = self._draft.commit(changes.as_change("build"), None if base else identity_of(self._encoder))
+        manifest = self._draft.commit(changes.as_change("build"), None if base else self._prepared.identity())
         forget_embedded(self._draft.path)
         return report_of(changes, manifest, base, self._choice, self._embedded, settings)
 
@@ -137,18 +138,20 @@ class Release:
         return self._keeps_model and not self._changes
 
     @cached_property
-    def _encoder(self) -> Encoder:
+    def _prepared(self) -> Prepared:
         """Loaded when it is needed: a build that changes nothing, or that is refused at once, does without."""
         base = self._draft.base
-        if base is None:
-            model = load_encoder(self._choice.name, self._device)
-            encoder, problem = exported(self._draft.path, model, self._changes.texts)
-            if problem:
-                self._choice = replace(
-                    self._choice, reason=f"{self._choice.reason}; {problem}: it runs as it is, slower"
-                )
-            return encoder
-        return encoder_for(self._draft.path, base.manifest, self._device)
+        if base is not None:
+            return Prepared(encoder_for(self._draft.path, base.manifest, self._device))
+        prepared = prepare(self._draft.path, load_encoder(self._choice.name, self._device), self._changes.texts)
+        if prepared.problem:
+            reason = f"{self._choice.reason}; {prepared.problem}: it runs as it is, slower"
+            self._choice = replace(self._choice, reason=reason)
+        return prepared
+
+    @property
+    def _encoder(self) -> Encoder:
+        return self._prepared.encoder
 
     @cached_property
     def _upserts(self) -> Rows:

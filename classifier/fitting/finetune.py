@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from shelfwise.classifier.labels import Numbers
 from shelfwise.classifier.model.voting import K, VoteSettings, vote
-from shelfwise.indexer.encoding.encoder import SentenceEncoder
+from shelfwise.indexer.encoding.encoder import Trainable
 from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.searching.search import FaissSearcher
 from shelfwise.indexer.types import Progress, Vectors
@@ -97,7 +97,7 @@ class Trained:
 
 
 def finetune(
-    encoder: SentenceEncoder, lessons: Lessons, limits: Limits, checkpoint: Path, progress: Progress | None = None
+    encoder: Trainable, lessons: Lessons, limits: Limits, checkpoint: Path, progress: Progress | None = None
 ) -> Trained:
     """Fine-tune `encoder` in place; it ends with the weights that voted best on the rows to try.
 
@@ -135,7 +135,7 @@ def finetune(
 class _Run:
     """The state of one training: weights, optimiser, and how far it has come."""
 
-    def __init__(self, encoder: SentenceEncoder, lessons: Lessons, limits: Limits) -> None:
+    def __init__(self, encoder: Trainable, lessons: Lessons, limits: Limits) -> None:
         import torch
 
         self.torch, self.encoder, self.lessons, self.limits = torch, encoder, lessons, limits

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.indexer.encoding.encoder import SentenceEncoder
+from shelfwise.indexer.encoding.encoder import Trainable
 from shelfwise.indexer.errors import EncoderError, first_line
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Progress, Vectors
@@ -195,7 +195,7 @@ class Runtime:
             yield rows, {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
 
 
-def export(encoder: SentenceEncoder, folder: Path, sample: Sequence[str]) -> None:
+def export(encoder: Trainable, folder: Path, sample: Sequence[str]) -> None:
     """Write an encoder into `folder`, which is empty, and compare the two on a sample of texts.
 
     Raises EncoderError where it cannot be exported, or its vectors would not be the encoder's.
@@ -223,7 +223,7 @@ def export(encoder: SentenceEncoder, folder: Path, sample: Sequence[str]) -> Non
     _write_facts(folder, replace(facts, worst_cosine=float(cosines.min())))
 
 
-def _not_exported(encoder: SentenceEncoder, why: str) -> EncoderError:
+def _not_exported(encoder: Trainable, why: str) -> EncoderError:
     return EncoderError(
         "not_exported",
         f"encoder {encoder.name}: {why}",

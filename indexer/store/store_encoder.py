@@ -2,11 +2,13 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from shelfwise.indexer.encoding.encoder import Encoder, SentenceEncoder, load_encoder, resolve_device
-from shelfwise.indexer.encoding.runtime import RUNTIMES, Runtime, export
+from shelfwise.indexer.encoding.encoder import Encoder, Exportable, resolve_device
+from shelfwise.indexer.encoding.kinds import load_encoder
+from shelfwise.indexer.encoding.runtime import RUNTIMES, Runtime
+from shelfwise.indexer.encoding.sentence import SentenceEncoder
 from shelfwise.indexer.errors import EncoderError, StoreError
 from shelfwise.indexer.store.manifest import EncoderIdentity, Manifest
 from shelfwise.indexer.store.tuning import tuning_for
@@ -15,37 +17,51 @@ from shelfwise.indexer.text import RECIPE
 SAMPLE = 256  # texts of the catalog on which model and exported form are compared
 
 
-def identity_of(encoder: Encoder, folder: str = "", kept_back: float = 0.0) -> EncoderIdentity:
-    """What a store remembers of the encoder that made its vectors, a model or its exported form (see `exported`);
-    `folder` is the model's place in the store if it was fine-tuned there, and `kept_back` the share of the items that
-    was kept back for judging it."""
-    identity = EncoderIdentity(encoder.name, encoder.fingerprint, encoder.dimensions, folder, kept_back)
-    if not isinstance(encoder, Runtime):
-        return identity
-    return replace(identity, runtime=place_of(encoder), worst_cosine=encoder.facts.worst_cosine)
+@dataclass(frozen=True)
+class Prepared:
+    """An encoder as a store runs it. `runtime` is the place of its exported form, relative to the store, with the worst
+    cosine of its vectors with the model's; empty where the model runs itself, and `problem` says in one line why, where
+    that is a failure."""
+
+    encoder: Encoder
+    runtime: str = ""
+    worst_cosine: float = 1.0
+    problem: str = ""
+
+    def identity(self, folder: str = "", kept_back: float = 0.0) -> EncoderIdentity:
+        """Return what a store remembers of the encoder that made its vectors.
+
+        `folder` is the model's place in the store if it was fine-tuned there, and `kept_back` the share of the items
+        that was held out for judging it.
+        """
+        made = self.encoder
+        identity = EncoderIdentity(made.name, made.fingerprint, made.dimensions, folder, kept_back)
+        return replace(identity, runtime=self.runtime, worst_cosine=self.worst_cosine) if self.runtime else identity
 
 
-def exported(store: Path, encoder: Encoder, texts: Sequence[str]) -> tuple[Encoder, str]:
-    """The exported form of a model, written into a store and compared with it on some of the texts; the model itself
-    where it has no such form or lies on a GPU, and in one line why, where that is a failure."""
-    if not isinstance(encoder, SentenceEncoder) or encoder.module.device.type != "cpu":
-        return encoder, ""
+def prepare(store: Path, encoder: Encoder, texts: Sequence[str]) -> Prepared:
+    """Write the exported form of a model into a store, and compare the two on some of the texts.
+
+    A model that has no such form runs as it is.
+    """
+    if not isinstance(encoder, Exportable) or not encoder.exports:
+        return Prepared(encoder)
     folder, work = store / place_of(encoder), store / f"{RUNTIMES}.new"
     try:
         Runtime(folder).loaded()  # made by a build that was killed
-        return Runtime(folder, tuning_for(store)), ""
     except EncoderError:
         for left in (work, folder):
             shutil.rmtree(left, ignore_errors=True)
-    work.mkdir(parents=True)
-    try:
-        export(encoder, work, texts[:: max(1, len(texts) // SAMPLE)])
-    except EncoderError as error:
-        shutil.rmtree(work)
-        return encoder, str(error)
-    folder.parent.mkdir(exist_ok=True)
-    work.rename(folder)
-    return Runtime(folder, tuning_for(store)), ""
+        work.mkdir(parents=True)
+        try:
+            encoder.export(work, texts[:: max(1, len(texts) // SAMPLE)])
+        except EncoderError as error:
+            shutil.rmtree(work)
+            return Prepared(encoder, problem=str(error))
+        folder.parent.mkdir(exist_ok=True)
+        work.rename(folder)
+    runtime = Runtime(folder, tuning_for(store))
+    return Prepared(runtime, place_of(encoder), runtime.facts.worst_cosine)
 
 
 def encoder_for(store: Path, manifest: Manifest, device: str = "auto") -> Encoder:

