@@ -23,9 +23,10 @@ from shelfwise.classifier.fitting.mixing import Grid
 from shelfwise.classifier.fitting.training import choose_settings
 from shelfwise.classifier.labels import Labels
 from shelfwise.classifier.metrics import expected_calibration_error, macro_f1, share
-from shelfwise.classifier.model.dense import KINDS
-from shelfwise.classifier.model.head import Features, Head
+from shelfwise.classifier.model.head import Head
 from shelfwise.classifier.model.model import Goals, Model
+from shelfwise.classifier.model.opinions import Features
+from shelfwise.classifier.model.opinions.vectors import KINDS
 from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.classifier.model.voting import K
 from shelfwise.indexer.encoding.encoder import Encoder
@@ -45,8 +46,8 @@ PARTS = {
     "all": Grid(),
     "vote only": Grid(vote_weights=(1.0,)),
     "head only": Grid(vote_weights=(0.0,)),
-    "without n-grams": Grid(lexical_weights=(0.0,)),
-    "vote and n-grams only": Grid(lexical_weights=(1.0,)),
+    "without n-grams": Grid(weights=({"vectors": 1.0},)),
+    "vote and n-grams only": Grid(weights=({"ngrams": 1.0},)),
     "without prior correction": Grid(prior_exponents=(0.0,)),
 }
 TARGETS = (0.95, 0.98)

@@ -24,9 +24,10 @@ from shelfwise.classifier.fitting.finetune import Limits, finetune
 from shelfwise.classifier.fitting.heldout import rank_within, share_kept_back
 from shelfwise.classifier.fitting.training import train
 from shelfwise.classifier.labels import Labels, Numbers, Probabilities
-from shelfwise.classifier.model.fusion import Evidence, HeadShares, Mix, head_shares, known_to
-from shelfwise.classifier.model.head import Features, Head
+from shelfwise.classifier.model.fusion import Evidence, Mix, Opinions, blend, known_to, opinions_of
+from shelfwise.classifier.model.head import Head
 from shelfwise.classifier.model.model import Goals
+from shelfwise.classifier.model.opinions import Features
 from shelfwise.classifier.model.voting import K
 from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.encoding.lexical import ngram_counts
@@ -86,20 +87,19 @@ def run_seed(catalog: Catalog, seed: int, minutes: float) -> dict[str, Any]:
     features = Features(fitted.space.project(vectors), catalog.counts)
     asked = Features(fitted.space.project(asked_vectors), catalog.asked_counts)
 
-    def shares(head: Head | None) -> HeadShares:
-        found = head_shares(head, asked, catalog.labels)
-        return found.sharpened(settings.dense_temperature, settings.lexical_temperature)
+    def opinions(head: Head | None) -> Opinions:
+        return opinions_of(head, asked, catalog.labels, known_to(head, catalog.labels), settings.temperatures)
 
     def evidence(rows: Numbers) -> Evidence:
         return Evidence(
             neighbors=FaissSearcher(features.vectors[rows]).search(asked.vectors, K),
             labels=categories[rows],
             counts=np.bincount(categories[rows], minlength=c),
-            head=base_shares,
+            opinions=said,
             known=known_to(head, catalog.labels),
         )
 
-    base_shares = shares(head)
+    said = opinions(head)
 
     order = random.permutation(len(categories))
     rank = np.empty(len(categories), np.int64)
@@ -109,10 +109,10 @@ def run_seed(catalog: Catalog, seed: int, minutes: float) -> dict[str, Any]:
         rows = np.sort(np.concatenate((old, np.flatnonzero(hidden[categories] & (rank < examples)))))
         refitted = Head.fit(settings.goals.head, features[rows], [catalog.labels.paths[i] for i in categories[rows]])
         now = evidence(rows)
-        again = replace(now, head=shares(refitted), known=known_to(refitted, catalog.labels))
+        again = replace(now, opinions=opinions(refitted), known=known_to(refitted, catalog.labels))
         ways = {
             "shelfwise": now.mixed(mix).fused,
-            "refitted_head": again.head.mixed(mix.lexical_weight),
+            "refitted_head": blend(again.opinions, mix.weights).shares,
             "refitted_head_and_vote": again.mixed(mix).fused,
             "fixed_mix": _fixed_mix(now, mix),
         }
@@ -122,7 +122,8 @@ def run_seed(catalog: Catalog, seed: int, minutes: float) -> dict[str, Any]:
 
 def _fixed_mix(evidence: Evidence, mix: Mix) -> Probabilities:
     """Vote and head mixed by weight, whether the head knows a category or not."""
-    return mix.vote_weight * evidence.vote(mix.vote) + (1 - mix.vote_weight) * evidence.head.mixed(mix.lexical_weight)
+    head = blend(evidence.opinions, mix.weights).shares
+    return mix.vote_weight * evidence.vote(mix.vote) + (1 - mix.vote_weight) * head
 
 
 def _accuracies(shares: Probabilities, truth: Numbers, hidden: NDArray[np.bool_]) -> dict[str, float]:

@@ -34,13 +34,13 @@ from shelfwise.classifier.fitting.training import Fitted
 from shelfwise.classifier.measuring.baselines import timed
 from shelfwise.classifier.measuring.output import DecisionWriter
 from shelfwise.classifier.model.decision import FAST, FULL
-from shelfwise.classifier.model.head import Features
 from shelfwise.classifier.model.model import model_of
+from shelfwise.classifier.model.opinions import Features
 from shelfwise.classifier.model.pipeline import AUTO, BATCHES, Classifier
 from shelfwise.classifier.model.voting import K
 from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.encoding.lexical import ngram_counts
-from shelfwise.indexer.encoding.runtime import RUNTIMES, Runtime, export
+from shelfwise.indexer.encoding.runtime import Runtime, export
 from shelfwise.indexer.encoding.sentence import BATCH, SentenceEncoder
 from shelfwise.indexer.item import Item
 from shelfwise.indexer.reading.catalog import Listing, ReadOptions, read_listings
@@ -48,6 +48,7 @@ from shelfwise.indexer.reading.files import open_records
 from shelfwise.indexer.reading.rejects import RejectFile
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.replica import space_of
+from shelfwise.indexer.store.disk import RUNTIMES
 from shelfwise.indexer.store.manifest import Change
 from shelfwise.indexer.store.snapshot import read_snapshot, writing
 from shelfwise.indexer.threads import usable_threads

@@ -7,8 +7,8 @@ from typing import Any
 
 from shelfwise import arguments
 from shelfwise.classifier.changing.maintenance import Wishes
-from shelfwise.classifier.model.dense import KINDS
 from shelfwise.classifier.model.model import MEASURES
+from shelfwise.classifier.model.opinions.vectors import KINDS
 from shelfwise.indexer.encoding.encoder import resolve_device
 from shelfwise.indexer.errors import InputError
 from shelfwise.indexer.item import normal_path

@@ -25,7 +25,8 @@ from shelfwise.indexer.searching import compaction
 from shelfwise.indexer.searching.compaction import Cleared
 from shelfwise.indexer.store import history
 from shelfwise.indexer.store.difference import Difference, difference, state_of
-from shelfwise.indexer.store.manifest import FILE, read_manifest
+from shelfwise.indexer.store.disk import MANIFEST
+from shelfwise.indexer.store.manifest import read_manifest
 from shelfwise.indexer.store.migration import migrated
 from shelfwise.indexer.store.snapshot import read_snapshot
 from shelfwise.indexer.text import words_of
@@ -495,7 +496,7 @@ class Store:
     def _require_usable(self) -> None:
         if self._closed:
             raise self._is_closed()
-        if not (self._folder / FILE).exists():
+        if not (self._folder / MANIFEST).exists():
             read_manifest(self._folder)  # says what is wrong
 
     def _is_closed(self) -> StoreError:
@@ -511,7 +512,7 @@ class Store:
             except ShelfwiseError as error:
                 if self._closed:
                     raise self._is_closed() from None
-                there = isinstance(error, StoreError) and (self._folder / FILE).exists()
+                there = isinstance(error, StoreError) and (self._folder / MANIFEST).exists()
                 if not there or read_manifest(self._folder) == before:
                     raise self._named(error) from None
 

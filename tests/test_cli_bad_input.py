@@ -10,7 +10,8 @@ import time
 import pytest
 from conftest import rejects, small_catalog, write_catalog
 
-from shelfwise.indexer.store.manifest import FORMAT, WRITERS, read_sealed, write_sealed
+from shelfwise.indexer.store.disk import read_sealed, write_sealed
+from shelfwise.indexer.store.manifest import FORMAT, WRITERS
 
 
 def failed(result, *said, code=1):

@@ -15,8 +15,8 @@ from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.item import Item
 from shelfwise.indexer.searching.compaction import compact
 from shelfwise.indexer.store import snapshot as store_module
+from shelfwise.indexer.store.disk import locked
 from shelfwise.indexer.store.history import history
-from shelfwise.indexer.store.lock import locked
 from shelfwise.indexer.store.snapshot import read_snapshot
 
 LISTINGS = [Item(str(i), item.title) for i, item in enumerate(small_catalog(2))]
@@ -92,7 +92,7 @@ def test_two_writers_lose_nothing(store):
 
 
 def test_a_writer_that_writes_on_and_on_lets_another_in(store, monkeypatch):
-    monkeypatch.setattr("shelfwise.indexer.store.lock.WAIT", 2.0)
+    monkeypatch.setattr("shelfwise.indexer.store.disk.WAIT", 2.0)
     done = threading.Event()
 
     def without_a_pause():
@@ -124,7 +124,7 @@ def test_a_reader_that_is_up_to_date_opens_nothing(store, monkeypatch):
 
 def test_a_second_first_build_leaves_the_first_alone(tmp_path, monkeypatch):
     """The loser of two first builds must not take the folder away under the winner."""
-    monkeypatch.setattr("shelfwise.indexer.store.lock.WAIT", 0.2)
+    monkeypatch.setattr("shelfwise.indexer.store.disk.WAIT", 0.2)
     items = {item.id: item for item in small_catalog()}
     real = Path.exists
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shelfwise.classifier.changing.proposal import propose
 from shelfwise.classifier.fitting.survey import survey
 from shelfwise.classifier.model.explanation import explain
-from shelfwise.classifier.model.head import Features
+from shelfwise.classifier.model.opinions import Features
 from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.encoding.lexical import FEATURES, ngram_counts, placed_ngrams
 from shelfwise.indexer.item import Item
@@ -85,7 +85,7 @@ def test_a_survey_asks_the_vote_of_the_others(classifier):
     vectors = layers.vectors(np.arange(50))
     words = [Words(title, "") for title in layers.column("title").to_pylist()]
     scores = classifier.judge_without_twins(Features(vectors, ngram_counts(words)), keys)
-    right = scores.opinions.vote.argmax(axis=1) == classifier.category_of_row
+    right = scores.mixed.vote.argmax(axis=1) == classifier.category_of_row
     counted = np.bincount(classifier.category_of_row[right], minlength=len(labels)).tolist()
     found = survey(classifier)
     assert found.found == dict(zip(labels.paths, [(many, 10) for many in counted], strict=True))

@@ -154,10 +154,11 @@ def test_the_library_prints_nothing_and_unpickles_nothing(path):
 
 
 def test_the_options_on_the_command_line_are_the_librarys():
-    from shelfwise.classifier.model import dense, model, pipeline
+    from shelfwise.classifier.model import model, pipeline
+    from shelfwise.classifier.model.opinions import vectors
     from shelfwise.commands.options import HEADS, MEASURES, TIERS
 
-    assert tuple(dense.KINDS) == HEADS
+    assert tuple(vectors.KINDS) == HEADS
     assert model.MEASURES == MEASURES
     assert pipeline.TIERS == TIERS
 

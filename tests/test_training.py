@@ -117,9 +117,10 @@ def test_the_rehearsal_hides_categories_from_the_head_and_leaves_five_examples()
             hidden_once += hidden
             assert (opened.counts[hidden] == NEW_EXAMPLES).all()
             assert (opened.counts[~hidden] == fold.closed.counts[~hidden]).all()
-            for half in (opened.head.dense, opened.head.lexical):
-                assert not half[:, hidden].any()
-                np.testing.assert_allclose(half.sum(axis=1), 1)
+            for opinion in opened.opinions.values():
+                assert not opinion.shares[:, hidden].any()
+                assert not opinion.known[hidden].any()
+                np.testing.assert_allclose(opinion.shares.sum(axis=1), 1)
     assert (hidden_once == 1).all()
     (split,) = splits(rows, labels, 0.1)
     assert list(split.rehearsals) == list(range(FOLDS))

@@ -9,10 +9,11 @@ from conftest import small_catalog
 from conftest import write_catalog as written
 
 from shelfwise.indexer.encoding.runtime import DEFAULT, LEAST_COSINE, Runtime, Tuning
-from shelfwise.indexer.store import lock, tuning
-from shelfwise.indexer.store.manifest import read_manifest, write_sealed
+from shelfwise.indexer.store import disk, tuning
+from shelfwise.indexer.store.disk import TUNING, write_sealed
+from shelfwise.indexer.store.manifest import read_manifest
 from shelfwise.indexer.store.store_encoder import encoder_for
-from shelfwise.indexer.store.tuning import FILE, machine, tune, tuning_for
+from shelfwise.indexer.store.tuning import machine, tune, tuning_for
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_another_machine_is_not_told(tunable, monkeypatch):
     monkeypatch.setattr(tuning, "machine", lambda: "another")
     assert tuning_for(tunable) == DEFAULT
     tune(tunable)
-    assert set(json.loads((tunable / FILE).read_text())) == {here, "another", "seal"}
+    assert set(json.loads((tunable / TUNING).read_text())) == {here, "another", "seal"}
     monkeypatch.setattr(tuning, "machine", lambda: here)
     assert tuning_for(tunable) == first
 
@@ -92,25 +93,25 @@ def test_an_encoder_that_runs_as_it_is_cannot_be_tuned(store, run):
     assert result.stderr.splitlines() == [
         "Error: encoder hashing, which runs as it is: expected an exported encoder; leave it: there is nothing to tune"
     ]
-    assert not (store / FILE).exists()
+    assert not (store / TUNING).exists()
 
 
 def test_a_tuning_of_another_version_is_left_alone(tunable):
-    write_sealed(tunable / FILE, {machine(): {"warp": 9}})
+    write_sealed(tunable / TUNING, {machine(): {"warp": 9}})
     assert tuning_for(tunable) == DEFAULT
 
 
 def test_a_store_that_cannot_be_written_is_not_measured(tunable, run, monkeypatch):
-    monkeypatch.setattr(lock, "WAIT", 0.1)
-    with lock.locked(tunable):
+    monkeypatch.setattr(disk, "WAIT", 0.1)
+    with disk.locked(tunable):
         result = run("tune", "--store", tunable)
     assert result.exit_code == 1
     assert "is being written by" in result.stderr
-    assert not (tunable / FILE).exists()
+    assert not (tunable / TUNING).exists()
 
 
 def test_a_damaged_file_is_said_to_be_damaged(tunable, run):
-    (tunable / FILE).write_text("{")
+    (tunable / TUNING).write_text("{")
     result = run("similar", "mug", "--store", tunable)
     assert result.exit_code == 1
     assert "delete it, and tune the store again" in result.stderr

@@ -5,9 +5,10 @@ from hypothesis import strategies as st
 
 from shelfwise.classifier.labels import UNKNOWN, Labels
 from shelfwise.classifier.model.decision import ranked
-from shelfwise.classifier.model.dense import KINDS, fit_svm, linear_scores
-from shelfwise.classifier.model.fusion import HeadShares, balanced, fuse, head_shares, known_to
-from shelfwise.classifier.model.head import Features, Head
+from shelfwise.classifier.model.fusion import Opinion, balanced, blend, fuse, known_to, opinions_of
+from shelfwise.classifier.model.head import Head
+from shelfwise.classifier.model.opinions import SEED, Features, kinds, ngrams
+from shelfwise.classifier.model.opinions.vectors import KINDS, fit_svm, linear_scores
 from shelfwise.classifier.model.voting import VoteSettings, category_weights, renormalised, vote
 from shelfwise.indexer.encoding.lexical import CHARACTERS, FEATURES, REST_SHARE, WORD, ngram_counts, weighted
 from shelfwise.indexer.searching.search import NONE, Neighbors
@@ -16,6 +17,11 @@ from shelfwise.indexer.text import Words
 
 def neighbors(rows, similarities):
     return Neighbors(np.array(rows, np.int64), np.array(similarities, np.float64))
+
+
+def fused_of(votes, head, known, weight):
+    """Vote and one opinion that knows some categories, mixed."""
+    return fuse(votes, blend({"one": Opinion(head, known)}, {"one": 1.0}), weight)
 
 
 def test_the_vote_by_hand():
@@ -54,7 +60,7 @@ def shares(draw):
 @given(shares())
 def test_fused_shares_sum_to_one_and_leave_new_categories_their_vote(given_):
     votes, head, known, weight = given_
-    fused = fuse(votes, head, known, weight)
+    fused = fused_of(votes, head, known, weight)
     np.testing.assert_allclose(fused.sum(axis=1), 1)
     if known.any():
         np.testing.assert_allclose(fused[:, ~known], votes[:, ~known])
@@ -66,7 +72,7 @@ def test_fused_shares_sum_to_one_and_leave_new_categories_their_vote(given_):
 def test_a_new_category_can_win_whatever_the_weight():
     votes, head = np.array([[0.1, 0.9]]), np.array([[1.0, 0.0]])
     for weight in (0.0, 0.3, 1.0):
-        assert fuse(votes, head, np.array([True, False]), weight).argmax() == 1
+        assert fused_of(votes, head, np.array([True, False]), weight).argmax() == 1
 
 
 def unit(n, d, seed=0):
@@ -95,21 +101,21 @@ def test_head_learns_from_vectors_alone_and_survives_its_bytes(c, kind):
     paths = [f"分类 {i}" for i in range(c) for _ in range(20)]
     seen = Features(vectors, titled(["the same"] * len(paths)))
     head = Head.fit(kind, seen, paths)
-    dense, lexical = head.dense_shares(seen.vectors), head.lexical_shares(seen.counts)
+    dense, lexical = (head.shares(name, seen) for name in ("vectors", "ngrams"))
     np.testing.assert_allclose(dense.sum(axis=1), 1)
     np.testing.assert_allclose(lexical, 1 / c, atol=0.05)  # the n-grams say nothing
     assert [head.paths[i] for i in dense.argmax(axis=1)] == paths
     again = Head.from_bytes(head.to_bytes())
     assert (again.paths, again.kind) == (head.paths, kind)
-    np.testing.assert_array_equal(again.dense_shares(seen.vectors), dense)
-    np.testing.assert_array_equal(again.lexical_shares(seen.counts), lexical)
+    np.testing.assert_array_equal(again.shares("vectors", seen), dense)
+    np.testing.assert_array_equal(again.shares("ngrams", seen), lexical)
 
 
 def test_head_learns_from_ngrams_alone():
     texts, paths = ["usb-c 2m cable", "hdmi 2m cable", "usb-c 3m", "hdmi 3m"] * 5, ["U", "H", "U", "H"] * 5
     head = Head.fit("svm", Features(np.tile(unit(1, 4), (20, 1)), titled(texts)), paths)
     asked = Features(unit(2, 4), titled(["USB-C 9 m", "long hdmi"]))
-    assert [head.paths[i] for i in head.lexical_shares(asked.counts).argmax(axis=1)] == ["U", "H"]
+    assert [head.paths[i] for i in head.shares("ngrams", asked).argmax(axis=1)] == ["U", "H"]
 
 
 @given(st.lists(st.text(max_size=30), max_size=5))
@@ -130,15 +136,17 @@ def test_lexical_half_equals_scikit_learns_own_margins():
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.svm import LinearSVC
 
-    from shelfwise.classifier.model.head import LEXICAL_C, SEED, TOLERANCE
-
     for c in (2, 4):
         given_, paths = features(80, 6), [f"{i % c}" for i in range(80)]
         tfidf = TfidfTransformer().fit_transform(given_.counts)
-        theirs = LinearSVC(C=LEXICAL_C, tol=TOLERANCE, random_state=SEED).fit(tfidf, paths).decision_function(tfidf)
+        theirs = (
+            LinearSVC(C=ngrams.PENALTY, tol=ngrams.TOLERANCE, random_state=SEED)
+            .fit(tfidf, paths)
+            .decision_function(tfidf)
+        )
         margins = np.stack([-theirs, theirs], axis=1) if c == 2 else theirs
         expected = np.exp(margins) / np.exp(margins).sum(axis=1, keepdims=True)
-        np.testing.assert_allclose(Head.fit("svm", given_, paths).lexical_shares(given_.counts), expected, atol=1e-4)
+        np.testing.assert_allclose(Head.fit("svm", given_, paths).shares("ngrams", given_), expected, atol=1e-4)
 
 
 def test_svm_scores_are_scikit_learns():
@@ -156,10 +164,23 @@ def test_balance_lifts_the_rare():
     np.testing.assert_allclose(lifted, [[0.06 / 0.46, 0.4 / 0.46]])
 
 
-def test_halves_are_mixed_by_weight():
-    halves = HeadShares(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]))
-    np.testing.assert_allclose(halves.mixed(0.25), [[0.75, 0.25]])
-    assert halves.sharpened(0.5, 2.0).dense.tolist() == [[1.0, 0.0]]
+def test_opinions_are_mixed_by_weight():
+    known = np.array([True, True])
+    said = {"a": Opinion(np.array([[1.0, 0.0]]), known), "b": Opinion(np.array([[0.0, 1.0]]), known)}
+    np.testing.assert_allclose(blend(said, {"a": 0.75, "b": 0.25}).shares, [[0.75, 0.25]])
+    assert said["a"].sharpened(0.5).shares.tolist() == [[1.0, 0.0]]
+
+
+def test_each_opinion_speaks_for_what_it_knows_and_the_vote_for_the_rest():
+    votes = np.array([[0.5, 0.3, 0.2]])
+    said = {
+        "all": Opinion(np.array([[0.2, 0.2, 0.6]]), np.array([True, True, True])),
+        "some": Opinion(np.array([[0.1, 0.9, 0.0]]), np.array([True, True, False])),
+    }
+    fused = fuse(votes, blend(said, {"all": 0.5, "some": 0.5}), 0.2)
+    heard = 0.5 * said["all"].shares + 0.5 * np.array([[0.8 * 0.1, 0.8 * 0.9, 0.2]])
+    np.testing.assert_allclose(fused, 0.2 * votes + 0.8 * heard)
+    np.testing.assert_allclose(fused.sum(), 1)
 
 
 def test_ngrams_ignore_case_and_know_characters_and_words():
@@ -184,22 +205,26 @@ def test_ngrams_of_a_title_alone_are_as_if_it_were_the_rest_too():
 def test_one_category_has_no_head():
     assert Head.fit("svm", features(3, 4), ["A"] * 3) is None
     labels = Labels.of(["A"], ["A"])
-    assert not head_shares(None, features(2, 4), labels).mixed(0.5).any()
-    assert not known_to(None, labels).any()
+    known = known_to(None, labels)
+    assert not known.any()
+    said = opinions_of(None, features(2, 4), labels, known, dict.fromkeys(kinds(), 1.0))
+    assert not any(opinion.shares.any() for opinion in said.values())
+    votes = np.array([[1.0], [1.0]])
+    np.testing.assert_array_equal(fuse(votes, blend(said, {"ngrams": 1.0}), 0.0), votes)
 
 
 def test_a_category_without_rows_gets_nothing_from_the_head():
     head = Head.fit("svm", features(30, 4), ["A", "B", "C"] * 10)
     labels = Labels.of(["C", "D", "A"], ["C", "D", "A"])
     asked = features(5, 4, 1)
-    shares, halves = (
-        head_shares(head, asked, labels),
-        (head.dense_shares(asked.vectors), head.lexical_shares(asked.counts)),
-    )
+    said = opinions_of(head, asked, labels, known_to(head, labels), dict.fromkeys(kinds(), 1.0))
     assert labels.paths == ("A", "C", "D")
-    for p, own in zip((shares.dense, shares.lexical), halves, strict=True):
-        np.testing.assert_allclose(p[:, :2], own[:, [0, 2]] / own[:, [0, 2]].sum(axis=1, keepdims=True))
-        assert not p[:, 2].any()
+    assert said.keys() == kinds().keys()
+    for name, opinion in said.items():
+        own = head.shares(name, asked)[:, [0, 2]]
+        np.testing.assert_allclose(opinion.shares[:, :2], own / own.sum(axis=1, keepdims=True))
+        assert not opinion.shares[:, 2].any()
+        assert opinion.known.tolist() == [True, True, False]
 
 
 def test_labels():

@@ -1,6 +1,5 @@
 """Fine-tunes a copy of a store's encoder on its items, and gives it to the store if it is better."""
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from shelfwise.indexer.encoding.encoder import Trainable
 from shelfwise.indexer.encoding.sentence import BATCH
 from shelfwise.indexer.errors import EncoderError, QueryError
 from shelfwise.indexer.rows import Rows
+from shelfwise.indexer.store.disk import ENCODERS, remove
 from shelfwise.indexer.store.manifest import Change
-from shelfwise.indexer.store.snapshot import ENCODERS, base_of, writing
+from shelfwise.indexer.store.snapshot import base_of, writing
 from shelfwise.indexer.store.store_encoder import model_for, place_of, prepare
 from shelfwise.indexer.store.sync import Changes
 from shelfwise.indexer.types import Progress
@@ -88,7 +88,7 @@ def adopt(
             )
         trained = finetune(encoder, lessons, Limits(epochs, seconds), path / CHECKPOINT, progress)
         work = path / f"{ENCODERS}.new"
-        shutil.rmtree(work, ignore_errors=True)
+        remove(work)
         encoder.save(work)
         place = path / place_of(encoder)
         there = place.exists()
@@ -103,9 +103,9 @@ def adopt(
             settings = put_fitted(draft, rows, fit(rows, new, progress), progress)
             manifest = draft.commit(Change("finetune"), identity)
         elif not there:  # no version has it
-            shutil.rmtree(place, ignore_errors=True)
-        shutil.rmtree(work, ignore_errors=True)
-        (path / CHECKPOINT).unlink(missing_ok=True)
+            remove(place)
+        remove(work)
+        remove(path / CHECKPOINT)
         changes = Changes([], [], [], 0, 0, len(rows))
         embedded = 0 if objection else len(rows)
         report = report_of(changes, manifest, base, stored_choice(base), embedded, settings)

@@ -10,9 +10,9 @@ from shelfwise.classifier.model.model import HEAD_BLOB, SETTINGS_BLOB, Model
 from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.errors import ShelfwiseError, StoreError
 from shelfwise.indexer.searching.replica import SPACE_BLOB, open_replica
+from shelfwise.indexer.store.disk import locked, verify_files
 from shelfwise.indexer.store.history import tags_of
-from shelfwise.indexer.store.lock import locked
-from shelfwise.indexer.store.manifest import Manifest, read_manifest, verify_files, versions_of
+from shelfwise.indexer.store.manifest import Manifest, read_manifest, versions_of
 from shelfwise.indexer.store.snapshot import Snapshot
 from shelfwise.indexer.text import digest
 

@@ -23,7 +23,8 @@ from shelfwise.indexer.searching.engine import EngineSearcher, recalled, spread
 from shelfwise.indexer.searching.index import Index
 from shelfwise.indexer.searching.replica import SPACE_BLOB, Replica, make_replica, new_replica_name, open_replica
 from shelfwise.indexer.searching.search import FaissSearcher
-from shelfwise.indexer.store.manifest import Manifest, ReplicaIdentity, verify_files
+from shelfwise.indexer.store.disk import verify_files
+from shelfwise.indexer.store.manifest import Manifest, ReplicaIdentity
 from shelfwise.indexer.store.snapshot import Draft, Snapshot, base_of, read_snapshot, writing
 from shelfwise.indexer.store.store_encoder import encoder_for
 from shelfwise.indexer.store.sync import Changes, changed, embed_changes, find_changes

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shelfwise.classifier.labels import Numbers
-from shelfwise.classifier.model.head import Features
+from shelfwise.classifier.model.opinions import Features
 from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.classifier.model.voting import K
 from shelfwise.indexer.encoding.lexical import ngram_counts
@@ -63,7 +63,7 @@ def propose(classifier: Classifier, examples: Sequence[Item], pending: Sequence[
     vectors = index.space.project(rows.vectors)
     features = Features(vectors, ngram_counts(rows.words()))
     found = after.judge_without_twins(features, rows.column("twin_key"))
-    shares = classifier.judge_without_twins(features, rows.column("twin_key")).opinions.vote.mean(axis=0)
+    shares = classifier.judge_without_twins(features, rows.column("twin_key")).mixed.vote.mean(axis=0)
     near = np.argsort(-shares, kind="stable")[:NEAR]
     given = {item.id for item in examples}
     items, looked = _taken_items(classifier, after, vectors, path, given)

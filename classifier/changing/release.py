@@ -17,8 +17,8 @@ from shelfwise.classifier.changing.maintenance import (
     stored_choice,
 )
 from shelfwise.classifier.fitting.training import Fitted, train
-from shelfwise.classifier.model.head import Features
 from shelfwise.classifier.model.model import Goals, settings_of
+from shelfwise.classifier.model.opinions import Features
 from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.encoding.encoder import Encoder
 from shelfwise.indexer.encoding.kinds import EncoderChoice, choose_encoder, load_encoder

@@ -25,6 +25,7 @@ from shelfwise.classifier.model.voting import K, VoteSettings, vote
 from shelfwise.indexer.encoding.encoder import Trainable
 from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.searching.search import FaissSearcher
+from shelfwise.indexer.store.disk import replacing
 from shelfwise.indexer.types import Progress, Vectors
 
 STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2_200, 4, 8  # see `suitable_epochs`
@@ -307,9 +308,8 @@ class _Run:
         self.fraction()
         state = {"task": self.task, "done": self.done, "seconds": self.seconds, "worse": self.worse}
         state |= {"before": self.before, "best": self.best}
-        work = checkpoint.with_name(checkpoint.name + ".new")
-        save_file(tensors, work, metadata={"state": json.dumps(state)})
-        work.replace(checkpoint)
+        with replacing(checkpoint) as work:
+            save_file(tensors, work, metadata={"state": json.dumps(state)})
 
     def load(self, checkpoint: Path) -> bool:
         """Go on from the file; False where it is not there or is of another task."""

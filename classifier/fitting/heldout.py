@@ -1,15 +1,16 @@
 """Held-out rows: what vote and head say of rows that neither they nor the index have seen."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shelfwise.classifier.labels import Labels, Numbers
-from shelfwise.classifier.model.fusion import Evidence, HeadShares, head_shares, known_to
-from shelfwise.classifier.model.head import Features, Head
-from shelfwise.classifier.model.voting import K, VoteSettings, renormalised, vote
+from shelfwise.classifier.model.fusion import Evidence, known_to, opinions_of
+from shelfwise.classifier.model.head import Head
+from shelfwise.classifier.model.opinions import Features, kinds
+from shelfwise.classifier.model.voting import K, VoteSettings, vote
 from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.rows import Rows
@@ -38,21 +39,21 @@ class Fold:
     truth: Numbers
     rehearsals: Sequence["Rehearsal"]
 
-    def sharpened(self, dense: float, lexical: float) -> "Fold":
-        """The same with the halves of the head at other temperatures."""
-        return replace(self, closed=replace(self.closed, head=self.closed.head.sharpened(dense, lexical)))
+    def sharpened(self, temperatures: Mapping[str, float]) -> "Fold":
+        """Return the same with the trained opinions at other temperatures."""
+        return replace(self, closed=self.closed.sharpened(temperatures))
 
     def opened(self) -> Iterator[Evidence]:
-        """The evidence of each rehearsal in turn: the head is not asked for what is hidden from it."""
+        """Yield the evidence of each rehearsal in turn: no opinion is asked for what is hidden from it."""
         for rehearsal in self.rehearsals:
-            shown, head = ~rehearsal.hidden, self.closed.head
+            hidden = rehearsal.hidden
             yield replace(
                 self.closed,
                 neighbors=rehearsal.neighbors,
                 labels=rehearsal.labels,
-                counts=np.bincount(rehearsal.labels, minlength=len(shown)),
-                head=HeadShares(renormalised(head.dense * shown), renormalised(head.lexical * shown)),
-                known=self.closed.known & shown,
+                counts=np.bincount(rehearsal.labels, minlength=len(hidden)),
+                opinions={name: opinion.without(hidden) for name, opinion in self.closed.opinions.items()},
+                known=self.closed.known & ~hidden,
             )
 
 
@@ -164,12 +165,13 @@ def folds(rows: Rows, labels: Labels, among: Sequence[Split], axes: int, kind: s
 def _evidence(features: Features, numbers: Numbers, labels: Labels, split: Split, kind: str) -> Fold:
     seen, asked, among = features[split.train], features[split.test], numbers[split.train]
     head = Head.fit(kind, seen, [labels.paths[i] for i in among])
+    known = known_to(head, labels)
     closed = Evidence(
         neighbors=FaissSearcher(seen.vectors).search(asked.vectors, K),
         labels=among,
         counts=np.bincount(among, minlength=len(labels)),
-        head=head_shares(head, asked, labels),
-        known=known_to(head, labels),
+        opinions=opinions_of(head, asked, labels, known, dict.fromkeys(kinds(), 1.0)),
+        known=known,
     )
     rehearsals = []
     for turn in split.rehearsals:

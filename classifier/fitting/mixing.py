@@ -1,7 +1,7 @@
 """Chooses how vote and head are mixed, on held-out rows and on rehearsals with new categories."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product, starmap
 
 import numpy as np
@@ -10,13 +10,26 @@ from shelfwise.classifier.fitting.heldout import Fold
 from shelfwise.classifier.labels import Numbers, Probabilities
 from shelfwise.classifier.metrics import macro_f1
 from shelfwise.classifier.model.calibration import FLOOR
-from shelfwise.classifier.model.fusion import Mix, balanced, fuse
+from shelfwise.classifier.model.fusion import Mix, balanced, blend, fuse
+from shelfwise.classifier.model.opinions import kinds
 from shelfwise.classifier.model.voting import VoteSettings, renormalised
 
 SLACK = 0.002  # of the measure: mixes so close to the best may still be chosen for what they do for new categories
 GOOD_MIXES = 10
+WEIGHT_STEPS = 4  # in which the weight of the trained opinions is shared among them
 MAX_OLD_LOSS = 0.005  # accuracy that old categories may lose in the rehearsal, where a fifth of all is new at once
 BALANCES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # tried where macro-F1 is what counts
+
+
+def weightings(names: Sequence[str], steps: int = WEIGHT_STEPS) -> Iterator[dict[str, float]]:
+    """Yield all ways to share a weight of 1 among some names in so many equal parts, the last name first.
+
+    >>> list(weightings(["ngrams", "vectors"], 2))
+    [{'ngrams': 0.0, 'vectors': 1.0}, {'ngrams': 0.5, 'vectors': 0.5}, {'ngrams': 1.0, 'vectors': 0.0}]
+    """
+    for parts in product(range(steps + 1), repeat=len(names) - 1):
+        if sum(parts) <= steps:
+            yield {name: part / steps for name, part in zip(names, (*parts, steps - sum(parts)), strict=True)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +40,7 @@ class Grid:
     prior_exponents: Sequence[float] = (0.0, 0.25, 0.5)
     new_exponents: Sequence[float] = (-1.0, -0.75, -0.5, -0.25, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     vote_weights: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.9, 1.0)
-    lexical_weights: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    weights: Sequence[Mapping[str, float]] = field(default_factory=lambda: list(weightings(list(kinds()))))
 
 
 @dataclass(slots=True)
@@ -83,14 +96,13 @@ def _measured(fused: Sequence[Probabilities], truth: Numbers, measure: str) -> f
 def _good_mixes(evidence: Sequence[Fold], measure: str, grid: Grid) -> list[Mix]:
     """The best mixes of the grid, without any balance."""
     truth = np.concatenate([fold.truth for fold in evidence])
-    heads = {weight: [fold.closed.head.mixed(weight) for fold in evidence] for weight in grid.lexical_weights}
+    blends = [[blend(fold.closed.opinions, weights) for fold in evidence] for weights in grid.weights]
     scored: list[tuple[float, Mix]] = []
     for vote in starmap(VoteSettings, product(grid.temperatures, grid.prior_exponents)):
         votes = [fold.closed.vote(vote) for fold in evidence]
-        for vote_weight, lexical_weight in product(grid.vote_weights, grid.lexical_weights):
-            parts = zip(evidence, votes, heads[lexical_weight], strict=True)
-            fused = [fuse(share, head, fold.closed.known, vote_weight) for fold, share, head in parts]
-            scored.append((_measured(fused, truth, measure), Mix(vote, vote_weight, lexical_weight)))
+        for vote_weight, (weights, blended) in product(grid.vote_weights, zip(grid.weights, blends, strict=True)):
+            fused = [fuse(share, part, vote_weight) for share, part in zip(votes, blended, strict=True)]
+            scored.append((_measured(fused, truth, measure), Mix(vote, vote_weight, weights)))
     return _best(scored)
 
 
@@ -123,7 +135,7 @@ def _rehearsed(
             old, counted = opened.known[fold.truth], iter(found)
             for mix, variants in tried:
                 known_only = renormalised(opened.vote(mix.vote) * opened.known)  # the same for all exponents
-                before = fuse(known_only, opened.head.mixed(mix.lexical_weight), opened.known, mix.vote_weight)
+                before = fuse(known_only, blend(opened.opinions, mix.weights), mix.vote_weight)
                 right_before = balanced(before, opened.counts, mix.balance).argmax(axis=1) == fold.truth
                 for variant in variants:
                     right = opened.mixed(variant).fused.argmax(axis=1) == fold.truth

@@ -19,8 +19,9 @@ from shelfwise.classifier.model.calibration import (
     stand_in_from,
     threshold_for,
 )
-from shelfwise.classifier.model.head import Features, Head
-from shelfwise.classifier.model.model import Goals, Model, Settings
+from shelfwise.classifier.model.head import Head
+from shelfwise.classifier.model.model import FAST_OPINION, Goals, Model, Settings
+from shelfwise.classifier.model.opinions import Features, kinds
 from shelfwise.classifier.model.voting import VoteSettings
 from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.encoding.space import Space
@@ -88,12 +89,12 @@ def fit(rows: Rows, trial: Trial, progress: Progress | None = None) -> Fitted:
 def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals, grid: Grid | None = None) -> Settings:
     """Mix, temperatures and thresholds from held-out rows, each chosen for what it is there for.
 
-    First the temperatures of the head's halves, so that they meet each other and the vote with shares that mean what
+    First the temperatures of the trained opinions, so that they meet each other and the vote with shares that mean what
     they say. Then how they are mixed (see `choose_mix`), and what comes of it is calibrated; so are the n-grams alone;
     and from where on these can stand in for the mix.
     """
-    dense_temperature, lexical_temperature = _head_temperatures(evidence)
-    evidence = [fold.sharpened(dense_temperature, lexical_temperature) for fold in evidence]
+    temperatures = _temperatures(evidence)
+    evidence = [fold.sharpened(temperatures) for fold in evidence]
     mix, rehearsed = choose_mix(evidence, goals.optimize, grid or Grid())
 
     truth = np.concatenate([fold.truth for fold in evidence])
@@ -101,7 +102,7 @@ def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals, grid
     vote, head, fused = (
         np.concatenate([getattr(said, name) for said in opinions]) for name in ("vote", "head", "fused")
     )
-    lexical = np.concatenate([fold.closed.head.lexical for fold in evidence])
+    lexical = np.concatenate([fold.closed.opinions[FAST_OPINION].shares for fold in evidence])
     full, fast = (_calibrated(shares, truth, labels, goals) for shares in (fused, lexical))
     probabilities, by_ngrams = full.probabilities(fused), fast.probabilities(lexical)
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -112,8 +113,7 @@ def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals, grid
     nearest = np.concatenate([fold.closed.neighbors.best() for fold in evidence])
     return Settings(
         goals=goals,
-        dense_temperature=dense_temperature,
-        lexical_temperature=lexical_temperature,
+        temperatures=temperatures,
         mix=mix,
         full=full,
         fast=fast,
@@ -155,15 +155,16 @@ def _calibrated(shares: Probabilities, truth: Numbers, labels: Labels, goals: Go
     )
 
 
-def _head_temperatures(evidence: Sequence[Fold]) -> tuple[float, float]:
-    """Of the dense and the lexical half, by log-loss on the rows whose category the head knows."""
-    known = [fold.closed.known[fold.truth] for fold in evidence]
-    if not any(rows.any() for rows in known):
-        return 1.0, 1.0
-    truth = np.concatenate([fold.truth[rows] for fold, rows in zip(evidence, known, strict=True)])
-    dense = [fold.closed.head.dense[rows] for fold, rows in zip(evidence, known, strict=True)]
-    lexical = [fold.closed.head.lexical[rows] for fold, rows in zip(evidence, known, strict=True)]
-    return fit_temperature(np.concatenate(dense), truth), fit_temperature(np.concatenate(lexical), truth)
+def _temperatures(evidence: Sequence[Fold]) -> dict[str, float]:
+    """Of each opinion, by log-loss on the rows whose category it knows."""
+    temperatures = dict.fromkeys(kinds(), 1.0)
+    for name in temperatures:
+        opinions = [(fold.truth, fold.closed.opinions[name]) for fold in evidence]
+        known = [(truth[rows], opinion.shares[rows]) for truth, opinion in opinions for rows in [opinion.known[truth]]]
+        if any(len(truth) for truth, _ in known):
+            shares, truths = np.concatenate([said for _, said in known]), np.concatenate([truth for truth, _ in known])
+            temperatures[name] = fit_temperature(shares, truths)
+    return temperatures
 
 
 def _sure_from(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shelfwise.classifier.model.head import Head
+from shelfwise.classifier.model.model import FAST_OPINION
 from shelfwise.indexer.encoding.lexical import placed_ngrams
 
 PIECE = re.compile(r"[㐀-䶿一-鿿豈-﫿]|[^\W㐀-䶿一-鿿豈-﫿]+|[\W]+")  # a Chinese character, a word, or what is between
@@ -46,9 +47,9 @@ def _weights(text: str, head: Head | None, category_path: str) -> NDArray[np.flo
     weights = np.zeros(len(text))
     if head is None or category_path not in head.paths:
         return weights
-    column = head.paths.index(category_path)
+    column, grams = head.paths.index(category_path), head.learned[FAST_OPINION]
     for place, start, end in placed_ngrams(text):
-        weight = head.lexical["weights"][place, column] * head.lexical["rarity"][place]
+        weight = grams["weights"][place, column] * grams["rarity"][place]
         weights[start:end] += weight / max(end - start, 1)
     return weights
 

@@ -1,57 +1,64 @@
-"""Vote and head to one probability for each category: the open-class split."""
+"""Vote and trained opinions to one probability for each category: the open-class split."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shelfwise.classifier.labels import UNKNOWN, Labels, Numbers, Probabilities
 from shelfwise.classifier.model.calibration import sharpened
-from shelfwise.classifier.model.head import Features, Head
+from shelfwise.classifier.model.head import Head
+from shelfwise.classifier.model.opinions import Features, default_weights, kinds
 from shelfwise.classifier.model.voting import VoteSettings, category_weights, renormalised, vote
-from shelfwise.indexer.encoding.lexical import Counts
 from shelfwise.indexer.searching.search import Neighbors
 
+Known = NDArray[np.bool_]  # (c,) the categories of which an opinion can speak
 
-def known_to(head: Head | None, labels: Labels) -> NDArray[np.bool_]:
-    """(c,) mask of the categories of `labels` that `head` was trained on."""
+
+def known_to(head: Head | None, labels: Labels) -> Known:
+    """Return the mask of the categories of `labels` that `head` was trained on."""
     trained = set(head.paths) if head else set()
     return np.array([path in trained for path in labels.paths], bool)
 
 
 @dataclass(frozen=True)
-class HeadShares:
-    """What the two halves of a head say of m texts, each (m, c)."""
+class Opinion:
+    """What one way of looking says of m texts: `shares` (m, c), 0 for categories that are not `known` (c,) to it."""
 
-    dense: Probabilities
-    lexical: Probabilities
+    shares: Probabilities
+    known: Known
 
-    def sharpened(self, dense: float, lexical: float) -> "HeadShares":
-        """The same with each half at its own temperature."""
-        return HeadShares(sharpened(self.dense, dense), sharpened(self.lexical, lexical))
+    def sharpened(self, temperature: float) -> "Opinion":
+        """Return the same at another temperature."""
+        return replace(self, shares=sharpened(self.shares, temperature))
 
-    def mixed(self, lexical_weight: float) -> Probabilities:
-        """(m, c) one share for each category, `lexical_weight` in [0, 1] of it the n-grams'."""
-        return (1 - lexical_weight) * self.dense + lexical_weight * self.lexical
+    def without(self, hidden: Known) -> "Opinion":
+        """Return what it would say if it did not know some categories."""
+        return Opinion(renormalised(self.shares * ~hidden), self.known & ~hidden)
+
+
+Opinions = Mapping[str, Opinion]  # the trained ones, by name
 
 
 @dataclass(frozen=True, slots=True)
 class Mix:
     """How the opinions on a listing come to one.
 
-    `vote` says how neighbours count, `vote_weight` in [0, 1] how much their vote is beside the head, `lexical_weight`
-    in [0, 1] how much of the head the n-grams are, and `balance` in [0, 1] lifts rare categories (see `balanced`).
+    `vote` says how neighbours count, `vote_weight` in [0, 1] how much their vote is beside the trained opinions,
+    `weights` how much each of these is among them (their sum is 1), and `balance` in [0, 1] lifts rare categories (see
+    `balanced`).
     """
 
     vote: VoteSettings = field(default_factory=VoteSettings)
     vote_weight: float = 0.5
-    lexical_weight: float = 0.5
+    weights: Mapping[str, float] = field(default_factory=default_weights)
     balance: float = 0.0
 
 
 @dataclass(frozen=True)
-class Opinions:
-    """What vote and head say of m texts, and what comes of both; each (m, c)."""
+class Mixed:
+    """What the vote and the trained opinions together say of m texts, and what comes of both; each (m, c)."""
 
     vote: Probabilities
     head: Probabilities
@@ -63,62 +70,107 @@ class Evidence:
     """What speaks for the categories of m texts before it is mixed.
 
     `labels` (n,) are the categories of the rows among which the neighbours are, `counts` (c,) their number by category,
-    `head` what the head says, `known` (c,) the categories that it was trained on.
+    `opinions` what is trained, `known` (c,) the categories that were there to train on.
     """
 
     neighbors: Neighbors
     labels: Numbers
     counts: Numbers
-    head: HeadShares
-    known: NDArray[np.bool_]
+    opinions: Opinions
+    known: Known
 
     def vote(self, settings: VoteSettings) -> Probabilities:
-        """(m, c) shares of the vote."""
+        """Return the (m, c) shares of the vote."""
         weights = category_weights(self.counts, self.known, settings)
         return vote(self.neighbors, self.labels, weights, settings.temperature)
 
-    def mixed(self, mix: Mix) -> Opinions:
-        """The opinions, and the one that they come to."""
-        votes, head = self.vote(mix.vote), self.head.mixed(mix.lexical_weight)
-        fused = fuse(votes, head, self.known, mix.vote_weight)
-        return Opinions(votes, head, balanced(fused, self.counts, mix.balance))
+    def sharpened(self, temperatures: Mapping[str, float]) -> "Evidence":
+        """Return the same with each opinion at a temperature of its own."""
+        return replace(self, opinions={name: one.sharpened(temperatures[name]) for name, one in self.opinions.items()})
+
+    def mixed(self, mix: Mix) -> Mixed:
+        """Return the opinions, and the one that they come to."""
+        votes, blended = self.vote(mix.vote), blend(self.opinions, mix.weights)
+        fused = fuse(votes, blended, mix.vote_weight)
+        return Mixed(votes, blended.shares, balanced(fused, self.counts, mix.balance))
 
 
-def head_shares(
-    head: Head | None, features: Features, labels: Labels, temperatures: tuple[float, float] = (1.0, 1.0)
-) -> HeadShares:
-    """What the dense and the lexical half of a head say, each at its temperature, in the numbering of `labels`.
+@dataclass(frozen=True)
+class Blend:
+    """Trained opinions mixed by weights: their `shares` (m, c), and by mask of what is known the part of them that is
+    of such opinions, with its weight."""
 
-    Categories that the head does not know get 0. What it would give to categories without a row in the index goes to
-    the others in proportion.
+    shares: Probabilities
+    parts: tuple[tuple[float, Opinion], ...]
+
+
+def opinions_of(
+    head: Head | None, features: Features, labels: Labels, known: Known, temperatures: Mapping[str, float]
+) -> Opinions:
+    """Return what each opinion of a head says, each at its temperature, in the numbering of `labels`; see `opinion_of`.
+
+    `known` (c,) is `known_to(head, labels)`.
+    """
+    names = head.learned if head else kinds()
+    return {name: opinion_of(head, name, features, labels, known, temperatures[name]) for name in names}
+
+
+def opinion_of(
+    head: Head | None, name: str, features: Features, labels: Labels, known: Known, temperature: float
+) -> Opinion:
+    """Return what one opinion says.
+
+    Categories that it does not know get 0. What it would give to categories without a row in the index goes to the
+    others in proportion. Without a head it says nothing.
     """
     if head is None:
-        nothing = np.zeros((len(features.vectors), len(labels)))
-        return HeadShares(nothing, nothing)
-    dense = _numbered(head, head.dense_shares(features.vectors, temperatures[0]), labels)
-    return HeadShares(dense, lexical_shares(head, features.counts, labels, temperatures[1]))
-
-
-def lexical_shares(head: Head | None, counts: Counts, labels: Labels, temperature: float = 1.0) -> Probabilities:
-    """(m, c) what the lexical half alone says, in the same way."""
-    if head is None:
-        return np.zeros((counts.shape[0], len(labels)))
-    return _numbered(head, head.lexical_shares(counts, temperature), labels)
-
-
-def _numbered(head: Head, shares: Probabilities, labels: Labels) -> Probabilities:
-    """(m, c) shares in the numbering of `labels`, from shares (m, categories of the head)."""
+        return Opinion(np.zeros((features.counts.shape[0], len(labels))), known)
+    shares = head.shares(name, features, temperature)
     if head.paths == labels.paths:
-        return shares
+        return Opinion(shares, known)
     numbers = labels.numbers(head.paths)
     stored = numbers != UNKNOWN
     placed = np.zeros((len(shares), len(labels)))
     placed[:, numbers[stored]] = shares[:, stored]
-    return renormalised(placed)
+    return Opinion(renormalised(placed), known)
+
+
+def blend(opinions: Opinions, weights: Mapping[str, float]) -> Blend:
+    """Return one or more trained opinions, mixed by weights."""
+    parts = list[tuple[float, Opinion]]()
+    for name, opinion in opinions.items():
+        weight = weights.get(name, 0.0)
+        share = weight * opinion.shares
+        for place, (before, other) in enumerate(parts):
+            if other.known is opinion.known or np.array_equal(other.known, opinion.known):
+                parts[place] = before + weight, Opinion(other.shares + share, other.known)
+                break
+        else:
+            parts.append((weight, Opinion(share, opinion.known)))
+    shares = parts[0][1].shares
+    for _, other in parts[1:]:
+        shares = shares + other.shares
+    return Blend(shares, tuple(parts))
+
+
+def fuse(vote: Probabilities, blended: Blend, vote_weight: float) -> Probabilities:
+    """Return the (m, c) probabilities that come of the vote (m, c) and the trained opinions.
+
+    With w = `vote_weight` in [0, 1] and u = the vote's share of what an opinion does not know, that opinion counts as
+    (1 - u)·opinion(c) for a category that it knows, and as vote(c) for one that it does not: the mix is w·vote(c) +
+    (1 - w)·that. A category that none of them knows so gets the vote's share, whatever w is; a fixed mix would never
+    give it more than w.
+    """
+    mixed = vote_weight * vote
+    for weight, opinion in blended.parts:
+        unknown = vote[:, ~opinion.known].sum(axis=1, keepdims=True)
+        heard = np.where(opinion.known, (1 - unknown) * opinion.shares, weight * vote)
+        mixed = mixed + (1 - vote_weight) * heard
+    return renormalised(mixed)
 
 
 def balanced(probabilities: Probabilities, counts: Numbers, balance: float) -> Probabilities:
-    """(m, c) probabilities times n(c)^-`balance`, normalised; `counts` (c,) are the rows of each category.
+    """Return (m, c) probabilities times n(c)^-`balance`, normalised; `counts` (c,) are the rows of each category.
 
     0 leaves them alone, and is best for accuracy; more finds more of the rare categories, at some cost to the others,
     which is what macro-averaged measures ask for. Menon et al., "Long-Tail Learning via Logit Adjustment", ICLR 2021.
@@ -126,15 +178,3 @@ def balanced(probabilities: Probabilities, counts: Numbers, balance: float) -> P
     if not balance:
         return probabilities
     return renormalised(probabilities * np.maximum(counts, 1).astype(np.float64) ** -balance)
-
-
-def fuse(vote: Probabilities, head: Probabilities, known: NDArray[np.bool_], vote_weight: float) -> Probabilities:
-    """(m, c) probabilities from the vote (m, c), the head (m, c) and the categories that the head knows (c,).
-
-    With w = `vote_weight` in [0, 1] and u = the vote's share of unknown categories:
-    an unknown category gets vote(c), a known one w·vote(c) + (1 - w)·(1 - u)·head(c). A fixed mix would
-    never give a new category more than w.
-    """
-    unknown_share = vote[:, ~known].sum(axis=1, keepdims=True)
-    mixed = vote_weight * vote + (1 - vote_weight) * (1 - unknown_share) * head
-    return renormalised(np.where(known, mixed, vote))

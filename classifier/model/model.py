@@ -6,23 +6,25 @@ from dataclasses import asdict, dataclass, field
 from typing import Self
 
 from shelfwise.classifier.model.calibration import NEVER, Calibration
-from shelfwise.classifier.model.dense import KINDS
 from shelfwise.classifier.model.fusion import Mix
 from shelfwise.classifier.model.head import Head
+from shelfwise.classifier.model.opinions import default_temperatures
+from shelfwise.classifier.model.opinions.vectors import KINDS
 from shelfwise.classifier.model.voting import VoteSettings
 from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.store.snapshot import Snapshot
 
 HEAD_BLOB, SETTINGS_BLOB = "head", "settings"
 MEASURES = ("accuracy", "macro-f1")
+FAST_OPINION = "ngrams"  # the opinion that decides alone in tier fast
 
 
 @dataclass(frozen=True, slots=True)
 class Goals:
     """What a user wants of a model, kept with it.
 
-    `head` is the kind of its dense half, one of `dense.KINDS`; `optimize` one of MEASURES, what settings are
-    chosen for; `target_precision` in (0.5, 1) the share of accepted decisions that should be right.
+    `head` is the kind of its classifier of vectors, one of `vectors.KINDS`; `optimize` one of MEASURES, what settings
+    are chosen for; `target_precision` in (0.5, 1) the share of accepted decisions that should be right.
     """
 
     head: str = next(iter(KINDS))
@@ -34,16 +36,15 @@ class Goals:
 class Settings:
     """What was chosen on held-out rows; the defaults serve a catalog too small to choose on.
 
-    `dense_temperature` and `lexical_temperature` sharpen what the halves of the head say, before they and the vote are
-    mixed by `mix`. `full` is the calibration of what comes of it, `fast` that of the n-grams alone; in tier auto these
-    decide where their confidence is `fast_from` or more. `far_below` is the similarity of the best neighbour below
-    which a listing is far from the catalog. `held_out` has the figures measured on held-out rows (None for what is
-    right of nothing), and is empty where none could be held out.
+    `temperatures` sharpen what the trained opinions say, by name, before they and the vote are mixed by `mix`. `full`
+    is the calibration of what comes of it, `fast` that of the n-grams alone; in tier auto these decide where their
+    confidence is `fast_from` or more. `far_below` is the similarity of the best neighbour below which a listing is far
+    from the catalog. `held_out` has the figures measured on held-out rows (None for what is right of nothing), and is
+    empty where none could be held out.
     """
 
     goals: Goals = field(default_factory=Goals)
-    dense_temperature: float = 1.0
-    lexical_temperature: float = 0.2
+    temperatures: Mapping[str, float] = field(default_factory=default_temperatures)
     mix: Mix = field(default_factory=Mix)
     full: Calibration = field(default_factory=Calibration)
     fast: Calibration = field(default_factory=Calibration)

@@ -28,9 +28,9 @@ from shelfwise.classifier.model.decision import (
     ranked,
     reasons,
 )
-from shelfwise.classifier.model.fusion import Evidence, Opinions, head_shares, known_to, lexical_shares
-from shelfwise.classifier.model.head import Features
-from shelfwise.classifier.model.model import Model, model_of
+from shelfwise.classifier.model.fusion import Evidence, Mixed, known_to, opinion_of, opinions_of
+from shelfwise.classifier.model.model import FAST_OPINION, Model, model_of
+from shelfwise.classifier.model.opinions import Features
 from shelfwise.classifier.model.voting import K
 from shelfwise.indexer.encoding.lexical import Counts, ngram_counts
 from shelfwise.indexer.item import Item
@@ -56,12 +56,12 @@ TINY = 1e-6  # probability: a category below it is in no prediction set, unless 
 @dataclass(frozen=True)
 class Scores:
     """What is known of m listings in a tier: their neighbours (none in the fast one), whether all of the catalog is far
-    from them (m,), the opinions, and the calibrated `probabilities` (m, c)."""
+    from them (m,), what vote and opinions come to, and the calibrated `probabilities` (m, c)."""
 
     tier: str
     neighbors: Neighbors
     far: NDArray[np.bool_]
-    opinions: Opinions
+    mixed: Mixed
     probabilities: Probabilities
 
 
@@ -210,10 +210,12 @@ class Classifier:
     def score_ngrams(self, counts: Counts) -> Scores:
         """What n-grams alone say of m texts: nothing of categories that are new to the head."""
         settings = self.model.settings
-        shares = lexical_shares(self.model.head, counts, self.labels, settings.lexical_temperature)  # (m, c)
-        m = len(shares)
+        m, temperature = counts.shape[0], settings.temperatures[FAST_OPINION]
+        features = Features(np.empty((m, 0), np.float32), counts)
+        opinion = opinion_of(self.model.head, FAST_OPINION, features, self.labels, self.known, temperature)
+        shares = opinion.shares  # (m, c)
         nobody = Neighbors(np.empty((m, 0), np.int64), np.empty((m, 0)))
-        alone = Opinions(shares, shares, shares)
+        alone = Mixed(shares, shares, shares)
         return Scores(FAST, nobody, np.zeros(m, bool), alone, settings.fast.probabilities(shares))
 
     def score(self, features: Features, k: int = K) -> Scores:
@@ -229,12 +231,11 @@ class Classifier:
         """The same where the neighbours (m, k) are found already."""
         settings = self.model.settings
         voters = Neighbors(found.rows[:, :K], found.similarities[:, :K])
-        temperatures = settings.dense_temperature, settings.lexical_temperature
-        halves = head_shares(self.model.head, features, self.labels, temperatures)  # 2 x (m, c)
-        evidence = Evidence(voters, self.category_of_row, self.counts, halves, self.known)
-        opinions = evidence.mixed(settings.mix)  # 3 x (m, c)
-        calibrated = settings.full.probabilities(opinions.fused)  # (m, c)
-        return Scores(FULL, found, found.best() < settings.far_below, opinions, calibrated)
+        opinions = opinions_of(self.model.head, features, self.labels, self.known, settings.temperatures)
+        evidence = Evidence(voters, self.category_of_row, self.counts, opinions, self.known)
+        mixed = evidence.mixed(settings.mix)  # 3 x (m, c)
+        calibrated = settings.full.probabilities(mixed.fused)  # (m, c)
+        return Scores(FULL, found, found.best() < settings.far_below, mixed, calibrated)
 
     def decide(self, words: Sequence[Words], scores: Scores, top: int = 3, neighbors: int = 3) -> list[Decision]:
         """What the scores of m texts come to."""
@@ -253,7 +254,7 @@ class Classifier:
             empty=np.array([not any(said) for said in words], bool),
             far=scores.far,
             new=~self.known[best],
-            disagree=scores.opinions.vote.argmax(axis=1) != scores.opinions.head.argmax(axis=1),
+            disagree=scores.mixed.vote.argmax(axis=1) != scores.mixed.head.argmax(axis=1),
         )
         rows = zip(
             reasons(signals, calibration),

@@ -23,7 +23,6 @@ from shelfwise.indexer.errors import EncoderError, first_line
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Progress, Vectors
 
-RUNTIMES = "runtimes"  # in a store
 FACTS, GRAPH, TOKENIZER = "runtime.json", "graph.xml", "tokenizer.json"
 TOKENS = 1024  # in a batch, padding counted: what a core works on then stays in its caches
 WAITING = 2  # batches for each that is computed, that one among them: the next must not wait for Python

@@ -1,34 +1,19 @@
 """Clears versions away, and writes the rows of those that stay into one table and one replica."""
 
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
 
-from shelfwise.indexer.encoding.runtime import RUNTIMES
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.engine import recalled
-from shelfwise.indexer.searching.replica import (
-    REPLICAS,
-    SPACE_BLOB,
-    make_replica,
-    new_replica_name,
-    open_replica,
-    space_of,
-)
+from shelfwise.indexer.searching.replica import SPACE_BLOB, make_replica, new_replica_name, open_replica, space_of
+from shelfwise.indexer.store.disk import BLOBS, ENCODERS, REPLICAS, RUNTIMES, bytes_of, remove, sum_files
 from shelfwise.indexer.store.embedded import forget_embedded
 from shelfwise.indexer.store.history import tags_of
-from shelfwise.indexer.store.manifest import (
-    Manifest,
-    forget_version,
-    keep_manifest,
-    sum_files,
-    versions_of,
-    write_manifest,
-)
-from shelfwise.indexer.store.snapshot import BLOBS, ENCODERS, Snapshot, base_of, read_snapshot, writing
+from shelfwise.indexer.store.manifest import Manifest, forget_version, keep_manifest, versions_of, write_manifest
+from shelfwise.indexer.store.snapshot import Snapshot, base_of, read_snapshot, writing
 from shelfwise.indexer.store.table import TABLE, TableWriter, table_files
 
 
@@ -50,7 +35,7 @@ def compact(path: Path, keep: int) -> Cleared:
     """
     with writing(path) as draft:
         base_of(draft)
-        before, there, tags = _bytes(path), versions_of(path), tags_of(path)
+        before, there, tags = bytes_of(path), versions_of(path), tags_of(path)
         kept = sorted(set(there[-keep:]) | (set(tags.values()) & set(there)))
         # A reader may still know an old name.
         manifests = _with_replica(path, _copied(path, kept, f"{TABLE}-{uuid4().hex[:12]}"))
@@ -60,7 +45,7 @@ def compact(path: Path, keep: int) -> Cleared:
         for version in set(there) - set(kept):
             forget_version(path, version)
         _clear(path, manifests)
-        return Cleared(tuple(kept), tuple(sorted(set(there) - set(kept))), before, _bytes(path))
+        return Cleared(tuple(kept), tuple(sorted(set(there) - set(kept))), before, bytes_of(path))
 
 
 def _copied(path: Path, kept: list[int], table: str) -> list[Manifest]:
@@ -116,7 +101,7 @@ def _clear(path: Path, manifests: list[Manifest]) -> None:
     """Delete tables, blobs and encoders that none of the versions has, and what builds have begun."""
     forget_embedded(path)
     for begun in (ENCODERS, RUNTIMES):
-        shutil.rmtree(path / f"{begun}.new", ignore_errors=True)
+        remove(path / f"{begun}.new")
     tables = {f"{manifest.table}.lance" for manifest in manifests}
     blobs = {file for manifest in manifests for file in manifest.blobs.values()}
     encoders = {Path(manifest.encoder.folder).name for manifest in manifests}
@@ -126,8 +111,4 @@ def _clear(path: Path, manifests: list[Manifest]) -> None:
     for place, needed in ((path / name, needed) for name, needed in places.items()):
         for found in sorted(place.glob(f"{TABLE}*.lance" if place == path else "*")):
             if found.name not in needed:
-                shutil.rmtree(found) if found.is_dir() else found.unlink()
-
-
-def _bytes(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+                remove(found)

@@ -4,7 +4,6 @@ A replica holds nothing that the table does not hold. One that is missing or dam
 """
 
 import mmap
-import shutil
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,12 +17,12 @@ from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.engine import Engine, build_engine, read_engine, write_engine
-from shelfwise.indexer.store.manifest import read_sealed, sum_files, verify_files, write_sealed
+from shelfwise.indexer.store.disk import REPLICAS, making, read_sealed, sum_files, verify_files, write_sealed
 from shelfwise.indexer.store.snapshot import Snapshot
 from shelfwise.indexer.store.table import RowIds
 from shelfwise.indexer.types import Progress, Vectors
 
-REPLICAS, SPACE_BLOB = "replicas", "space"
+SPACE_BLOB = "space"
 FACTS, ITEMS, VECTORS, ROW_IDS, ENGINE = "replica.json", "items.arrow", "vectors.f32", "row_ids.npy", "engine.faiss"
 CHUNK = 65_536  # rows that are projected at a time
 
@@ -89,9 +88,7 @@ def make_replica(
 ) -> None:
     """Lay out the rows and their numbers in `folder`, in one step; one that is there is replaced. Raises OSError."""
     rows, row_ids = numbered
-    work = folder.with_name(f"{folder.name}.{uuid4().hex[:12]}.new")
-    work.mkdir(parents=True)
-    try:
+    with making(folder) as work:
         with pa.OSFile(str(work / ITEMS), "wb") as out, pa.ipc.new_file(out, rows.table.schema) as writer:
             writer.write_table(rows.table)
         np.save(work / ROW_IDS, row_ids)
@@ -106,12 +103,6 @@ def make_replica(
             "files": sum_files(work, [ITEMS, ROW_IDS, VECTORS, ENGINE], {}),
         }
         write_sealed(work / FACTS, facts)
-        if folder.exists():
-            folder.rename(folder.with_name(f"{folder.name}.{uuid4().hex[:12]}.old"))
-        work.rename(folder)
-    finally:
-        for left in (work, *folder.parent.glob(f"{folder.name}.*.old")):
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def open_replica(folder: Path) -> Replica:

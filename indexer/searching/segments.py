@@ -15,7 +15,7 @@ from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.engine import searcher_of
 from shelfwise.indexer.searching.replica import Replica
 from shelfwise.indexer.searching.search import FaissSearcher, Mask, Neighbors, Searcher, nearest
-from shelfwise.indexer.store.manifest import verify_files
+from shelfwise.indexer.store.disk import verify_files
 from shelfwise.indexer.store.snapshot import Snapshot
 from shelfwise.indexer.store.table import RowIds
 from shelfwise.indexer.types import Vectors

@@ -1,6 +1,5 @@
 """Vectors that were made before: for versions that no longer count, and by a build that was killed."""
 
-import shutil
 import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,8 +9,8 @@ import numpy as np
 
 from shelfwise.indexer.encoding.encoder import Encoder
 from shelfwise.indexer.errors import StoreError
-from shelfwise.indexer.store.manifest import verify_files
-from shelfwise.indexer.store.snapshot import EMBEDDED, read_snapshot
+from shelfwise.indexer.store.disk import EMBEDDED, remove, replacing, verify_files
+from shelfwise.indexer.store.snapshot import read_snapshot
 from shelfwise.indexer.text import RECIPE, digest
 from shelfwise.indexer.types import Progress, Vectors
 
@@ -61,7 +60,7 @@ class Embedded:
                     vectors = content["vectors"]
                     made |= dict(zip(content["digests"].tolist(), vectors, strict=True))
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-                file.unlink(missing_ok=True)  # torn by a crash: its texts are embedded again
+                remove(file)  # torn by a crash: its texts are embedded again
         return made
 
     def _stored(self, wanted: set[str]) -> dict[str, Vectors]:
@@ -85,19 +84,17 @@ class Embedded:
     def _write(self, digests: list[str], vectors: Vectors) -> None:
         """Keep some vectors, or none at all where there is no room: the version itself needs it more."""
         file = self._folder / f"{digest(''.join(digests))[:16]}.npz"
-        work = file.with_suffix(".new")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with work.open("wb") as out:
+            with replacing(file) as work, work.open("wb") as out:
                 np.savez(out, digests=np.array(digests), vectors=vectors)
-            work.replace(file)
         except OSError:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            remove(self._folder)
 
 
 def forget_embedded(path: Path) -> None:
     """Delete what builds of the store at `path` have left, when a version has it all."""
-    shutil.rmtree(path / EMBEDDED, ignore_errors=True)
+    remove(path / EMBEDDED)
 
 
 def _beginning_at(offset: int, all_: int, progress: Progress) -> Progress:

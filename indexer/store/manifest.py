@@ -1,19 +1,24 @@
-"""The small files that say what the versions of a store are, which of them counts, and how to know that it is whole."""
+"""What the versions of a store are, and which of them counts."""
 
-import hashlib
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from shelfwise import __version__
 from shelfwise.indexer.errors import StoreError, listed
+from shelfwise.indexer.store.disk import (
+    LOCK,
+    MANIFEST,
+    VERSIONS,
+    damaged,
+    how_to_restore,
+    read_sealed,
+    remove,
+    write_sealed,
+)
 
-FORMAT = 9  # of the folder and of the model in it; a reader takes no other, see `migration`
-WRITERS = {8: "0.3.0", 9: "0.4.0"}  # the first version of shelfwise that wrote each format
-FILE, LOCK, VERSIONS = "manifest.json", ".lock", "versions"
+FORMAT = 10  # of the folder and of the model in it; a reader takes no other, see `migration`
+WRITERS = {8: "0.3.0", 9: "0.4.0", 10: "0.5.0"}  # the first version of shelfwise that wrote each format
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +97,10 @@ class Manifest:
     format: int = FORMAT
 
 
-def _seal(content: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 def write_manifest(store: Path, manifest: Manifest) -> None:
     """Make `manifest` the version that counts, in one step that survives a crash. It is kept beside those before it."""
     keep_manifest(store, manifest)
-    write_sealed(store / FILE, asdict(manifest))
+    write_sealed(store / MANIFEST, asdict(manifest))
 
 
 def keep_manifest(store: Path, manifest: Manifest) -> None:
@@ -108,71 +109,18 @@ def keep_manifest(store: Path, manifest: Manifest) -> None:
     write_sealed(file_of(store, manifest.version), asdict(manifest))
 
 
-def write_sealed(file: Path, content: Mapping[str, object]) -> None:
-    """Write a JSON object and its checksum to a file, in one step that survives a crash."""
-    content = dict(json.loads(json.dumps(content)))
-    work = file.with_name(file.name + ".new")
-    with work.open("w", encoding="utf-8") as out:
-        json.dump(content | {"seal": _seal(content)}, out, indent=1)
-        out.flush()
-        os.fsync(out.fileno())
-    work.replace(file)
-    sync_folder(file.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names of its files survive a crash."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
-
-
-def read_sealed(file: Path, todo: str) -> dict[str, Any]:
-    """The inverse of `write_sealed`.
-
-    Raises FileNotFoundError, and StoreError where the file is damaged: `todo` says what to do then.
-    """
-    try:
-        content: dict[str, Any] = json.loads(file.read_bytes())
-        seal = content.pop("seal")
-    except FileNotFoundError:
-        raise
-    except NotADirectoryError as error:
-        raise FileNotFoundError(file) from error
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise damaged(file, todo) from None
-    except OSError as error:
-        raise _unreadable(file, error, todo) from None
-    if seal != _seal(content):
-        raise damaged(file, todo)
-    return content
-
-
-def damaged(file: Path, todo: str) -> StoreError:
-    """Return the error of a `file` of a store that is not as it was written; `todo` says what to do."""
-    return StoreError("damaged_store", f"{file} of the store is damaged", "the file as it was written", todo)
-
-
-def _unreadable(file: Path, error: OSError, todo: str) -> StoreError:
-    return StoreError(
-        "unreadable_store_file", f"{file} of the store cannot be read ({error.strerror})", "a readable file", todo
-    )
-
-
 def read_manifest(store: Path, version: int | None = None) -> Manifest:
     """A version of a store, None for the one that counts. Raises StoreError where it is not there or not whole."""
     try:
         if version is None:
-            content = read_sealed(store / FILE, how_to_restore(store))
+            content = read_sealed(store / MANIFEST, how_to_restore(store))
         else:
             content = read_sealed(file_of(store, version), "restore it from a backup; other versions are not touched")
         found = int(content["format"])
     except FileNotFoundError:
         raise (_absent(store) if version is None else no_version(store, version, versions_of(store))) from None
     except (ValueError, KeyError, TypeError):
-        raise damaged(store / FILE, how_to_restore(store)) from None
+        raise damaged(store / MANIFEST, how_to_restore(store)) from None
     if found != FORMAT:
         raise _other_format(store, found, content)
     content |= {
@@ -207,7 +155,7 @@ def _kept(store: Path) -> set[int]:
 
 def forget_version(store: Path, version: int) -> None:
     """Take a version other than the one that counts off the list."""
-    file_of(store, version).unlink(missing_ok=True)
+    remove(file_of(store, version))
 
 
 def file_of(store: Path, version: int) -> Path:
@@ -225,57 +173,14 @@ def _absent(store: Path) -> StoreError:
     if not store.exists():
         return StoreError("no_store", f"no store at {store}", "a folder with a store", "build one from a catalog")
     if _kept(store) - {1}:
-        found, fix = f"store {store} has lost its {FILE}", f"copy the newest file of {store / VERSIONS} to it"
-        return StoreError("lost_manifest", found, f"a file {FILE}", fix)
+        found, fix = f"store {store} has lost its {MANIFEST}", f"copy the newest file of {store / VERSIONS} to it"
+        return StoreError("lost_manifest", found, f"a file {MANIFEST}", fix)
     if is_half_written(store):
         found = f"store {store} is half written: its first build never ended"
         return StoreError("half_written", found, "a store that was built", "build it again")
-    return StoreError("not_a_store", f"{store} is not a shelfwise store", f"a folder with {FILE}", "build a store")
-
-
-def how_to_restore(store: Path) -> str:
-    """Return what to do about a store that is damaged."""
-    return f"restore the folder from a backup, or delete {store} and build it again"
+    return StoreError("not_a_store", f"{store} is not a shelfwise store", f"a folder with {MANIFEST}", "build a store")
 
 
 def is_half_written(store: Path) -> bool:
     """Whether a first build began in this folder and never ended: it leaves the lock first, and its version last."""
-    return not (store / FILE).exists() and (store / LOCK).exists() and not _kept(store) - {1}
-
-
-def sum_files(store: Path, places: Sequence[str], known: Mapping[str, tuple[int, str]]) -> dict[str, tuple[int, str]]:
-    """[bytes, SHA-256] of every file that is, or is below, one of `places` in the store.
-
-    All of them are written once and never changed, so digests in `known` are taken over for files of the
-    same name and size. The others are brought to the disk first, so that what is summed survives a crash.
-    """
-    sums: dict[str, tuple[int, str]] = {}
-    for path in sorted(path for place in places for path in (store / place, *(store / place).rglob("*"))):
-        name = path.relative_to(store).as_posix()
-        if not path.is_file() or path.name == "latest_version_hint.json":  # a hint that LanceDB rewrites
-            continue
-        size = path.stat().st_size
-        before = known.get(name)
-        sums[name] = before if before and before[0] == size else (size, _sum(path, sync=True))
-    for folder in {(store / name).parent for name in sums.keys() - known.keys()}:
-        sync_folder(folder)
-    return sums
-
-
-def verify_files(store: Path, files: Mapping[str, tuple[int, str]]) -> None:
-    """Raises StoreError for the first of `files` that is missing or not as it was written."""
-    for name, (size, digest) in files.items():
-        path = store / name
-        try:
-            whole = path.stat().st_size == size and _sum(path) == digest
-        except OSError as error:
-            raise _unreadable(path, error, how_to_restore(store)) from None
-        if not whole:
-            raise damaged(path, how_to_restore(store))
-
-
-def _sum(path: Path, sync: bool = False) -> str:
-    with path.open("rb") as stream:
-        if sync:
-            os.fsync(stream.fileno())
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return not (store / MANIFEST).exists() and (store / LOCK).exists() and not _kept(store) - {1}

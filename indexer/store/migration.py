@@ -5,6 +5,7 @@ the old files. The manifest that counts is replaced last, so a migration that is
 format, which can be migrated again: each of its versions has the old format or the new one.
 """
 
+import json
 import logging
 import tempfile
 from collections.abc import Callable, Mapping
@@ -13,17 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from shelfwise.indexer.errors import StoreError
-from shelfwise.indexer.store.lock import locked
-from shelfwise.indexer.store.manifest import (
-    FILE,
-    FORMAT,
+from shelfwise.indexer.store.disk import (
+    BLOBS,
+    MANIFEST,
     VERSIONS,
-    WRITERS,
-    file_of,
     how_to_restore,
+    locked,
+    put_blob,
     read_sealed,
+    sum_files,
+    verify_files,
     write_sealed,
 )
+from shelfwise.indexer.store.manifest import FORMAT, WRITERS, file_of
 
 Manifest = dict[str, Any]  # the content of a manifest of any format
 Step = Callable[[Path, Manifest], Manifest]
@@ -36,13 +39,53 @@ def _from_8(store: Path, manifest: Manifest) -> Manifest:
     return manifest | {"written_by": WRITERS[8], "libraries": libraries}
 
 
-STEPS: Mapping[int, Step] = {8: _from_8}
+def _from_9(store: Path, manifest: Manifest) -> Manifest:
+    """Name the opinions of a head, and mix them by name: format 9 had a dense and a lexical half."""
+    blobs, files = dict(manifest["blobs"]), dict(manifest["files"])
+    for name, upgrade in {"head": _with_named_opinions, "settings": _with_named_weights}.items():
+        if name not in blobs:
+            continue
+        old = f"{BLOBS}/{blobs[name]}"
+        verify_files(store, {old: files[old]})  # what is damaged must not get a checksum that says it is whole
+        blobs[name] = put_blob(store, name, upgrade((store / old).read_bytes()))
+        del files[old]
+    made = [f"{BLOBS}/{file}" for file in blobs.values()]
+    return manifest | {"blobs": blobs, "files": files | sum_files(store, made, files)}
+
+
+def _with_named_opinions(head: bytes) -> bytes:
+    """Rename the tensors of a safetensors file; one without a head is empty."""
+    if not head:
+        return head
+    size = int.from_bytes(head[:8], "little")
+    names = {"dense": "vectors", "lexical": "ngrams"}
+    header = {}
+    for full, described in json.loads(head[8 : 8 + size]).items():
+        half, dot, part = full.partition(".")
+        header[f"{names.get(half, half)}{dot}{part}"] = described
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + head[8 + size :]
+
+
+def _with_named_weights(settings: bytes) -> bytes:
+    content = json.loads(settings)
+    content["temperatures"] = {
+        "ngrams": content.pop("lexical_temperature"),
+        "vectors": content.pop("dense_temperature"),
+    }
+    weight = content["mix"].pop("lexical_weight")
+    content["mix"]["weights"] = {"ngrams": weight, "vectors": 1 - weight}
+    return json.dumps(content, indent=1).encode()
+
+
+STEPS: Mapping[int, Step] = {8: _from_8, 9: _from_9}
 
 
 def format_of(store: Path) -> int | None:
     """Return the format of the store at `store`; None where there is none, or where its manifest cannot be read."""
     try:
-        return int(read_sealed(store / FILE, "")["format"])
+        return int(read_sealed(store / MANIFEST, "")["format"])
     except (OSError, StoreError, KeyError, TypeError, ValueError):
         return None
 
@@ -79,7 +122,11 @@ def migrated(store: Path) -> tuple[Path, tempfile.TemporaryDirectory[str] | None
     folder = Path(elsewhere.name) / store.resolve().name
     folder.mkdir()
     for entry in store.resolve().iterdir():
-        if entry.name not in (FILE, VERSIONS):
+        if entry.name == BLOBS:  # new ones come beside them
+            (folder / BLOBS).mkdir()
+            for blob in entry.iterdir():
+                (folder / BLOBS / blob.name).symlink_to(blob)
+        elif entry.name not in (MANIFEST, VERSIONS):
             (folder / entry.name).symlink_to(entry)
     _write_migrated(store, folder)
     log.warning(
@@ -97,9 +144,9 @@ def _write_migrated(store: Path, target: Path) -> None:
     for file in sorted((store / VERSIONS).glob("*.json")):
         with suppress(StoreError):  # one that is damaged stays as it is, and `check` says so
             write_sealed(target / VERSIONS / file.name, _upgraded(target, read_sealed(file, how_to_restore(store))))
-    newest = _upgraded(target, read_sealed(store / FILE, how_to_restore(store)))
+    newest = _upgraded(target, read_sealed(store / MANIFEST, how_to_restore(store)))
     write_sealed(file_of(target, newest["version"]), newest)  # again, in case that it was lost
-    write_sealed(target / FILE, newest)
+    write_sealed(target / MANIFEST, newest)
 
 
 def _upgraded(store: Path, manifest: Manifest) -> Manifest:

@@ -4,8 +4,6 @@ A draft changes nothing that a reader sees until `commit` replaces the manifest:
 versions apart, and the manifest names the one that counts. A writer that dies leaves the version before.
 """
 
-import hashlib
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,25 +14,32 @@ from pathlib import Path
 from shelfwise.indexer.encoding.encoder import fingerprint_of
 from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.rows import Rows
-from shelfwise.indexer.store.lock import locked, now
-from shelfwise.indexer.store.manifest import (
-    FILE,
+from shelfwise.indexer.store.disk import (
+    BLOBS,
+    EMBEDDED,
+    ENCODERS,
+    MANIFEST,
     VERSIONS,
+    locked,
+    move,
+    now,
+    put_blob,
+    remove,
+    sum_files,
+    verify_files,
+)
+from shelfwise.indexer.store.manifest import (
     Change,
     EncoderIdentity,
     Manifest,
     ReplicaIdentity,
     is_half_written,
     read_manifest,
-    sum_files,
-    verify_files,
     write_manifest,
 )
 from shelfwise.indexer.store.table import TABLE, RowIds, TableReader, TableWriter, cleared_away, table_files
 from shelfwise.indexer.text import RECIPE
 
-BLOBS, ENCODERS = "blobs", "encoders"
-EMBEDDED = "embedded"  # vectors that a build has made before it is done
 LIBRARIES = ("lancedb", "numpy", "scikit-learn", "sentence-transformers", "torch")
 
 
@@ -112,24 +117,15 @@ class Draft:
 
     def put_blob(self, name: str, content: bytes) -> None:
         """Keep `content` under `name` with this version."""
-        folder = self.path / BLOBS
-        folder.mkdir(exist_ok=True)
-        file = f"{name}.{hashlib.sha256(content).hexdigest()[:16]}"
-        if not (folder / file).exists() or (folder / file).read_bytes() != content:
-            work = folder / (file + ".new")
-            work.write_bytes(content)
-            work.replace(folder / file)
-        self._blobs[name] = file
+        self._blobs[name] = put_blob(self.path, name, content)
 
     def put_encoder(self, work: Path, fingerprint: str) -> str:
         """Move the model folder `work` into the store; its place there, relative to the store."""
         folder = f"{ENCODERS}/{fingerprint[:16]}"
         if (self.path / folder).exists() and fingerprint_of(self.path / folder) == fingerprint:
-            shutil.rmtree(work)
-        else:
-            shutil.rmtree(self.path / folder, ignore_errors=True)  # a damaged one
-            (self.path / ENCODERS).mkdir(exist_ok=True)
-            work.replace(self.path / folder)
+            remove(work)
+        else:  # one that is there is damaged
+            move(work, self.path / folder)
         return folder
 
     def put_replica(self, replica: ReplicaIdentity) -> None:
@@ -180,7 +176,7 @@ def may_become_store(path: Path) -> bool:
     Raises StoreError where there is something else.
     """
     try:
-        if (path / FILE).exists():
+        if (path / MANIFEST).exists():
             return False
         if path.exists() and not path.is_dir():
             raise StoreError("not_a_folder", f"{path} is a file", "a folder", "name a new or an empty folder")
@@ -216,8 +212,8 @@ def writing(path: Path, create: bool = False, held: Manifest | None = None) -> I
         try:
             first = first and may_become_store(path)  # another may have been faster
             if first:
-                shutil.rmtree(path / VERSIONS, ignore_errors=True)  # of a first build that never ended
+                remove(path / VERSIONS)  # of a first build that never ended
             yield Draft(path, None if first else read_snapshot(path, held=held))
         finally:
-            if made and not (path / FILE).exists() and not (path / EMBEDDED).exists():
-                shutil.rmtree(path, ignore_errors=True)
+            if made and not (path / MANIFEST).exists() and not (path / EMBEDDED).exists():
+                remove(path)

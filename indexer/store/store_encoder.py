@@ -1,15 +1,15 @@
 """The encoder of a store: the model that it was made with, and the exported form of it that serves."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shelfwise.indexer.encoding.encoder import Encoder, Exportable, resolve_device
 from shelfwise.indexer.encoding.kinds import load_encoder
-from shelfwise.indexer.encoding.runtime import RUNTIMES, Runtime
+from shelfwise.indexer.encoding.runtime import Runtime
 from shelfwise.indexer.encoding.sentence import SentenceEncoder
 from shelfwise.indexer.errors import EncoderError, StoreError
+from shelfwise.indexer.store.disk import RUNTIMES, making
 from shelfwise.indexer.store.manifest import EncoderIdentity, Manifest
 from shelfwise.indexer.store.tuning import tuning_for
 from shelfwise.indexer.text import RECIPE
@@ -46,20 +46,15 @@ def prepare(store: Path, encoder: Encoder, texts: Sequence[str]) -> Prepared:
     """
     if not isinstance(encoder, Exportable) or not encoder.exports:
         return Prepared(encoder)
-    folder, work = store / place_of(encoder), store / f"{RUNTIMES}.new"
+    folder = store / place_of(encoder)
     try:
         Runtime(folder).loaded()  # made by a build that was killed
     except EncoderError:
-        for left in (work, folder):
-            shutil.rmtree(left, ignore_errors=True)
-        work.mkdir(parents=True)
         try:
-            encoder.export(work, texts[:: max(1, len(texts) // SAMPLE)])
+            with making(folder) as work:
+                encoder.export(work, texts[:: max(1, len(texts) // SAMPLE)])
         except EncoderError as error:
-            shutil.rmtree(work)
             return Prepared(encoder, problem=str(error))
-        folder.parent.mkdir(exist_ok=True)
-        work.rename(folder)
     runtime = Runtime(folder, tuning_for(store))
     return Prepared(runtime, place_of(encoder), runtime.facts.worst_cosine)
 

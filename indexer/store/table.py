@@ -1,6 +1,5 @@
 """The LanceDB table that holds the rows of a store: each change is a version, each row has a number of its own."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from shelfwise.indexer.errors import QueryError, StoreError, first_line
 from shelfwise.indexer.rows import TEXT_COLUMNS, Rows, text_fields
+from shelfwise.indexer.store.disk import remove
 
 TABLE = "items"
 BATCH = 1000  # values in one SQL list
@@ -148,7 +148,7 @@ class TableWriter:
 
     def _open(self, dimensions: int) -> Any:
         if self._table is None and self._start is None:
-            shutil.rmtree(self._path / f"{self.name}.lance", ignore_errors=True)
+            remove(self._path / f"{self.name}.lance")
             self._table = _connect(self._path).create_table(self.name, schema=_schema(dimensions))
         elif self._table is None:
             self._table = _connect(self._path).open_table(self.name)

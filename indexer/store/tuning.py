@@ -16,13 +16,11 @@ import numpy as np
 
 from shelfwise.indexer.encoding.runtime import DEFAULT, LEAST_COSINE, Runtime, Tuning, import_openvino
 from shelfwise.indexer.errors import EncoderError
-from shelfwise.indexer.store.lock import locked
-from shelfwise.indexer.store.manifest import read_sealed, write_sealed
+from shelfwise.indexer.store.disk import TUNING, locked, read_sealed, write_sealed
 from shelfwise.indexer.store.snapshot import read_snapshot
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Progress, Vectors
 
-FILE = "tuning.json"
 TEXTS = 4096  # of the store, on which it is measured: as many as are classified at a time
 ROUNDS = 3
 LEAST_GAIN = 1.03  # times the rate of what was the best before: less can be chance
@@ -108,7 +106,7 @@ def tune(store: Path, progress: Progress | None = None) -> Tuned:
         trials.append(_trial(other, best, texts, exact))
         best = other if trials[-1].taken else best
     with locked(store):
-        write_sealed(store / FILE, _found(store) | {machine(): asdict(best.computes())})
+        write_sealed(store / TUNING, _found(store) | {machine(): asdict(best.computes())})
     return Tuned(machine(), best.computes(), trials)
 
 
@@ -134,6 +132,6 @@ def _capabilities() -> list[str]:
 
 def _found(store: Path) -> dict[str, Any]:
     try:
-        return read_sealed(store / FILE, "delete it, and tune the store again")
+        return read_sealed(store / TUNING, "delete it, and tune the store again")
     except FileNotFoundError:
         return {}

@@ -227,9 +227,10 @@ def _show_settings(settings: "Settings") -> None:
     )
     if full.accept_from <= 1:
         accepts = f"from {full.accept_from:.3f}"
+    weights = ", ".join(f"{name} weight {weight}" for name, weight in mix.weights.items())
     click.echo(
         f"chosen: vote temperature {vote.temperature}, prior exponent {vote.prior_exponent}, new-category exponent "
-        f"{vote.new_exponent}, vote weight {mix.vote_weight}, n-gram weight {mix.lexical_weight}, balance "
+        f"{vote.new_exponent}, vote weight {mix.vote_weight}, {weights}, balance "
         f"{mix.balance}, temperature {full.temperature:.2f}, far below {settings.far_below:.3f}, accept {accepts}"
     )
     figures = {name: value for name, value in settings.held_out.items() if name != "rows"}

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from shelfwise.classifier.model.decision import ACCEPT, Decision
 from shelfwise.indexer.errors import AbsentError, BusyError, QueryError, ShelfwiseError, StoreError
 from shelfwise.indexer.item import Item
-from shelfwise.indexer.store.lock import now
+from shelfwise.indexer.store.disk import now
 from shelfwise.service.records import (
     ACCEPTED,
     CORRECTED,

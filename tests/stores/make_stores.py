@@ -1,9 +1,10 @@
-"""Makes the stores of format 8 that the tests migrate. Runs in a checkout of commit a4f66db (version 0.3.0), once:
+"""Makes the stores of an earlier format that the tests migrate. Runs once, in a checkout of a commit that wrote it:
 
-    PYTHONPATH=CHECKOUT python make_format_8.py FOLDER
+    PYTHONPATH=CHECKOUT python make_stores.py FORMAT FOLDER
 
-It writes `format-8-hashing.tar.xz` (eight versions, two tags, a desk of layout 2 with reviews and waiting writes) and
-`format-8-finetuned.tar.xz` (a tiny transformer, fine-tuned), each with `expected.json`: what that version said of them.
+FORMAT is 8 (commit a4f66db, version 0.3.0) or 9 (commit 6474298, version 0.4.0). It writes `format-N-hashing.tar.xz`
+(several versions, two tags, a desk with reviews and waiting writes) and `format-N-finetuned.tar.xz` (a tiny transformer,
+fine-tuned), each with `expected.json`: what that version said of them.
 """
 
 import json
@@ -14,17 +15,37 @@ import tarfile
 import tempfile
 import time
 from dataclasses import asdict, replace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from fastapi.testclient import TestClient
-from service.app import Config, create_app
-from service.desk import Desk
 
-from classifier import adoption, finetune, maintenance, release
-from classifier.pipeline import Classifier
-from indexer import history
-from indexer.catalog import Item
-from indexer.manifest import read_manifest
+FORMAT = int(sys.argv[1])
+PREFIX = {8: "", 9: "shelfwise."}[FORMAT]  # of the packages, as they were named then
+
+
+def named(module: str, *names: str) -> Any:
+    """The objects of a module."""
+    found = import_module(PREFIX + module)
+    return tuple(getattr(found, name) for name in names) if len(names) > 1 else getattr(found, names[0])
+
+
+Config, create_app = named("service.app", "Config", "create_app")
+Desk = named("service.desk", "Desk")
+Classifier = named("classifier.pipeline", "Classifier")
+Item = named("indexer.catalog", "Item")
+read_manifest = named("indexer.manifest", "read_manifest")
+adoption, finetune, maintenance, release, history = (
+    import_module(PREFIX + name)
+    for name in (
+        "classifier.adoption",
+        "classifier.finetune",
+        "classifier.maintenance",
+        "classifier.release",
+        "indexer.history",
+    )
+)
 
 CATEGORIES = {
     "Fashion > Shoes > Sandals": ("sandal", "slipper", "flip flop", "凉鞋", "拖鞋"),
@@ -160,10 +181,10 @@ def main(out: Path) -> None:
             for left in ("desk.sqlite.lock", ".lock", ".queue"):
                 if left != ".lock":
                     (place / "store" / left).unlink(missing_ok=True)
-            with tarfile.open(out / f"format-8-{name}.tar.xz", "w:xz") as archive:
+            with tarfile.open(out / f"format-{FORMAT}-{name}.tar.xz", "w:xz") as archive:
                 for file in sorted(place.rglob("*")):
                     archive.add(file, file.relative_to(place), recursive=False)
             shutil.rmtree(place)
 
 
-main(Path(sys.argv[1]))
+main(Path(sys.argv[2]))

@@ -1,19 +1,16 @@
-"""Classifiers of vectors: the kinds among which the dense half of the head can be chosen."""
+"""What the vector of a text says, to one of several kinds of classifiers of vectors."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shelfwise.classifier.labels import Numbers
+from shelfwise.classifier.model.opinions import SEED, Features, Scores, Tensors
 from shelfwise.indexer.types import Vectors
 
-Tensors = Mapping[str, NDArray[Any]]
-Scores = NDArray[Any]  # (m, c), higher is likelier
-
-SEED = 0
+DEFAULT_TEMPERATURE, DEFAULT_WEIGHT = 1.0, 0.5
 SPREAD = 4.0  # unit vectors are multiplied by this: their numbers are small for a network's first steps
 SVM_C, LOGISTIC_C = 1.0, 20.0  # inverse strength of the L2 penalty
 HIDDEN, EPOCHS, BATCH, RATE, DROPOUT, DECAY, SMOOTHING = 512, 20, 256, 2e-3, 0.3, 0.01, 0.1
@@ -107,7 +104,7 @@ def _random_features(tensors: Tensors, vectors: Vectors) -> Vectors:
     return np.asarray(features / np.float32(np.sqrt(RANDOM)), np.float32)
 
 
-class Kind(NamedTuple):
+class VectorKind(NamedTuple):
     """How a classifier of vectors is fitted to n rows with category numbers, and how it scores m others."""
 
     fit: Callable[[Vectors, Numbers, int], Tensors]
@@ -115,8 +112,18 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "mlp": Kind(fit_mlp, mlp_scores),
-    "svm": Kind(fit_svm, linear_scores),
-    "logistic": Kind(fit_logistic, linear_scores),
-    "closed-form": Kind(fit_closed_form, closed_form_scores),
+    "mlp": VectorKind(fit_mlp, mlp_scores),
+    "svm": VectorKind(fit_svm, linear_scores),
+    "logistic": VectorKind(fit_logistic, linear_scores),
+    "closed-form": VectorKind(fit_closed_form, closed_form_scores),
 }
+
+
+def fit(features: Features, numbers: Numbers, c: int, head: str) -> Tensors:
+    """Return the tensors of a classifier of the kind `head`, one of KINDS."""
+    return KINDS[head].fit(features.vectors, numbers, c)
+
+
+def scores(tensors: Tensors, features: Features, head: str) -> Scores:
+    """Return (m, c) scores."""
+    return KINDS[head].scores(tensors, features.vectors)

@@ -1,0 +1,29 @@
+"""What the n-grams of a text say: one-vs-rest support vector machines."""
+
+from shelfwise.classifier.labels import Numbers
+from shelfwise.classifier.model.opinions import SEED, Features, Scores, Tensors
+from shelfwise.classifier.model.opinions.vectors import linear_scores, linear_tensors
+from shelfwise.indexer.encoding.lexical import rarity_of, weighted
+
+DEFAULT_TEMPERATURE, DEFAULT_WEIGHT = 0.2, 0.5
+PENALTY = 1.0  # inverse strength of the L2 penalty; see ARCHITECTURE.md for what others gave
+TOLERANCE = 1e-2
+
+
+def fit(features: Features, numbers: Numbers, c: int, head: str) -> Tensors:
+    """Return weights (FEATURES, c), bias (c,) and rarity (FEATURES,).
+
+    By LIBLINEAR, squared hinge: Fan et al., JMLR 9 (2008).
+    """
+    from sklearn.svm import LinearSVC
+
+    rarity = rarity_of(features.counts)
+    machines = LinearSVC(C=PENALTY, tol=TOLERANCE, dual=True, random_state=SEED)
+    return {**linear_tensors(machines, weighted(features.counts, rarity), numbers), "rarity": rarity}
+
+
+def scores(tensors: Tensors, features: Features, head: str) -> Scores:
+    """Return (m, c) margins."""
+    grams = weighted(features.counts, tensors["rarity"])
+    # By column, so that the weights of an n-gram, in a table larger than the caches, are read once for all texts.
+    return linear_scores(tensors, grams.tocsc())
