@@ -36,7 +36,7 @@ from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.index import Index
 from shelfwise.indexer.searching.search import FaissSearcher, Neighbors
-from shelfwise.indexer.searching.segments import Layer, Layers
+from shelfwise.indexer.searching.segments import Segment, Segments, View
 from shelfwise.indexer.store.snapshot import Snapshot, read_snapshot
 from shelfwise.indexer.store.store_encoder import encoder_for
 from shelfwise.indexer.types import Vectors
@@ -91,8 +91,8 @@ class Encoded:
             head = Head.fit(kind, features, list(rows.column("category_path")))
             for name, grid, target in _wanted(kind):
                 settings = choose_settings(evidence, labels, Goals(kind, target_precision=target), grid)
-                layers = Layers(Layer(rows.table, features.vectors, found), None, np.ones(len(rows), bool))
-                index = Index(self.snapshot, self.encoder, space, layers)
+                segment = Segment(rows.table, (View(features.vectors, found),), np.ones(len(rows), bool))
+                index = Index(self.snapshot, self.encoder, space, Segments((segment,)))
                 yield name, self._figures(Classifier(index, Model(head, settings)), asked)
 
     def _figures(self, classifier: Classifier, asked: Features) -> dict[str, float | None]:

@@ -52,13 +52,13 @@ def read(folder: Path) -> dict[str, Any]:
         classifier = classifier.current()
         if classifier is not before:
             refreshing.append(time.perf_counter() - started)
-        manifest, layers = classifier.index.snapshot.manifest, classifier.index.layers
+        manifest, segments = classifier.index.snapshot.manifest, classifier.index.segments
         decisions = classifier.classify(listings)
         assert {decision.store_version for decision in decisions} == {manifest.version}
         assert len(classifier.index) == manifest.rows
         if manifest.change.command in ("add", "build"):
-            row = layers.row_of(MARKER)
-            assert row is not None and layers.column("title")[row].as_py() == f"marker {manifest.version}"
+            row = segments.row_of(MARKER)
+            assert row is not None and segments.column("title")[row].as_py() == f"marker {manifest.version}"
         seen.add(manifest.version)
         batches += 1
         time.sleep(PAUSE)  # else they leave the writer no core

@@ -37,7 +37,7 @@ from shelfwise.indexer.searching.engine import RECALL_K, build_engine, layout, r
 from shelfwise.indexer.searching.index import Index
 from shelfwise.indexer.searching.replica import VECTORS, Replica, replica_of, space_of
 from shelfwise.indexer.searching.search import FaissSearcher, Neighbors, import_faiss
-from shelfwise.indexer.searching.segments import Layer, layers_of
+from shelfwise.indexer.searching.segments import Segment, segments_of
 from shelfwise.indexer.store.manifest import Change
 from shelfwise.indexer.store.snapshot import read_snapshot, writing
 from shelfwise.indexer.store.store_encoder import identity_of
@@ -148,12 +148,12 @@ def opened(store: Path, rounds: int) -> dict[str, Any]:
     return {"seconds": seconds, "times_reading": ratio(seconds["open"], seconds["read"])}
 
 
-def open_store(store: Path, engine: str = "own") -> Layer:
+def open_store(store: Path, engine: str = "own") -> Segment:
     """What `Index.open` does for a store, but for its encoder; with its own engine or the exact one."""
     snapshot = read_snapshot(store)
     replica = replica_of(snapshot)
-    base = Layer.of_replica(replica if engine == "own" else replace(replica, engine=None), "cpu")
-    layers_of(snapshot, space_of(snapshot), base, replica)
+    base = Segment.of_replica(replica if engine == "own" else replace(replica, engine=None), "cpu")
+    segments_of(snapshot, space_of(snapshot), base, replica)
     return base
 
 
@@ -205,7 +205,7 @@ def votable(store: Path, encoder: Encoder, times: int) -> dict[str, Any]:
 
 def nearest(index: Index, query: Vectors) -> str:
     """Id of the item that is most like a query (1, d)."""
-    return index.layers.texts(["id"], index.search(query, 1).rows[0])[0][0]
+    return index.segments.texts(["id"], index.search(query, 1).rows[0])[0][0]
 
 
 def taken(work: Callable[[], object]) -> float:

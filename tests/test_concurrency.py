@@ -53,13 +53,13 @@ def test_readers_see_one_version_or_the_next_and_never_half_of_one(store):
         classifier = Classifier.open(store)
         while not done.is_set():
             classifier = classifier.current()
-            manifest, layers = classifier.index.snapshot.manifest, classifier.index.layers
+            manifest, segments = classifier.index.snapshot.manifest, classifier.index.segments
             decisions = classifier.classify(LISTINGS)
             assert {decision.store_version for decision in decisions} == {manifest.version}
             assert manifest.rows == len(classifier.index)
             if manifest.change.command != "remove":
-                row = layers.row_of("marker")
-                assert layers.column("title")[row].as_py() == f"marker {manifest.version}"
+                row = segments.row_of("marker")
+                assert segments.column("title")[row].as_py() == f"marker {manifest.version}"
             seen.add(manifest.version)
 
     def write():

@@ -80,10 +80,10 @@ def test_a_proposal_over_added_rows_and_over_ids_that_are_there(classifier, stor
 
 
 def test_a_survey_asks_the_vote_of_the_others(classifier):
-    layers, labels = classifier.index.layers, classifier.labels
-    keys = np.array(layers.column("twin_key").to_pylist(), dtype=object)
-    vectors = layers.vectors(np.arange(50))
-    words = [Words(title, "") for title in layers.column("title").to_pylist()]
+    segments, labels = classifier.index.segments, classifier.labels
+    keys = np.array(segments.column("twin_key").to_pylist(), dtype=object)
+    vectors = segments.vectors(np.arange(50))
+    words = [Words(title, "") for title in segments.column("title").to_pylist()]
     scores = classifier.judge_without_twins(Features(vectors, ngram_counts(words)), keys)
     right = scores.mixed.vote.argmax(axis=1) == classifier.category_of_row
     counted = np.bincount(classifier.category_of_row[right], minlength=len(labels)).tolist()

@@ -98,7 +98,7 @@ class StoreMachine(RuleBasedStateMachine):
             ("category_path LIKE 'Home%'", np.array([self.items[id_].category_path.startswith("Home") for id_ in ids])),
         ):
             expected, found = oracle.search(queries, len(ids) + 5, allowed), index.search(queries, 5, where)
-            stored = np.array([*index.layers.column("id").to_pylist(), ""])  # NONE is the last
+            stored = np.array([*index.segments.column("id").to_pylist(), ""])  # NONE is the last
             self.compare(
                 stored[found.rows], found.similarities, np.array([*ids, ""])[expected.rows], expected.similarities
             )
@@ -168,9 +168,11 @@ def test_rows_that_were_added_in_many_files_are_gathered(path, monkeypatch):
         item = Item(f"x{i}", f"new boot {i % 4}", category="Boots", category_path="Boots")
         maintenance.add(path, {item.id: item}, held=index, removed=[f"x{i - 5}"])
         index = index.current()
-        assert files_of(index.layers.fresh_row_ids) <= 4
+        assert files_of(index.segments.fresh_row_ids) <= 4
     assert [id_ for id_ in index.snapshot.rows.row_of if id_.startswith("x")] == [f"x{i}" for i in range(5, 10)]
-    assert index.layers.base.items.equals(base.layers.base.items) and index.layers.alive[: len(base)].all()
+    assert (
+        index.segments.parts[0].texts.equals(base.segments.parts[0].texts) and index.segments.alive[: len(base)].all()
+    )
 
 
 def test_rows_do_not_depend_on_the_order_of_writing(path, tmp_path):

@@ -117,7 +117,7 @@ def add(
             encoder = encoder_for(path, base.manifest, device)
         upserts, embedded = embed_changes(None if few else stored, changes, encoder, progress)
         if held and held.snapshot.manifest == base.manifest:  # the same version in another table has other row ids
-            fresh = held.layers.fresh_row_ids
+            fresh = held.segments.fresh_row_ids
             if files_of(fresh) > FILES:
                 upserts = changed(base.reader.take(fresh)[0], upserts, changes.removed)
         draft.table.upsert(upserts)

@@ -59,7 +59,7 @@ def propose(classifier: Classifier, examples: Sequence[Item], pending: Sequence[
     changes = find_changes(None, {item.id: item for item in examples})
     rows, _ = embed_changes(None, changes, classifier.index.encoder)
     index = classifier.index
-    after = replace(classifier, index=replace(index, layers=index.layers.with_rows(rows, index.space)))
+    after = replace(classifier, index=replace(index, segments=index.segments.with_rows(rows, index.space)))
     vectors = index.space.project(rows.vectors)
     features = Features(vectors, ngram_counts(rows.words()))
     found = after.judge_without_twins(features, rows.column("twin_key"))
@@ -89,14 +89,14 @@ def _taken_items(
 ) -> tuple[list[Taken], int]:
     """The stored items near to the examples that would change to their category, and how many were looked at: all but
     those of the ids `given`."""
-    layers = before.index.layers
+    segments = before.index.segments
     nearest = before.index.search(vectors, min(AROUND, len(before.index)))
-    theirs = [row for row in map(layers.row_of, given) if row is not None]
+    theirs = [row for row in map(segments.row_of, given) if row is not None]
     rows: Numbers = np.setdiff1d(nearest.rows[nearest.found], np.array(theirs, np.int64))
     if not len(rows):
         return [], 0
     items = before.index.items_at(rows)
-    features = Features(layers.vectors(rows), ngram_counts([item.words for item in items]))
+    features = Features(segments.vectors(rows), ngram_counts([item.words for item in items]))
     keys = np.array([item.words.twin_key() for item in items], dtype=object)
     now, then = (_said(one, one.judge_without_twins(features, keys).probabilities) for one in (before, after))
     taken = [

@@ -217,7 +217,7 @@ def build(
 
 def flips(before: Classifier, after: Classifier, stored: Rows) -> Flips | None:
     """Which of the rows that one version has stored get another category from another. The two share an encoder."""
-    keys, there = stored.column("twin_key"), set(after.index.layers.column("id").to_pylist())
+    keys, there = stored.column("twin_key"), set(after.index.segments.column("id").to_pylist())
     kept = [row for row, id_ in enumerate(stored.column("id")) if id_ in there]
     probes = np.array(sorted(kept, key=lambda row: (keys[row], row))[:PROBES], np.int64)
     if len(probes) < FEWEST_PROBES:

@@ -28,9 +28,9 @@ def survey(classifier: Classifier) -> Survey:
 
     The vote alone is asked: the head has learned these very items.
     """
-    index, layers = classifier.index, classifier.index.layers
+    index, segments = classifier.index, classifier.index.segments
     keys, numbers = classifier.twin_keys, classifier.category_of_row
-    alive = np.flatnonzero(layers.alive)
+    alive = np.flatnonzero(segments.alive)
     order = alive[np.lexsort((keys[alive], numbers[alive]))]
     first = np.searchsorted(numbers[order], numbers[order])  # place of each one's category among them
     rows = order[np.arange(len(order)) - first < EACH]
@@ -39,7 +39,7 @@ def survey(classifier: Classifier) -> Survey:
     right, nearest = np.zeros(len(rows), bool), np.empty(len(rows))
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE]
-        found = index.search(layers.vectors(part), K + SPARE_TWINS).without_twins(keys, keys[part], K)
+        found = index.search(segments.vectors(part), K + SPARE_TWINS).without_twins(keys, keys[part], K)
         said = vote(found, numbers, weights, settings.temperature).argmax(axis=1)
         right[start : start + AT_ONCE] = said == numbers[part]
         nearest[start : start + AT_ONCE] = found.best()

@@ -118,19 +118,19 @@ class Classifier:
     @cached_property
     def labels(self) -> Labels:
         """The c categories that have a row in the index."""
-        layers = self.index.layers
-        (path, paths), (name, names) = self._coded_paths, layers.coded("category")
-        pairs = np.unique(path[layers.alive] * len(names) + name[layers.alive])
+        segments = self.index.segments
+        (path, paths), (name, names) = self._coded_paths, segments.coded("category")
+        pairs = np.unique(path[segments.alive] * len(names) + name[segments.alive])
         return Labels.of([paths[pair // len(names)] for pair in pairs], [names[pair % len(names)] for pair in pairs])
 
     @cached_property
     def _coded_paths(self) -> tuple[Numbers, list[str]]:
-        return self.index.layers.coded("category_path")
+        return self.index.segments.coded("category_path")
 
     @cached_property
     def twin_keys(self) -> NDArray[np.object_]:
         """(n,) twin key of every row of the index."""
-        return np.array(self.index.layers.column("twin_key").to_pylist(), dtype=object)
+        return np.array(self.index.segments.column("twin_key").to_pylist(), dtype=object)
 
     @cached_property
     def category_of_row(self) -> Numbers:
@@ -146,7 +146,7 @@ class Classifier:
     @cached_property
     def counts(self) -> Numbers:
         """(c,) items of each category."""
-        return np.bincount(self.category_of_row[self.index.layers.alive], minlength=len(self.labels))
+        return np.bincount(self.category_of_row[self.index.segments.alive], minlength=len(self.labels))
 
     def classify(
         self,
@@ -322,7 +322,7 @@ class Classifier:
         """The first `limit` neighbours of each query as items."""
         rows, similarities = found.rows[:, :limit], found.similarities[:, :limit]
         there = rows != NONE
-        texts = self.index.layers.texts(("id", "title", "brand", "category_path"), rows[there])
+        texts = self.index.segments.texts(("id", "title", "brand", "category_path"), rows[there])
         listed = (
             SimilarItem(id_, title, brand, path, round(float(similarity), DECIMALS))
             for (id_, title, brand, path), similarity in zip(texts, similarities[there], strict=True)

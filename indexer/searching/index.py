@@ -15,7 +15,7 @@ from shelfwise.indexer.item import FIELDS, Item
 from shelfwise.indexer.rows import CATALOG, Rows
 from shelfwise.indexer.searching.replica import Replica, replica_of, space_of
 from shelfwise.indexer.searching.search import Neighbors, resolve_engine
-from shelfwise.indexer.searching.segments import Filter, Layer, Layers, layers_of
+from shelfwise.indexer.searching.segments import Filter, Segment, Segments, segments_of
 from shelfwise.indexer.store.manifest import read_manifest
 from shelfwise.indexer.store.snapshot import Snapshot, read_snapshot
 from shelfwise.indexer.store.store_encoder import encoder_for
@@ -24,12 +24,12 @@ from shelfwise.indexer.types import Progress, Vectors
 
 @dataclass(frozen=True)
 class Index:
-    """One version of a store, ready to search: its rows lie in `layers`, of which `replica` is what is on disk."""
+    """One version of a store, ready to search: its rows lie in `segments`, of which `replica` is what is on disk."""
 
     snapshot: Snapshot
     encoder: Encoder
     space: Space
-    layers: Layers
+    segments: Segments
     replica: Replica | None = None
     device: str = "cpu"
 
@@ -44,7 +44,7 @@ class Index:
     def of(cls, snapshot: Snapshot, encoder: Encoder, rows: Rows, space: Space | None = None) -> Self:
         """An index over rows in memory that a version of the store has or could have, in its space or another."""
         space = space or space_of(snapshot)
-        return cls(snapshot, encoder, space, Layers(Layer.of(rows, space), None, np.ones(len(rows), bool)))
+        return cls(snapshot, encoder, space, Segments((Segment.of_rows(rows, space),)))
 
     def current(self) -> Self:
         """The version of the store that counts by now, itself while that is this one. What the two have in common stays
@@ -72,14 +72,14 @@ class Index:
         """A version, with what it shares with one that is `held`."""
         manifest = snapshot.manifest
         if held is not None and held.replica is not None and held.snapshot.manifest.replica == manifest.replica:
-            space, replica, base = held.space, held.replica, held.layers.base
+            space, replica, base = held.space, held.replica, held.segments.parts[0]
         else:
             space, replica = space_of(snapshot), replica_of(snapshot, progress)
-            base = Layer.of_replica(replica, device)
-        return cls(snapshot, encoder, space, layers_of(snapshot, space, base, replica), replica, device)
+            base = Segment.of_replica(replica, device)
+        return cls(snapshot, encoder, space, segments_of(snapshot, space, base, replica), replica, device)
 
     def __len__(self) -> int:
-        return len(self.layers)
+        return len(self.segments)
 
     def embed(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """(n, d) unit vectors in the store's space."""
@@ -87,44 +87,44 @@ class Index:
 
     def vector_of(self, id_: str) -> Vectors:
         """(1, d) unit vector of a stored item, in the store's space. Raises QueryError."""
-        return self.layers.vectors(np.array([self._row_of(id_)]))
+        return self.segments.vectors(np.array([self._row_of(id_)]))
 
     def search(
         self, vectors: Vectors, k: int, where: str | Filter | None = None, without: str | None = None
     ) -> Neighbors:
-        """The k nearest items of each vector (m, d), by their rows in `layers`.
+        """The k nearest items of each vector (m, d), by their rows in `segments`.
 
         `where` is an SQL condition on the items' columns or a filter, `without` the id of an item to leave out. Fewer
         than k places are filled where fewer items are left. Raises QueryError.
         """
         allowed = None
         if isinstance(where, Filter):
-            allowed = self.layers.matching(where)
+            allowed = self.segments.matching(where)
         elif where is not None:
-            allowed = self.layers.numbered(self.snapshot.reader.matching(where))
+            allowed = self.segments.numbered(self.snapshot.reader.matching(where))
         if without is not None:
-            allowed = self.layers.alive.copy() if allowed is None else allowed
+            allowed = self.segments.alive.copy() if allowed is None else allowed
             allowed[self._row_of(without)] = False
-        return self.layers.search(vectors, k, allowed)
+        return self.segments.search(vectors, k, allowed)
 
     def items(self, ids: Sequence[str]) -> dict[str, Item]:
         """Those of some items that are there, by id, whole."""
-        rows = [row for row in map(self.layers.row_of, ids) if row is not None]
+        rows = [row for row in map(self.segments.row_of, ids) if row is not None]
         return {item.id: item for item in self.items_at(np.array(rows, np.int64))}
 
     def items_at(self, rows: NDArray[np.int64]) -> list[Item]:
         """Return the items of some rows, whole."""
-        return [Item(*texts) for texts in self.layers.texts(tuple(FIELDS), rows)]
+        return [Item(*texts) for texts in self.segments.texts(tuple(FIELDS), rows)]
 
     def of_catalog(self, ids: Sequence[str]) -> set[str]:
         """Those of some items that came with a catalog, and were not added beside it."""
-        rows = [row for row in map(self.layers.row_of, ids) if row is not None]
-        found = self.layers.texts(("id", "origin"), np.array(rows, np.int64))
+        rows = [row for row in map(self.segments.row_of, ids) if row is not None]
+        found = self.segments.texts(("id", "origin"), np.array(rows, np.int64))
         return {id_ for id_, origin in found if origin == CATALOG}
 
     def has(self, id_: str) -> bool:
         """Whether an item is there."""
-        return self.layers.row_of(id_) is not None
+        return self.segments.row_of(id_) is not None
 
     def item(self, id_: str) -> Item:
         """One item, whole. Raises QueryError."""
@@ -143,7 +143,7 @@ class Index:
         return k
 
     def _row_of(self, id_: str) -> int:
-        row = self.layers.row_of(id_)
+        row = self.segments.row_of(id_)
         if row is None:
             raise AbsentError(
                 "no_such_item", f"the store has no item with id {id_!r}", "the id of a stored item", "look the item up"
