@@ -20,6 +20,8 @@ from shelfwise.indexer.store import migration
 from shelfwise.indexer.store.disk import MANIFEST, VERSIONS, read_sealed, write_sealed
 from shelfwise.indexer.store.manifest import FORMAT, WRITERS, read_manifest
 from shelfwise.service.desk import DESK, LAYOUT, STEPS, Desk, migrate_desk
+from shelfwise.service.reviews import ReviewQueue
+from shelfwise.service.writes import WriteLog
 
 STORES = Path(__file__).parent / "stores"
 KEPT = sorted(file.name.removesuffix(".tar.xz") for file in STORES.glob("*.tar.xz"))
@@ -123,10 +125,10 @@ def test_the_desk_comes_along_with_what_waits(hashing):
     store, expected = hashing
     assert migrate_desk(store) in (2, None)  # as it was in the versions that wrote formats 8 and 9
     desk = Desk(store)
-    told = [[write.number, write.state, write.what, write.note] for write in desk.writes()]
+    told = [[write.number, write.state, write.what, write.note] for write in WriteLog(desk).last()]
     assert told == expected["desk"]["writes"]
     for state, reviews in expected["desk"]["reviews"].items():
-        now = sorted([r.listing.id, r.times, round(r.value, 6)] for r in desk.reviews(state))
+        now = sorted([r.listing.id, r.times, round(r.value, 6)] for r in ReviewQueue(desk).ranked(state))
         assert now == reviews
     desk.close()
     assert migrate_desk(store) is None

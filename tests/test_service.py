@@ -12,7 +12,7 @@ from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.errors import BusyError, StoreError
 from shelfwise.indexer.item import Item
 from shelfwise.indexer.searching import compaction
-from shelfwise.service.desk import Desk
+from shelfwise.service.writes import WriteLog
 
 NEW = "Home > Kitchen > Air Fryers"
 
@@ -149,10 +149,10 @@ def test_the_queue_is_decided_anew_when_the_store_has_changed(client):
 def test_what_was_seen_is_accepted_though_it_was_decided_anew(client):
     ask(client, "", listings=listing("L-1", "quilted picnic blanket"))
     client.get("/v1/reviews")
-    desk = client.app.state.shelfwise.desk
-    (review,) = desk.reviews()
+    queue = client.app.state.shelfwise.queue
+    (review,) = queue.ranked()
     seen, other = "Home > Kitchen > Mugs", "Fashion > Shoes > Boots"
-    desk.renew_reviews([review.listing], [replace(review.decision, category_path=other)])
+    queue.renew([review.listing], [replace(review.decision, category_path=other)])
     client.post("/v1/reviews/L-1", json={"action": "accept", "category_path": seen})
     assert client.get("/v1/items/L-1").json()["category_path"] == seen
     assert client.get("/v1/reviews?state=corrected").json()["reviews"][0]["category_path"] == seen
@@ -162,13 +162,13 @@ def test_what_is_accepted_by_now_waits_no_more_until_the_reason_is_undone(client
     ask(client, "", listings=listing("L-1", "quilted picnic blanket"))
     item = {"id": "x", "title": "a drone", "category_path": "Toys > Drones"}
     number = client.post("/v1/items", json={"items": [item]}).json()["number"]
-    desk = client.app.state.shelfwise.desk
-    (review,) = desk.reviews()
-    desk.renew_reviews([review.listing], [replace(review.decision, decision="accept", store_version=2)])
-    assert (open_reviews(client), desk.count_reviews()["resolved"]) == ([], 1)
+    queue = client.app.state.shelfwise.queue
+    (review,) = queue.ranked()
+    queue.renew([review.listing], [replace(review.decision, decision="accept", store_version=2)])
+    assert (open_reviews(client), queue.count()["resolved"]) == ([], 1)
     client.post(f"/v1/writes/{number}/undo")
     assert open_reviews(client) == ["L-1"]
-    desk.renew_reviews([review.listing], [replace(review.decision, decision="accept", store_version=2)])
+    queue.renew([review.listing], [replace(review.decision, decision="accept", store_version=2)])
     ask(client, "", listings=listing("L-1", "quilted picnic blanket"))
     assert open_reviews(client) == ["L-1"]
 
@@ -297,16 +297,16 @@ def test_a_store_is_compacted_while_it_is_served(client, store, monkeypatch, fil
 
 def test_a_write_that_landed_unknown_to_the_desk_is_not_made_again(store, monkeypatch):
     """As after a kill between the store's commit and the desk's: what it replaced is not forgotten."""
-    settle, failures = Desk.settle, [StoreError("unwritable_store", "the disk is full", "room on it", "free some")]
+    settle, failures = WriteLog.settle, [StoreError("unwritable_store", "the disk is full", "room on it", "free some")]
 
-    def fails_once(desk, numbers, version):
+    def fails_once(log, numbers, version):
         if numbers and failures:
             raise failures.pop()
-        settle(desk, numbers, version)
+        settle(log, numbers, version)
 
     with client_of(store) as client:
         before = client.get("/v1/items/als-003").json()
-        monkeypatch.setattr(Desk, "settle", fails_once)
+        monkeypatch.setattr(WriteLog, "settle", fails_once)
         put = {"items": [{"id": "als-003", "title": "not a sandal", "category_path": NEW}]}
         written = client.post("/v1/items", json=put).json()
         assert (written["state"], written["version"], failures) == ("done", 2, [])
@@ -377,12 +377,12 @@ def test_a_late_decision_changes_no_review_that_was_overtaken(client):
     ask(client, "", listings=listing("L-1", "quilted picnic blanket"))
     client.post("/v1/items", json={"items": [{"id": "x", "title": "a drone", "category_path": "Toys"}]})
     open_reviews(client)
-    desk = client.app.state.shelfwise.desk
-    (review,) = desk.reviews()
-    desk.renew_reviews([review.listing], [replace(review.decision, decision="accept", store_version=1)])
+    queue = client.app.state.shelfwise.queue
+    (review,) = queue.ranked()
+    queue.renew([review.listing], [replace(review.decision, decision="accept", store_version=1)])
     other = replace(review.listing, title="another")
-    desk.renew_reviews([other], [replace(review.decision, decision="accept", store_version=2)])
-    assert desk.reviews() == [review]
+    queue.renew([other], [replace(review.decision, decision="accept", store_version=2)])
+    assert queue.ranked() == [review]
 
 
 def test_a_review_does_not_depend_on_how_much_was_asked_for(client):
@@ -402,7 +402,7 @@ def test_statuses_of_what_is_not_there_and_of_what_is_no_json(client):
 
 def test_a_write_that_would_leave_nothing_is_refused(client, store):
     ids = [f"{kind}-{i:03}" for kind in ("als", "ots", "les", "ugs", "nes") for i in range(10)]
-    number = client.app.state.shelfwise.desk.write("local", "all gone", (), ids)
+    number = client.app.state.shelfwise.log.put("local", "all gone", (), ids)
     client.app.state.shelfwise.writer.wake()
     for _ in range(100):
         found = client.get(f"/v1/writes/{number}").json()

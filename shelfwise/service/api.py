@@ -14,7 +14,7 @@ from shelfwise.indexer.errors import InputError, ShelfwiseError, listed
 from shelfwise.indexer.item import Item
 from shelfwise.service.answers import Look, Way
 from shelfwise.service.guard import BODY_BYTES
-from shelfwise.service.records import REFUSED, SKIPPED, WAITING, Write
+from shelfwise.service.reviews import SKIPPED
 from shelfwise.service.schemas import (
     AnsweredOut,
     CategoriesOut,
@@ -32,6 +32,7 @@ from shelfwise.service.schemas import (
     items_of,
 )
 from shelfwise.service.state import OneState, Writes
+from shelfwise.service.writes import REFUSED, WAITING, Write
 
 Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
@@ -114,7 +115,7 @@ def item(id: str, state: OneState) -> Response:
 @router.delete("/items/{id:path}", response_model=WriteOut, responses=WRITTEN)
 async def remove_item(id: str, state: OneState, who: Writes) -> Response:
     """Take a stored item out."""
-    if not await to_thread(state.desk.awaits, id):
+    if not await to_thread(state.log.awaits, id):
         _ = state.served.classifier.index.item(id)
     return _acknowledged(await state.write(who, f"remove {id}", removed=[id]))
 
@@ -138,7 +139,7 @@ async def reviews(
     """Doubtful decisions: those to which an answer is worth most come first. The first 32 that are open are decided
     anew where the store has changed since; those that are accepted by now are resolved."""
     await state.renew_reviews()
-    counts, found = await to_thread(state.desk.count_reviews), await to_thread(state.desk.reviews, which, limit, offset)
+    counts, found = await to_thread(state.queue.count), await to_thread(state.queue.ranked, which, limit, offset)
     shown = [
         asdict(review) | {"decision": decided(review.listing.id, review.decision), "seen": review.seen}
         for review in found
@@ -152,20 +153,20 @@ async def answer(id: str, asked: ReviewIn, state: OneState, who: Writes) -> Resp
     written = await state.answer_review(id, asked.action, asked.category_path, who, asked.new_category, asked.seen)
     if written is None:
         return json({"state": SKIPPED, "write": None})
-    answered = await to_thread(state.desk.find_review, id)
+    answered = await to_thread(state.queue.find, id)
     return json({"state": answered.state, "write": _shown(written)}, _status(written))
 
 
 @router.get("/writes", response_model=WritesOut)
 def writes(state: OneState, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> Response:
     """What was written last, by whom, and whether the index has it."""
-    return json({"writes": [_shown(write) for write in state.desk.writes(limit)]})
+    return json({"writes": [_shown(write) for write in state.log.last(limit)]})
 
 
 @router.get("/writes/{number}", response_model=WriteOut)
 def one_write(number: Number, state: OneState) -> Response:
     """One write."""
-    return json(_shown(state.desk.find_write(number)))
+    return json(_shown(state.log.find(number)))
 
 
 @router.post("/writes/{number}/undo", response_model=WriteOut, responses=WRITTEN)

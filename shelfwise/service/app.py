@@ -35,11 +35,13 @@ from shelfwise.service.overview import Overview
 from shelfwise.service.pages.parts import part_of
 from shelfwise.service.recent import Recent
 from shelfwise.service.rendering import render
+from shelfwise.service.reviews import ReviewQueue
 from shelfwise.service.schemas import ReadyOut
 from shelfwise.service.served import Served
 from shelfwise.service.state import State
 from shelfwise.service.tokens import Tokens
 from shelfwise.service.writer import Writer
+from shelfwise.service.writes import WriteLog
 
 SHOWN = 5  # faults of a request
 UNTOLD = "see the service's log"
@@ -87,15 +89,16 @@ def create_app(config: Config) -> FastAPI:
             stack.callback(desk.close)
             served.start()
             stack.callback(served.stop)
-            writer = Writer(desk, served)
+            written, queue = WriteLog(desk), ReviewQueue(desk)
+            writer = Writer(written, served)
             writer.start()
             stack.callback(writer.stop)
-            intake = await stack.enter_async_context(Intake(desk))
+            intake = await stack.enter_async_context(Intake(queue))
             jobs = Jobs()
             stack.callback(jobs.close)
             batcher = await stack.enter_async_context(Batcher[Ask, Answer](work, config.at_once))
             app.state.shelfwise = State(
-                served, desk, intake, writer, batcher, metrics, Recent(), jobs, Overview(), config.tokens
+                served, written, queue, intake, writer, batcher, metrics, Recent(), jobs, Overview(), config.tokens
             )
             gc.collect()
             gc.freeze()  # what stays for good need not be looked through again and again while requests wait
@@ -143,7 +146,7 @@ def readyz(request: Request) -> Response:
     ready = ReadyOut(
         store_version=manifest.version,
         items=manifest.rows,
-        writes_waiting=len(state.desk.waiting_numbers()),
+        writes_waiting=len(state.log.waiting_numbers()),
         problems=state.problems if request.state.visitor else [UNTOLD] * len(state.problems),
     )
     return JSONResponse(ready.model_dump(), 503 if ready.problems else 200)
@@ -156,7 +159,7 @@ def show_metrics(request: Request) -> Response:
     metrics.version.set(manifest.version)
     metrics.items.set(manifest.rows)
     metrics.waiting.set(state.batcher.waiting)
-    metrics.writes_waiting.set(len(state.desk.waiting_numbers()))
+    metrics.writes_waiting.set(len(state.log.waiting_numbers()))
     return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -1,4 +1,4 @@
-"""Doubtful decisions on their way to the desk: many are written down together, and nobody waits for it."""
+"""Doubtful decisions on their way to the queue: many are written down together, and nobody waits for it."""
 
 import asyncio
 import logging
@@ -9,8 +9,7 @@ from typing import Self
 from shelfwise.classifier.model.decision import Decision
 from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.item import Item
-from shelfwise.service.desk import OPEN_MOST, Desk
-from shelfwise.service.records import is_doubtful
+from shelfwise.service.reviews import OPEN_MOST, ReviewQueue, is_doubtful
 
 EVERY = 0.5  # seconds
 log = logging.getLogger("shelfwise")
@@ -19,8 +18,8 @@ log = logging.getLogger("shelfwise")
 class Intake:
     """What is to be reviewed and not written down yet."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk, self._waiting = desk, list[tuple[Item, Decision]]()
+    def __init__(self, queue: ReviewQueue) -> None:
+        self._queue, self._waiting = queue, list[tuple[Item, Decision]]()
         self._alone = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -45,7 +44,7 @@ class Intake:
             if not waiting:
                 return
             try:
-                await asyncio.to_thread(self._desk.put_reviews, *zip(*waiting, strict=True))
+                await asyncio.to_thread(self._queue.put, *zip(*waiting, strict=True))
             except StoreError as error:  # a full disk keeps nobody from an answer
                 log.warning("%d doubtful decisions were not kept: %s", len(waiting), error)
 

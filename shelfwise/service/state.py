@@ -16,16 +16,16 @@ from shelfwise.indexer.errors import QueryError, listed
 from shelfwise.indexer.item import Item, normal_path
 from shelfwise.service.answers import Answer, Ask, Classify, Way
 from shelfwise.service.batching import SMALL, Batcher, OverloadError
-from shelfwise.service.desk import Desk
 from shelfwise.service.intake import Intake
 from shelfwise.service.jobs import Jobs
 from shelfwise.service.metrics import Metrics
 from shelfwise.service.overview import Overview
 from shelfwise.service.recent import Recent
-from shelfwise.service.records import Write
+from shelfwise.service.reviews import ReviewQueue
 from shelfwise.service.served import Served
 from shelfwise.service.tokens import Tokens, Visitor
 from shelfwise.service.writer import Writer
+from shelfwise.service.writes import Write, WriteLog
 
 ACKNOWLEDGE = 5.0  # seconds that a request waits for the index to have what it wrote
 SEEN = Way()  # how much of a decision a reviewer sees, and its value rests on, at least
@@ -37,7 +37,8 @@ class State:
     """The parts that answer requests; `tokens` is None where everybody is local."""
 
     served: Served
-    desk: Desk
+    log: WriteLog
+    queue: ReviewQueue
     intake: Intake
     writer: Writer
     batcher: Batcher[Ask, Answer]
@@ -93,19 +94,19 @@ class State:
         Raises QueryError where there is no open review, or where the category is not there and not said to be `new`.
         """
         await self.intake.flush()
-        review = await to_thread(self.desk.find_review, id_)
+        review = await to_thread(self.queue.find, id_)
         if action == "skip":
-            await to_thread(self.desk.skip, id_, who.name)
+            await to_thread(self.queue.skip, id_, who.name)
             return None
         if action == "accept":
             path = path or review.decision.category_path
         path = self.known_path(path, new)
-        return await self._indexed(await to_thread(self.desk.answer, id_, path, who.name, seen))
+        return await self._indexed(await to_thread(self.log.answer, id_, path, who.name, seen))
 
     async def write(self, who: Visitor, what: str, items: Sequence[Item] = (), removed: Sequence[str] = ()) -> Write:
         """Put items into the index, which answers open reviews of listings with their ids, and take others out."""
         await self.intake.flush()
-        return await self._indexed(await to_thread(self.desk.write, who.name, what, items, removed))
+        return await self._indexed(await to_thread(self.log.put, who.name, what, items, removed))
 
     async def renew_reviews(self) -> None:
         """Decide anew on the first SMALL open reviews where another version decided: what was corrected meanwhile has
@@ -114,16 +115,16 @@ class State:
         with suppress(OverloadError):
             for _ in range(ROUNDS):
                 version = self.served.classifier.index.snapshot.manifest.version
-                first = await to_thread(self.desk.reviews, most=SMALL)
+                first = await to_thread(self.queue.ranked, most=SMALL)
                 stale = [review.listing for review in first if review.decision.store_version != version]
                 if not stale:
                     return
                 decisions = await self.batcher.submit([Classify(listing) for listing in stale])
-                await to_thread(self.desk.renew_reviews, stale, cast(list[Decision], decisions))
+                await to_thread(self.queue.renew, stale, cast(list[Decision], decisions))
 
     async def undo(self, number: int, who: Visitor) -> Write:
         """Take a write back; the write that does. Raises QueryError."""
-        return await self._indexed(await to_thread(self.desk.undo, number, who.name))
+        return await self._indexed(await to_thread(self.log.undo, number, who.name))
 
     async def _indexed(self, number: int) -> Write:
         """A write, when the index has it or after ACKNOWLEDGE seconds; at once where writes cannot be made just now."""

@@ -1,4 +1,4 @@
-"""Brings what was written at the desk into the index, in order, many writes in one version."""
+"""Brings what is in the log of writes into the index, in order, many writes in one version."""
 
 import asyncio
 import logging
@@ -11,9 +11,8 @@ from shelfwise.classifier.changing import maintenance
 from shelfwise.indexer.errors import QueryError, ShelfwiseError
 from shelfwise.indexer.item import Item
 from shelfwise.indexer.store.manifest import read_manifest, versions_of
-from shelfwise.service.desk import Desk
-from shelfwise.service.records import Write
 from shelfwise.service.served import Served
+from shelfwise.service.writes import Write, WriteLog
 
 Asked = tuple[int, asyncio.AbstractEventLoop, asyncio.Future[None]]  # who waits for a write, and where
 
@@ -25,9 +24,9 @@ log = logging.getLogger("shelfwise")
 class Writer:
     """One thread that writes. `problem` says in one line why it cannot at the moment."""
 
-    def __init__(self, desk: Desk, served: Served) -> None:
+    def __init__(self, written: WriteLog, served: Served) -> None:
         self.problem = ""
-        self._desk, self._served = desk, served
+        self._log, self._served = written, served
         self._arrived, self._ended = threading.Event(), threading.Event()
         self._alone, self._asked = threading.Lock(), list[Asked]()
         self._thread = threading.Thread(target=self._run, name="writer")
@@ -38,11 +37,11 @@ class Writer:
         self._thread.start()
 
     def wake(self) -> None:
-        """Look what waits at the desk."""
+        """Look what waits in the log."""
         self._arrived.set()
 
     def stop(self) -> None:
-        """End after the change that is being made. What waits stays at the desk."""
+        """End after the change that is being made. What waits stays in the log."""
         self._ended.set()
         self.wake()
         self._thread.join()
@@ -56,7 +55,7 @@ class Writer:
         self.wake()
         with suppress(TimeoutError):
             await asyncio.wait_for(settled, seconds)
-        return await asyncio.to_thread(self._desk.find_write, number)
+        return await asyncio.to_thread(self._log.find, number)
 
     def _run(self) -> None:
         while not self._ended.is_set():
@@ -68,7 +67,7 @@ class Writer:
     def _all_written(self) -> bool:
         """Whether nothing waits any more; `problem` says why something does."""
         try:
-            while not self._ended.is_set() and (writes := self._desk.waiting()):
+            while not self._ended.is_set() and (writes := self._log.waiting()):
                 if left := self._settle_landed(writes):
                     self._write(left)
                 self._tell()
@@ -86,7 +85,7 @@ class Writer:
 
     def _settle_landed(self, writes: Sequence[Write]) -> list[Write]:
         """Those that the store does not have. A failure or a kill may have come after the store had them, and before
-        the desk knew."""
+        the log knew."""
         bases = [write.base for write in writes if write.base is not None]
         if not bases:
             return list(writes)
@@ -95,17 +94,17 @@ class Writer:
             if version > min(bases) and (made := MADE.fullmatch(read_manifest(path, version).change.command)):
                 first, last = map(int, made.groups())
                 there = [write.number for write in left if write.base is not None and first <= write.number <= last]
-                self._desk.settle(there, version)
+                self._log.settle(there, version)
                 left = [write for write in left if write.number not in there]
         return left
 
     def _write(self, writes: Sequence[Write]) -> None:
         """Settle or refuse some writes. Of several that cannot be made together each is tried alone."""
         try:
-            self._desk.settle([write.number for write in writes], self._put(writes))
+            self._log.settle([write.number for write in writes], self._put(writes))
         except QueryError as error:
             if len(writes) == 1:
-                self._desk.refuse(writes[0].number, error)
+                self._log.refuse(writes[0].number, error)
             else:
                 for write in writes:
                     self._write([write])
@@ -117,7 +116,7 @@ class Writer:
         final, catalog = index.items(ids), index.of_catalog(ids)
         before, theirs = dict[int, Sequence[Item]](), dict[int, Sequence[str]]()
         for write in writes:
-            undone = None if write.undoes is None else self._desk.find_write(write.undoes)
+            undone = None if write.undoes is None else self._log.find(write.undoes)
             if undone:
                 _require_as_left(undone, final)
             before[write.number] = [final[id_] for id_ in write.ids if id_ in final]
@@ -126,7 +125,7 @@ class Writer:
                 final.pop(id_, None)
             final |= {item.id: item for item in write.items}
             catalog = catalog - set(write.ids) | set(undone.catalog if undone else ())
-        self._desk.remember(before, theirs, index.snapshot.manifest.version)
+        self._log.remember(before, theirs, index.snapshot.manifest.version)
         report = maintenance.add(
             self._served.path,
             {id_: final[id_] for id_ in ids if id_ in final},
@@ -143,7 +142,7 @@ class Writer:
 
     def _tell(self) -> None:
         """Those who wait for a write that is waiting no more."""
-        waiting = self._desk.waiting_numbers()
+        waiting = self._log.waiting_numbers()
         with self._alone:
             told = [asked for asked in self._asked if asked[0] not in waiting]
             self._asked = [asked for asked in self._asked if asked[0] in waiting]

@@ -74,7 +74,7 @@ async def dry_run(
         there = await _there(state, lines)
         ids, titles = [line for line in lines if line in there], [line for line in lines if line not in there]
         items = items_from(lines, category_path, there)
-        pending = [review.listing for review in await to_thread(state.desk.reviews, most=PENDING)]
+        pending = [review.listing for review in await to_thread(state.queue.ranked, most=PENDING)]
         proposal = await to_thread(propose, classifier, items, pending)
     except ShelfwiseError as error:
         problem = str(error)
@@ -119,7 +119,7 @@ async def _there(state: State, ids: Sequence[str]) -> dict[str, Item]:
     """The stored items, and the listings with an open review, that have some of the ids."""
     await state.intake.flush()
     items = await to_thread(state.served.classifier.index.items, ids)
-    return items | await to_thread(state.desk.find_listings, ids)  # which say it as it is by now
+    return items | await to_thread(state.queue.listings, ids)  # which say it as it is by now
 
 
 def _alike(path: str, paths: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ router = page_router()
 @router.get("/changes")
 def changes(request: Request, state: OneState) -> Response:
     """What was written, by whom, and the undoing of it."""
-    return render(request, "changes.html", "Changes", writes=state.desk.writes(), problem="")
+    return render(request, "changes.html", "Changes", writes=state.log.last(), problem="")
 
 
 @router.post("/changes/undo")
@@ -25,6 +25,6 @@ async def undo(request: Request, state: OneState, who: Writes, number: WriteNumb
     try:
         await state.undo(number, who)
     except QueryError as error:
-        written = await to_thread(state.desk.writes)
+        written = await to_thread(state.log.last)
         return render(request, "changes.html", "Changes", 409, writes=written, problem=str(error))
     return RedirectResponse("/changes", 303)

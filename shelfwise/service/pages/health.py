@@ -21,7 +21,7 @@ def health(request: Request, state: OneState) -> Response:
         "health.html",
         "Health",
         problems=state.problems,
-        facts=facts_of(classifier, len(state.desk.waiting_numbers()), state.desk.count_reviews()),
+        facts=facts_of(classifier, len(state.log.waiting_numbers()), state.queue.count()),
         accepted=accepted,
         accepted_labels=[f"{share:.0%}" for share in accepted],
         seen=len(state.recent),

@@ -10,10 +10,11 @@ from starlette.responses import Response
 
 from shelfwise.indexer.errors import QueryError
 from shelfwise.service.pages.parts import WriteNumber, cards_of, page_router, part_of
-from shelfwise.service.records import OPEN, Review, Write
 from shelfwise.service.rendering import render
+from shelfwise.service.reviews import OPEN, Review
 from shelfwise.service.schemas import MAX_ID
 from shelfwise.service.state import OneState, State, Writes
+from shelfwise.service.writes import Write
 
 NEXT = 20  # reviews that are listed behind the one that is shown
 
@@ -75,7 +76,7 @@ async def _reviewed(
         part_of(request, "review.html", "reviewed.html"),
         "Review",
         422 if problem else 200,
-        counts=await to_thread(state.desk.count_reviews),
+        counts=await to_thread(state.queue.count),
         card=cards[0] if cards else None,
         seen=shown[0].seen if shown else "",
         next=first[1:],
@@ -89,9 +90,9 @@ async def _reviewed(
 
 def _first(state: State, chosen: str) -> list[Review]:
     """The first open reviews, before them that of the listing `chosen` where it is open."""
-    first = state.desk.reviews(most=1 + NEXT)
+    first = state.queue.ranked(most=1 + NEXT)
     with suppress(QueryError):
-        wanted = state.desk.find_review(chosen)
+        wanted = state.queue.find(chosen)
         if wanted.state == OPEN:
             return [wanted, *(other for other in first if other.listing.id != chosen)]
     return first
