@@ -79,7 +79,7 @@ class Encoded:
     def variants(self, kinds: list[str]) -> Iterator[tuple[str, dict[str, float | None]]]:
         """Figures by name of the variant."""
         rows = self.rows
-        labels = Labels.of(rows.column("category_path"), rows.column("category"))
+        labels = Labels.from_paths(rows.column("category_path"), rows.column("category"))
         among = splits(rows, labels, self.kept_back)
         axes = choose_axes(rows, labels, among)
         space = Space.fit(rows.vectors, axes)

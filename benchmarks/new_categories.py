@@ -19,7 +19,7 @@ import pyarrow as pa
 from accuracy import ROOT, Set, items_of, machine, real_sets, record, sample_set
 from numpy.typing import NDArray
 
-from shelfwise.classifier.changing.adoption import lessons_of
+from shelfwise.classifier.changing.finetuning import lessons_of
 from shelfwise.classifier.fitting.finetune import Limits, finetune
 from shelfwise.classifier.fitting.heldout import rank_within, share_kept_back
 from shelfwise.classifier.fitting.training import train
@@ -52,7 +52,7 @@ class Catalog:
         self.encoder_name = one.encoder
         columns = {name: [getattr(item, name) for item in items] for name in COLUMNS}
         self.table = pa.table(columns | {"twin_key": [words_of(item.title).twin_key() for item in items]})
-        self.labels = Labels.of(columns["category_path"], columns["category"])
+        self.labels = Labels.from_paths(columns["category_path"], columns["category"])
         self.categories = self.labels.numbers(columns["category_path"])
         listings = [item for item in items_of(one.test) if item.category_path in self.labels.number_of]
         self.truth = self.labels.numbers([item.category_path for item in listings])

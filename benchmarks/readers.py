@@ -49,7 +49,7 @@ def read(folder: Path) -> dict[str, Any]:
     classifier, seen, batches, refreshing = Classifier.open(folder / "store"), set[int](), 0, list[float]()
     while not (folder / STOP).exists():
         started, before = time.perf_counter(), classifier
-        classifier = classifier.current()
+        classifier = classifier.refreshed()
         if classifier is not before:
             refreshing.append(time.perf_counter() - started)
         manifest, segments = classifier.index.snapshot.manifest, classifier.index.segments

@@ -25,7 +25,7 @@ import click
 import numpy as np
 from titles import ROOT, Titles, grown, read_titles
 
-from shelfwise.classifier.changing.maintenance import add, put_fitted, remove
+from shelfwise.classifier.changing.maintenance import Edit, apply, put_fitted, remove
 from shelfwise.classifier.fitting.training import Fitted
 from shelfwise.classifier.model.model import Model, Settings
 from shelfwise.classifier.model.voting import VoteSettings, category_weights, vote
@@ -191,13 +191,13 @@ def votable(store: Path, encoder: Encoder, times: int) -> dict[str, Any]:
         item = Item(f"new {i}", f"unheard of article {i}", "", "", "", "new", "new")
         query = index.space.project(encoder.encode([item.words.text()]))
         started = time.perf_counter()
-        add(store, {item.id: item}, held=index)
-        index = index.current()
+        apply(store, Edit({item.id: item}), reuse=index)
+        index = index.refreshed()
         assert nearest(index, query) == item.id
         seconds["add"].append(time.perf_counter() - started)
         started = time.perf_counter()
         remove(store, [item.id])
-        index = index.current()
+        index = index.refreshed()
         assert nearest(index, query) != item.id
         seconds["remove"].append(time.perf_counter() - started)
     return {"seconds": seconds, "worst_add": max(seconds["add"]), "worst_remove": max(seconds["remove"])}
@@ -232,7 +232,7 @@ def rows_of(titles: Titles, clusters: Sequence[str], n: int) -> Rows:
     columns = {name: [""] * n for name in TEXT_COLUMNS}
     columns |= {"id": [f"{i:08}" for i in range(n)], "title": [titles.titles[row] for row in of]}
     columns["category"] = columns["category_path"] = [clusters[row] for row in of]
-    return Rows.of(columns, made)
+    return Rows.from_columns(columns, made)
 
 
 def clusters_of(vectors: Vectors) -> list[str]:

@@ -59,7 +59,7 @@ class Labels:
     names: tuple[str, ...]
 
     @classmethod
-    def of(cls, paths: Iterable[str], names: Iterable[str]) -> Self:
+    def from_paths(cls, paths: Iterable[str], names: Iterable[str]) -> Self:
         """The categories of n rows; of a path with several leaf names the first in sorted order is kept."""
         name_of: dict[str, str] = {}
         for path, name in sorted(zip(paths, names, strict=True)):

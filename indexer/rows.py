@@ -34,7 +34,9 @@ class Rows:
         self.cleaned.extend([None] * (len(self.vectors) - len(self.cleaned)))
 
     @classmethod
-    def of(cls, columns: Mapping[str, Sequence[str]], vectors: Vectors, cleaned: Sequence[Words | None] = ()) -> Self:
+    def from_columns(
+        cls, columns: Mapping[str, Sequence[str]], vectors: Vectors, cleaned: Sequence[Words | None] = ()
+    ) -> Self:
         """Return rows from TEXT_COLUMNS, each of n values, their vectors (n, d), and the words that are known."""
         texts = [pa.array(columns[name], pa.string()) for name in TEXT_COLUMNS]
         return cls(pa.Table.from_arrays(texts, schema=pa.schema(text_fields())), vectors, list(cleaned))

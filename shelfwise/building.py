@@ -3,7 +3,7 @@
 from typing import Literal, Unpack, overload
 
 from shelfwise import arguments
-from shelfwise.checks import device_of, watched_by, wishes_of
+from shelfwise.checks import device_of, goal_overrides, watched_by
 from shelfwise.classifier.changing import release
 from shelfwise.classifier.changing.release import Guard
 from shelfwise.indexer.store.migration import migrate
@@ -66,7 +66,7 @@ def build(
     """
     folder = arguments.path("path", path)
     arguments.text("encoder", encoder)
-    wishes = wishes_of(head, optimize, target_precision)
+    overrides = goal_overrides(head, optimize, target_precision)
     guard = Guard(
         arguments.number("max_removed", max_removed, 0, 1), arguments.number("max_flipped", max_flipped, 0, 1)
     )
@@ -78,7 +78,7 @@ def build(
     migrate(folder)
     with watched as watch:
         if dry_run:
-            with release.releasing(folder, read.items, encoder, device, wishes, watch) as planned:
+            with release.releasing(folder, read.items, encoder, device, overrides, watch) as planned:
                 return Preview(planned.difference, planned.flips(), rejects)
-        report = release.build(folder, read.items, encoder, device, wishes, watch, limits)
+        report = release.build(folder, read.items, encoder, device, overrides, watch, limits)
     return Store(folder, device, with_rows(report, read, rejects))

@@ -6,7 +6,7 @@ from contextlib import nullcontext, suppress
 from typing import Any
 
 from shelfwise import arguments
-from shelfwise.classifier.changing.maintenance import Wishes
+from shelfwise.classifier.changing.maintenance import GoalOverrides
 from shelfwise.classifier.model.model import MEASURES
 from shelfwise.classifier.model.opinions.vectors import KINDS
 from shelfwise.indexer.encoding.encoder import resolve_device
@@ -29,9 +29,9 @@ def device_of(device: object) -> str:
     return chosen
 
 
-def wishes_of(head: object, optimize: object, target_precision: object) -> Wishes:
+def goal_overrides(head: object, optimize: object, target_precision: object) -> GoalOverrides:
     """Check what a model is to be fitted for; None leaves what the store has."""
-    return Wishes(
+    return GoalOverrides(
         None if head is None else arguments.choice("head", head, tuple(KINDS)),
         None if optimize is None else arguments.choice("optimize", optimize, MEASURES),
         None

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 from shelfwise import arguments
-from shelfwise.checks import device_of, filter_of, version_of, watched_by, wishes_of
+from shelfwise.checks import device_of, filter_of, goal_overrides, version_of, watched_by
 from shelfwise.classifier.changing import maintenance
 from shelfwise.classifier.changing.maintenance import Report
 from shelfwise.classifier.measuring.output import COLUMNS, free_name
@@ -37,8 +37,8 @@ from shelfwise.types import ClassifyOptions, Columns, Labelled, Listing, Name, W
 if TYPE_CHECKING:
     import pandas as pd
 
-    from shelfwise.classifier.changing.adoption import Finetuned
     from shelfwise.classifier.changing.checking import Checked
+    from shelfwise.classifier.changing.finetuning import Finetuned
     from shelfwise.classifier.measuring.evaluation import Evaluation
     from shelfwise.indexer.store.tuning import Tuned
 
@@ -259,8 +259,8 @@ class Store:
         self._require_usable()
         read, rejects = read_labelled(items, options)
         with self._changing(), watched as watch:
-            held = self._classifier.index if self._classifier else None
-            report = maintenance.add(self._path, read.items, self._device, watch, held)
+            reuse = self._classifier.index if self._classifier else None
+            report = maintenance.apply(self._path, maintenance.Edit(read.items), reuse, self._device, watch)
             return self._changed(with_rows(report, read, rejects))
 
     def remove(self, ids: str | Iterable[str] = (), *, category: str | None = None, added: bool = False) -> Report:
@@ -293,9 +293,9 @@ class Store:
         >>> sw.open("kitchen.store").train(target_precision=0.9).settings.goals.target_precision
         0.9
         """
-        wishes, watched = wishes_of(head, optimize, target_precision), watched_by(progress)
+        overrides, watched = goal_overrides(head, optimize, target_precision), watched_by(progress)
         with self._changing(), watched as watch:
-            return self._changed(maintenance.train(self._path, wishes, watch))
+            return self._changed(maintenance.train(self._path, overrides, watch))
 
     def finetune(self, *, minutes: float = 20.0, epochs: int | None = None, progress: Watch = None) -> "Finetuned":
         """Train the store's encoder on its items for about `minutes` in all, and keep it where it is better.
@@ -309,13 +309,13 @@ class Store:
         ...     print(error.code)
         nothing_to_finetune
         """
-        from shelfwise.classifier.changing.adoption import adopt
+        from shelfwise.classifier.changing.finetuning import finetune_store
 
         limit = arguments.number("minutes", minutes, 0, float("inf"), low_open=True)
         passes = None if epochs is None else arguments.whole("epochs", epochs, 1)
         watched = watched_by(progress)
         with self._changing(), watched as watch:
-            done = adopt(self._path, passes, limit, self._device, watch)
+            done = finetune_store(self._path, passes, limit, self._device, watch)
             self._changed(done.report)
             return done
 
@@ -476,7 +476,7 @@ class Store:
             if self._classifier is None:
                 self._version = read_manifest(self._folder).version
             else:
-                self._use(self._classifier.current())
+                self._use(self._classifier.refreshed())
             return self
 
     def close(self) -> None:

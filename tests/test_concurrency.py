@@ -46,13 +46,13 @@ def marker(version):
 
 
 def test_readers_see_one_version_or_the_next_and_never_half_of_one(store):
-    maintenance.add(store, {"marker": marker(2)})
+    maintenance.apply(store, maintenance.Edit({"marker": marker(2)}))
     done, seen, items = threading.Event(), set(), {item.id: item for item in small_catalog()}
 
     def read():
         classifier = Classifier.open(store)
         while not done.is_set():
-            classifier = classifier.current()
+            classifier = classifier.refreshed()
             manifest, segments = classifier.index.snapshot.manifest, classifier.index.segments
             decisions = classifier.classify(LISTINGS)
             assert {decision.store_version for decision in decisions} == {manifest.version}
@@ -65,10 +65,13 @@ def test_readers_see_one_version_or_the_next_and_never_half_of_one(store):
     def write():
         try:
             for turn in range(5):
-                maintenance.add(store, {"marker": marker(4 * turn + 3), "more": replace(items["als-000"], id="more")})
+                maintenance.apply(
+                    store,
+                    maintenance.Edit({"marker": marker(4 * turn + 3), "more": replace(items["als-000"], id="more")}),
+                )
                 maintenance.remove(store, ["more"])
                 release.build(store, {**items, "marker": marker(4 * turn + 5)})
-                maintenance.add(store, {"marker": marker(4 * turn + 6)})
+                maintenance.apply(store, maintenance.Edit({"marker": marker(4 * turn + 6)}))
                 compact(store, 2)
         finally:
             done.set()
@@ -81,7 +84,7 @@ def test_readers_see_one_version_or_the_next_and_never_half_of_one(store):
 def test_two_writers_lose_nothing(store):
     def write(name):
         for i in range(6):
-            maintenance.add(store, {f"{name}{i}": replace(small_catalog()[0], id=f"{name}{i}")})
+            maintenance.apply(store, maintenance.Edit({f"{name}{i}": replace(small_catalog()[0], id=f"{name}{i}")}))
 
     assert in_threads(lambda: write("a"), lambda: write("b")) == []
     rows = read_snapshot(store).rows
@@ -113,12 +116,14 @@ def test_a_writer_that_writes_on_and_on_lets_another_in(store, monkeypatch):
 
 def test_a_reader_that_is_up_to_date_opens_nothing(store, monkeypatch):
     classifier = Classifier.open(store)
-    assert classifier.current() is classifier
-    maintenance.add(store, {"new": Item("new", "zirconium crucible", category="Labware", category_path="Labware")})
+    assert classifier.refreshed() is classifier
+    maintenance.apply(
+        store, maintenance.Edit({"new": Item("new", "zirconium crucible", category="Labware", category_path="Labware")})
+    )
     monkeypatch.setattr(
         "shelfwise.indexer.searching.index.encoder_for", lambda *_: pytest.fail("the encoder is loaded already")
     )
-    (decision,) = classifier.current().classify([Item("", "zirconium crucible")])
+    (decision,) = classifier.refreshed().classify([Item("", "zirconium crucible")])
     assert (decision.category, decision.store_version) == ("Labware", 2)
 
 

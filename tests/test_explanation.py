@@ -66,7 +66,7 @@ def test_a_proposal_changes_nothing_and_tells_what_inserting_would_do(classifier
     assert (proposal.pending, [one.id for one in proposal.listings]) == (2, ["p1"])
     assert sum(share for _, share in proposal.near) <= 1 + 1e-9
     assert len(classifier.index) == len(Classifier.open(store).index) == before
-    maintenance.add(store, {item.id: item for item in fryers(5)})
+    maintenance.apply(store, maintenance.Edit({item.id: item for item in fryers(5)}))
     decided = Classifier.open(store).classify(pending)
     assert [said.category_path == NEW for said in decided] == [True, False]
 
@@ -74,8 +74,8 @@ def test_a_proposal_changes_nothing_and_tells_what_inserting_would_do(classifier
 def test_a_proposal_over_added_rows_and_over_ids_that_are_there(classifier, store):
     from shelfwise.classifier.changing import maintenance
 
-    maintenance.add(store, {item.id: item for item in fryers(2)})
-    proposal = propose(classifier.current(), [replace(fryers(1)[0], title="air fryer 99"), *fryers(4)[2:]])
+    maintenance.apply(store, maintenance.Edit({item.id: item for item in fryers(2)}))
+    proposal = propose(classifier.refreshed(), [replace(fryers(1)[0], title="air fryer 99"), *fryers(4)[2:]])
     assert (proposal.is_new, proposal.examples) == (False, 3)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import small_catalog, write_catalog
 
-from shelfwise.classifier.changing import adoption
+from shelfwise.classifier.changing import finetuning
 from shelfwise.classifier.fitting import finetune as module
 from shelfwise.classifier.fitting.finetune import Lessons, Limits, finetune
 from shelfwise.classifier.fitting.heldout import kept_back, tried
@@ -83,7 +83,7 @@ def items():
 
 def lessons_of(items, encoder) -> Lessons:
     texts = [item.title for item in items]
-    labels = Labels.of([item.category_path for item in items], [item.category for item in items])
+    labels = Labels.from_paths([item.category_path for item in items], [item.category for item in items])
     numbers = labels.numbers([item.category_path for item in items])
     keys, share = np.array([words_of(text).twin_key() for text in texts], object), 0.1
     asked = tried(keys, share)
@@ -217,7 +217,7 @@ def test_a_store_switches_to_a_better_encoder_and_keeps_it(run, tiny, items, tmp
     texts = after.snapshot.rows.texts()
     np.testing.assert_allclose(after.encoder.encode(texts), after.snapshot.rows.vectors, atol=1e-5)
     assert isinstance(after.encoder, Runtime)
-    assert not Path("s", adoption.CHECKPOINT).exists()
+    assert not Path("s", finetuning.CHECKPOINT).exists()
 
     (tmp_path / "more.csv").write_text("id,title,category_path\nn1,green boot 7,Fashion > Shoes > Boots\n")
     added = json.loads(run("add", "more.csv", "--store", "s", "--json").stdout)
@@ -264,7 +264,7 @@ def test_luck_is_not_enough_to_switch(won, lost, accuracy, accept_from, objectio
     new_right = right.copy()
     new_right[:lost], new_right[50 : 50 + won] = False, True
     new = Trial(Settings(full=Calibration(accept_from=accept_from), held_out={"accuracy": accuracy}), 0, new_right)
-    found = adoption._objection(new, old, old.settings)
+    found = finetuning._objection(new, old, old.settings)
     assert objection in found
     assert bool(found) == bool(objection)
 
@@ -275,9 +275,9 @@ def test_what_cannot_be_fine_tuned_says_why(run, store, tiny, tmp_path):
     run("build", few, "--store", "few", "--encoder", tiny)
     assert "too few to fine-tune" in run("finetune", "--store", "few").output
     with pytest.raises(QueryError):
-        adoption.adopt(Path("few"))
+        finetuning.finetune_store(Path("few"))
     with pytest.raises(EncoderError):
-        adoption.adopt(store)
+        finetuning.finetune_store(store)
 
 
 def test_too_little_time_says_how_much_is_needed(run, tiny, items, tmp_path):

@@ -34,8 +34,8 @@ def seven(built, tmp_path_factory):
     items = {item.id: item for item in small_catalog()}
     first, second, *others = sorted(items)
     for letter in LETTERS[:3]:
-        maintenance.add(store, {letter: replace(items[first], id=letter, title=f"{letter} sandal")})
-    maintenance.add(store, {second: replace(items[second], title="another title")})
+        maintenance.apply(store, maintenance.Edit({letter: replace(items[first], id=letter, title=f"{letter} sandal")}))
+    maintenance.apply(store, maintenance.Edit({second: replace(items[second], title="another title")}))
     maintenance.remove(store, others[:5])
     maintenance.train(store)
     return store
@@ -66,7 +66,7 @@ def test_a_rollback_gives_back_what_a_version_held_and_loses_nothing(lived, vers
     assert now.manifest.blobs == then.manifest.blobs
     rollback(lived, "7")
     assert same_rows(read_snapshot(lived).rows, last.rows)
-    maintenance.add(lived, {"z": replace(small_catalog()[0], id="z")})
+    maintenance.apply(lived, maintenance.Edit({"z": replace(small_catalog()[0], id="z")}))
     assert check(lived).problems == ()
 
 
@@ -115,7 +115,7 @@ def test_compact_keeps_the_last_and_the_tagged_and_nothing_else(run, lived):
     assert check(lived).problems == ()
     assert len(list(lived.glob("*.lance"))) == 1
     rollback(lived, "before-sale")
-    maintenance.add(lived, {"z": replace(small_catalog()[0], id="z")})
+    maintenance.apply(lived, maintenance.Edit({"z": replace(small_catalog()[0], id="z")}))
     compact(lived, 1)
     assert versions_of(lived) == [3, 9]
     tag(lived, "before-sale", None)
@@ -244,10 +244,10 @@ def test_any_word_can_be_a_tag(lived, name):
 
 def test_an_open_reader_is_told_that_its_version_was_cleared_away(lived):
     old, opened = read_snapshot(lived), Index.open(lived)
-    maintenance.add(lived, {"z": replace(small_catalog()[0], id="z")})
+    maintenance.apply(lived, maintenance.Edit({"z": replace(small_catalog()[0], id="z")}))
     for _ in range(2):  # names of tables come back no more
         compact(lived, 1)
-        maintenance.add(lived, {"z": replace(small_catalog()[1], id="z")})
+        maintenance.apply(lived, maintenance.Edit({"z": replace(small_catalog()[1], id="z")}))
     with pytest.raises(StoreError, match=r"version .* was cleared away"):
         opened.search(opened.embed(["boot"]), 3, where="id != ''")
     assert opened.search(opened.embed(["boot"]), 3).found.all()  # needs no table

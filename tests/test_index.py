@@ -56,8 +56,8 @@ class StoreMachine(RuleBasedStateMachine):
     def add_or_upsert(self, items, held):
         given = {item.id: item for item in items}
         if held == "the last":
-            self.held = self.held.current()
-        maintenance.add(self.path, given, held=None if held == "nothing" else self.held)
+            self.held = self.held.refreshed()
+        maintenance.apply(self.path, maintenance.Edit(given), reuse=None if held == "nothing" else self.held)
         self.added |= {id_ for id_, item in given.items() if self.items.get(id_) != item}
         self.items |= given
 
@@ -166,8 +166,8 @@ def test_rows_that_were_added_in_many_files_are_gathered(path, monkeypatch):
     index, base = Index.open(path), Index.open(path)
     for i in range(10):
         item = Item(f"x{i}", f"new boot {i % 4}", category="Boots", category_path="Boots")
-        maintenance.add(path, {item.id: item}, held=index, removed=[f"x{i - 5}"])
-        index = index.current()
+        maintenance.apply(path, maintenance.Edit({item.id: item}, removed=[f"x{i - 5}"]), reuse=index)
+        index = index.refreshed()
         assert files_of(index.segments.fresh_row_ids) <= 4
     assert [id_ for id_ in index.snapshot.rows.row_of if id_.startswith("x")] == [f"x{i}" for i in range(5, 10)]
     assert (
@@ -190,7 +190,9 @@ def test_a_dead_writer_leaves_the_version_before(path):
         draft.table.delete(list(before.rows.column("id")[:10]))
         raise ZeroDivisionError
     assert read_snapshot(path).rows.table.equals(before.rows.table)
-    report = maintenance.add(path, {"new": Item("new", "new boot", category="Boots", category_path="Boots")})
+    report = maintenance.apply(
+        path, maintenance.Edit({"new": Item("new", "new boot", category="Boots", category_path="Boots")})
+    )
     assert (report.rows, report.version) == (len(before.rows) + 1, 2)
 
 

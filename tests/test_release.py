@@ -85,8 +85,8 @@ def test_a_known_item_does_not_vote_for_itself(store):
     paths = rows.column("category_path")
     paths[0] = PATHS[-1] if paths[0] != PATHS[-1] else PATHS[0]
     columns = {name: rows.column(name) for name in rows.table.column_names} | {"category_path": paths}
-    changed = Index.of(index.snapshot, index.encoder, Rows.of(columns, rows.vectors))
-    before, after = Classifier.of(index), Classifier.of(changed)
+    changed = Index.from_rows(index.snapshot, index.encoder, Rows.from_columns(columns, rows.vectors))
+    before, after = Classifier.from_index(index), Classifier.from_index(changed)
     found = flips(before, after, rows)
     assert found.probes == 50
     assert not any(example.startswith(f"{rows.column('title')[0]}:") for example in found.examples)

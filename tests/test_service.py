@@ -195,7 +195,7 @@ def test_what_was_acknowledged_is_there_after_a_restart_even_where_it_was_not_in
 
     monkeypatch.setattr("shelfwise.service.state.ACKNOWLEDGE", 0.2)
     with monkeypatch.context() as patched, client_of(store) as client:
-        patched.setattr(maintenance, "add", held)
+        patched.setattr(maintenance, "apply", held)
         answer = client.post("/v1/items", json={"items": [{"id": "x", "title": "a drone", "category_path": "Toys"}]})
         assert (answer.status_code, answer.json()["state"]) == (202, "waiting")
         ready = client.get("/readyz")
@@ -217,7 +217,9 @@ def test_what_was_added_stays_through_a_build(client, run, store, catalog_file):
 
 
 def test_a_version_made_elsewhere_is_served_without_a_restart(client, store):
-    maintenance.add(store, {"x": Item("x", "a drone", category="Drones", category_path="Toys > Drones")})
+    maintenance.apply(
+        store, maintenance.Edit({"x": Item("x", "a drone", category="Drones", category_path="Toys > Drones")})
+    )
     for _ in range(100):
         if client.get("/v1/items/x").status_code == 200:
             break
@@ -252,14 +254,15 @@ def indexed(client):
 def test_an_undo_that_waited_for_a_build_does_not_take_back_what_that_changed(client, monkeypatch):
     item = {"id": "x", "title": "a drone", "category_path": "Toys"}
     number = client.post("/v1/items", json={"items": [item]}).json()["number"]
-    add, others = maintenance.add, []
+    real, others = maintenance.apply, []
 
-    def waits(path, items, **how):
+    def waits(path, edit, **how):
         if not others:  # another one has the store, and is done when this one gets it
-            others.append(add(path, {"x": Item("x", "a kite", category="Toys", category_path="Toys")}))
-        return add(path, items, **how)
+            kite = Item("x", "a kite", category="Toys", category_path="Toys")
+            others.append(real(path, maintenance.Edit({"x": kite})))
+        return real(path, edit, **how)
 
-    monkeypatch.setattr(maintenance, "add", waits)
+    monkeypatch.setattr(maintenance, "apply", waits)
     undone = client.post(f"/v1/writes/{number}/undo").json()["number"]
     indexed(client)
     assert client.get(f"/v1/writes/{undone}").json()["state"] == "refused"
@@ -272,7 +275,7 @@ def test_what_is_not_indexed_yet_can_be_removed(client, monkeypatch):
 
     monkeypatch.setattr("shelfwise.service.state.ACKNOWLEDGE", 0.2)
     with monkeypatch.context() as patched:
-        patched.setattr(maintenance, "add", held)
+        patched.setattr(maintenance, "apply", held)
         item = {"id": "x", "title": "a drone", "category_path": "Toys"}
         assert client.post("/v1/items", json={"items": [item]}).status_code == 202
         assert client.delete("/v1/items/x").status_code == 202
@@ -324,7 +327,9 @@ def test_a_store_is_served_once_at_a_time(store):
 def test_an_undo_of_what_something_else_has_changed_is_refused(client, store):
     put = {"items": [{"id": "x", "title": "a drone", "category_path": "Toys"}]}
     number = client.post("/v1/items", json=put).json()["number"]
-    maintenance.add(store, {"x": Item("x", "a kite", category="Kites", category_path="Toys > Kites")})
+    maintenance.apply(
+        store, maintenance.Edit({"x": Item("x", "a kite", category="Kites", category_path="Toys > Kites")})
+    )
     refused = client.post(f"/v1/writes/{number}/undo")
     assert (refused.status_code, refused.json()["state"]) == (409, "refused")
     assert f"not as write {number} left it" in refused.json()["note"]

@@ -71,7 +71,7 @@ def test_a_stream_is_the_same_batch_by_batch(store, tier):
 
 def test_a_new_category_is_found_by_auto_and_its_absence_said_by_fast(run, store, tmp_path):
     new = {f"n{i}": Item(f"n{i}", f"flux capacitor {i}", category="Flux", category_path="Flux") for i in range(5)}
-    maintenance.add(store, new)
+    maintenance.apply(store, maintenance.Edit(new))
     (tmp_path / "listings.csv").write_text("title\nflux capacitor large\n")
     for tier, found in ((FULL, True), (AUTO, True), (FAST, False)):
         shown = run("classify", "listings.csv", "--store", store, "--tier", tier)

@@ -55,7 +55,7 @@ def rows_of(items):
 
 
 def evidence_of(rows, axes=0):
-    labels = Labels.of(rows.column("category_path"), rows.column("category"))
+    labels = Labels.from_paths(rows.column("category_path"), rows.column("category"))
     return list(folds(rows, labels, splits(rows, labels), axes, "mlp"))
 
 
@@ -109,7 +109,7 @@ def test_a_twin_never_votes_for_its_row(monkeypatch):
 
 def test_the_rehearsal_hides_categories_from_the_head_and_leaves_five_examples():
     rows = rows_of(small_catalog(20))
-    labels = Labels.of(rows.column("category_path"), rows.column("category"))
+    labels = Labels.from_paths(rows.column("category_path"), rows.column("category"))
     hidden_once = np.zeros(len(labels), int)
     for fold in evidence_of(rows):
         for opened in fold.opened():
@@ -157,7 +157,7 @@ def test_catalogs_that_say_little_still_train_and_classify(items, tmp_path):
 
 def test_an_encoder_that_was_fine_tuned_is_judged_by_rows_that_it_never_saw():
     rows = rows_of(small_catalog(60))
-    labels = Labels.of(rows.column("category_path"), rows.column("category"))
+    labels = Labels.from_paths(rows.column("category_path"), rows.column("category"))
     (split,) = splits(rows, labels, 0.1)
     back = kept_back(rows.column("twin_key"), 0.1)
     assert 0.03 < back.mean() < 0.2
@@ -222,7 +222,7 @@ def test_a_direction_goes_where_the_vote_gains_by_it():
     meaning = random.normal(size=(c, 16))[np.arange(n) % c] + 0.5 * random.normal(size=(n, 16))
     paths = [str(i % c) for i in range(n)]
     table = pa.table({"category_path": paths, "twin_key": [words_of(str(i)).twin_key() for i in range(n)]})
-    labels = Labels.of(paths, paths)
+    labels = Labels.from_paths(paths, paths)
     drowned = Rows(table, (meaning + 20 * random.normal(size=(n, 1)) * np.eye(16)[3]).astype(np.float32))
     assert choose_axes(drowned, labels, splits(drowned, labels)) == 1
     plain = Rows(table, meaning.astype(np.float32))

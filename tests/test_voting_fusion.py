@@ -204,7 +204,7 @@ def test_ngrams_of_a_title_alone_are_as_if_it_were_the_rest_too():
 
 def test_one_category_has_no_head():
     assert Head.fit("svm", features(3, 4), ["A"] * 3) is None
-    labels = Labels.of(["A"], ["A"])
+    labels = Labels.from_paths(["A"], ["A"])
     known = known_to(None, labels)
     assert not known.any()
     said = opinions_of(None, features(2, 4), labels, known, dict.fromkeys(kinds(), 1.0))
@@ -215,7 +215,7 @@ def test_one_category_has_no_head():
 
 def test_a_category_without_rows_gets_nothing_from_the_head():
     head = Head.fit("svm", features(30, 4), ["A", "B", "C"] * 10)
-    labels = Labels.of(["C", "D", "A"], ["C", "D", "A"])
+    labels = Labels.from_paths(["C", "D", "A"], ["C", "D", "A"])
     asked = features(5, 4, 1)
     said = opinions_of(head, asked, labels, known_to(head, labels), dict.fromkeys(kinds(), 1.0))
     assert labels.paths == ("A", "C", "D")
@@ -228,19 +228,19 @@ def test_a_category_without_rows_gets_nothing_from_the_head():
 
 
 def test_labels():
-    labels = Labels.of(["B > y", "A > x", "B > y"], ["code2", "x", "code1"])
+    labels = Labels.from_paths(["B > y", "A > x", "B > y"], ["code2", "x", "code1"])
     assert (labels.paths, labels.names) == (("A > x", "B > y"), ("x", "code1"))
     assert labels.numbers(["B > y", "nowhere"]).tolist() == [1, UNKNOWN]
 
 
 def test_levels_sum_up_the_tree():
-    labels = Labels.of(["A > x > 1", "A > x > 2", "A > y", "B"], ["1", "2", "y", "B"])
+    labels = Labels.from_paths(["A > x > 1", "A > x > 2", "A > y", "B"], ["1", "2", "y", "B"])
     top, middle = labels.levels
     assert (top.paths, top.of.tolist()) == (("A", "B"), [0, 0, 0, 1])
     assert (middle.paths, middle.of.tolist()) == (("A > x", "A > y", "B"), [0, 0, 1, 2])
     np.testing.assert_allclose(top.sums(np.array([[0.1, 0.2, 0.3, 0.4]])), [[0.6, 0.4]])
     np.testing.assert_allclose(middle.sums(np.array([[0.1, 0.2, 0.3, 0.4]])), [[0.3, 0.3, 0.4]])
-    assert Labels.of(["A", "B"], ["A", "B"]).levels == ()
+    assert Labels.from_paths(["A", "B"], ["A", "B"]).levels == ()
 
 
 @given(

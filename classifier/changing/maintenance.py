@@ -14,6 +14,7 @@ from shelfwise.classifier.labels import Labels, Numbers, lies_in
 from shelfwise.classifier.model.fusion import known_to
 from shelfwise.classifier.model.model import Goals, Model, Settings, model_of, settings_of
 from shelfwise.classifier.model.voting import K, category_weights, vote
+from shelfwise.indexer.encoding.encoder import Encoder
 from shelfwise.indexer.encoding.kinds import EncoderChoice
 from shelfwise.indexer.errors import AbsentError, BusyError, QueryError, listed
 from shelfwise.indexer.item import Item, normal_path
@@ -36,7 +37,7 @@ FILES = 64  # that rows are added in; then they are written again to one, since 
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class GoalOverrides:
     """Goals that a user names, as in `Goals`; None leaves one as it is."""
 
     head: str | None = None
@@ -74,55 +75,69 @@ class Report:
         return f"<Report version {self.version}: {counts}, {self.rows:,} items, {self.encoder.name}>"
 
 
-def add(
-    path: Path,
-    items: Mapping[str, Item],
-    device: str = "auto",
-    progress: Progress | None = None,
-    held: Index | None = None,
-    removed: Sequence[str] = (),
-    catalog: Collection[str] = (),
-    command: str = "add",
-    at: int | None = None,
-) -> Report:
-    """Insert examples, or update those with the same id, without fitting anything again; those of the ids `removed`
-    that are there go in the same step. Those of the ids `catalog` become the catalog's, the others are beside it.
+@dataclass(frozen=True)
+class Edit:
+    """A change of some items, made in one step: those of `items` are put in, or in place of those with the same ids,
+    and those of the ids `removed` that are there are taken out.
 
-    A category that the head does not know works from here on by the vote alone. `held` is a version of the store that
-    is open: what it has need not be verified or loaded again; `command` is how the version says that it was made; `at`
-    is the version from which all this was found out. Raises QueryError where nothing would be left, and BusyError where
-    a version came after `at`.
+    Items with ids in `catalog` become the catalog's, the others are beside it. `command` is how the version says that
+    it was made, `at` the version from which all this was found out, None for any.
     """
-    with writing(path, held=held.snapshot.manifest if held else None) as draft:
+
+    items: Mapping[str, Item]
+    removed: Sequence[str] = ()
+    catalog: Collection[str] = ()
+    command: str = "add"
+    at: int | None = None
+
+
+def apply(
+    path: Path, edit: Edit, reuse: Index | None = None, device: str = "auto", progress: Progress | None = None
+) -> Report:
+    """Make an edit of the store at `path`, without fitting anything again.
+
+    A category that the head does not know works from here on by the vote alone. `reuse` is a version of the store that
+    is open: what it has need not be verified or loaded again. Raises QueryError where nothing would be left, and
+    BusyError where a version came after the one that the edit is `at`.
+    """
+    with writing(path, reuse=reuse.snapshot.manifest if reuse else None) as draft:
         base = base_of(draft)
-        if at is not None and base.manifest.version != at:
+        if edit.at is not None and base.manifest.version != edit.at:
             raise BusyError(
                 "store_changed",
                 f"store {path} was changed to version {base.manifest.version} meanwhile",
-                f"version {at}",
+                f"version {edit.at}",
                 "try again",
             )
-        choice = stored_choice(base)
         # A few are looked up without reading, and so verifying, the whole table: then no vector is taken from it.
-        few = len(items) <= FEW
-        stored = base.reader.with_ids(list(items)) if few else base.rows
-        gone = base.reader.values_among("id", list(removed)) - items.keys()
-        changes = replace(find_changes(stored, items, catalog), removed=sorted(gone))
+        few = len(edit.items) <= FEW
+        stored = base.reader.with_ids(list(edit.items)) if few else base.rows
+        gone = base.reader.values_among("id", list(edit.removed)) - edit.items.keys()
+        changes = replace(find_changes(stored, edit.items, edit.catalog), removed=sorted(gone))
         if not changes:
-            return report_of(changes, base.manifest, base, choice)
+            return report_of(changes, base.manifest, base, stored_choice(base))
         _require_left(path, base.manifest.rows + changes.added, len(gone))
-        if held and held.snapshot.manifest.encoder == base.manifest.encoder:
-            encoder = held.encoder
-        else:
-            encoder = encoder_for(path, base.manifest, device)
+        encoder = _encoder_of(base, reuse, device)
         upserts, embedded = embed_changes(None if few else stored, changes, encoder, progress)
-        if held and held.snapshot.manifest == base.manifest:  # the same version in another table has other row ids
-            fresh = held.segments.fresh_row_ids
-            if files_of(fresh) > FILES:
-                upserts = changed(base.reader.take(fresh)[0], upserts, changes.removed)
-        draft.table.upsert(upserts)
+        draft.table.upsert(_with_scattered(upserts, changes, base, reuse))
         draft.table.delete(changes.removed)
-        return report_of(changes, draft.commit(changes.as_change(command)), base, choice, embedded)
+        manifest = draft.commit(changes.as_change(edit.command))
+        return report_of(changes, manifest, base, stored_choice(base), embedded)
+
+
+def _encoder_of(base: Snapshot, reuse: Index | None, device: str) -> Encoder:
+    """Return the encoder of a version: the one that is open, where it is the same."""
+    if reuse and reuse.snapshot.manifest.encoder == base.manifest.encoder:
+        return reuse.encoder
+    return encoder_for(base.path, base.manifest, device)
+
+
+def _with_scattered(upserts: Rows, changes: Changes, base: Snapshot, reuse: Index | None) -> Rows:
+    """Return the rows to write, with all fresh ones where these lie in more than FILES files: then they lie in one."""
+    if not reuse or reuse.snapshot.manifest != base.manifest:  # the same version in another table has other row ids
+        return upserts
+    fresh = reuse.segments.fresh_row_ids
+    return changed(base.reader.take(fresh)[0], upserts, changes.removed) if files_of(fresh) > FILES else upserts
 
 
 def remove(path: Path, ids: Sequence[str] = (), category: str | None = None, added: bool = False) -> Report:
@@ -153,12 +168,12 @@ def remove(path: Path, ids: Sequence[str] = (), category: str | None = None, add
         return report_of(changes, draft.commit(changes.as_change("remove")), base, stored_choice(base))
 
 
-def train(path: Path, wishes: Wishes | None = None, progress: Progress | None = None) -> Report:
-    """Fit head and settings again to the items that the store holds; `wishes` change what for."""
+def train(path: Path, overrides: GoalOverrides | None = None, progress: Progress | None = None) -> Report:
+    """Fit head and settings again to the items that the store holds; `overrides` change what for."""
     with writing(path) as draft:
         base = base_of(draft)
         kept = base.manifest.encoder.kept_back
-        settings = put_fitted(draft, base.rows, fit_all(base.rows, goals_of(base, wishes), kept, progress), progress)
+        settings = put_fitted(draft, base.rows, fit_all(base.rows, goals_of(base, overrides), kept, progress), progress)
         changes = Changes([], [], [], 0, 0, len(base.rows))
         manifest = draft.commit(changes.as_change("train"))
         return report_of(changes, manifest, base, stored_choice(base), settings=settings)
@@ -197,10 +212,12 @@ def stored_choice(base: Snapshot) -> EncoderChoice:
     return EncoderChoice(identity.name, "fine-tuned on the store" if identity.folder else "the store's")
 
 
-def goals_of(base: Snapshot | None, wishes: Wishes | None) -> Goals:
-    """The store's goals with what a user wishes changed."""
+def goals_of(base: Snapshot | None, overrides: GoalOverrides | None) -> Goals:
+    """The store's goals with what a user overrides changed."""
     goals = settings_of(base).goals if base else Goals()
-    return replace(goals, **{name: value for name, value in asdict(wishes or Wishes()).items() if value is not None})
+    return replace(
+        goals, **{name: value for name, value in asdict(overrides or GoalOverrides()).items() if value is not None}
+    )
 
 
 def put_fitted(draft: Draft, rows: Rows, fitted: Fitted, progress: Progress | None = None) -> Settings:
@@ -221,7 +238,7 @@ def vote_agreement(replica: Replica, paths: Sequence[str], model: Model) -> floa
     from those which exact search finds; `paths` (n,) are the categories of its rows."""
     if replica.engine is None:
         return 1.0
-    labels = Labels.of(paths, paths)
+    labels = Labels.from_paths(paths, paths)
     numbers = labels.numbers(paths)
     settings = model.settings.mix.vote
     weights = category_weights(np.bincount(numbers, minlength=len(labels)), known_to(model.head, labels), settings)

@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from shelfwise.classifier.changing.maintenance import (
+    GoalOverrides,
     Report,
-    Wishes,
     goals_of,
     put_fitted,
     report_of,
@@ -20,7 +19,6 @@ from shelfwise.classifier.fitting.training import Fitted, train
 from shelfwise.classifier.model.model import Goals, settings_of
 from shelfwise.classifier.model.opinions import Features
 from shelfwise.classifier.model.pipeline import Classifier
-from shelfwise.indexer.encoding.encoder import Encoder
 from shelfwise.indexer.encoding.kinds import EncoderChoice, choose_encoder, load_encoder
 from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.errors import EncoderError, ReleaseError
@@ -58,8 +56,23 @@ class Guard:
     max_flipped: float = 0.05
 
 
+@dataclass(frozen=True)
+class Embedding:
+    """The second step of a release: the encoder that made the vectors, how many texts it had to embed, the rows that
+    are new or replaced, and all rows of the new version."""
+
+    prepared: Prepared
+    made: int
+    upserts: Rows
+    rows: Rows
+
+
 class Release:
-    """The next version of a store, made of a catalog, before it is published. See `releasing`."""
+    """The next version of a store, made of a catalog, before it is published. See `releasing`.
+
+    It has four steps, each made once and only when it is needed: plan what changes, embed what has no vector, fit the
+    model where it does not serve any more, and publish.
+    """
 
     def __init__(
         self,
@@ -70,18 +83,92 @@ class Release:
         goals: Goals,
         progress: Progress | None,
     ) -> None:
-        self._stored = draft.base.rows if draft.base else None
-        self.first = draft.base is None
         self._draft, self._goals, self._progress = draft, goals, progress
         self._choice, self._device = choice, device
-        self._changes = find_catalog_changes(self._stored, items)
-        before, gone = state_of(self._stored), set(self._changes.removed)
+        self._embedding: Embedding | None = None
+        self._model: Fitted | None = None
+        self._plan(items)
+
+    def _plan(self, items: Mapping[str, Item]) -> None:
+        """Step 1: find what has to change, and whether the model still serves.
+
+        It does if it was fitted for these goals, and few rows changed since. A category that is new is found by the
+        vote until it is fitted, and one that is gone is not asked for.
+        """
+        base = self._draft.base
+        stored = base.rows if base else None
+        self.first = base is None
+        self._changes = changes = find_catalog_changes(stored, items)
+        before, gone = state_of(stored), set(changes.removed)
         kept = {id_: content for id_, content in before.items() if id_ not in gone}
         self.difference = difference(before, {**kept, **state_of(items)})
-        self._embedded = 0  # texts for which there was no vector yet
+        self._keeps_model = False
+        if base is not None and settings_of(base).goals == self._goals:
+            drift = base.manifest.unfitted + changes.added + changes.updated + len(changes.removed)
+            self._keeps_model = drift <= MAX_DRIFT * base.manifest.rows
+        self._is_published = self._keeps_model and not changes
+
+    def _embed(self) -> Embedding:
+        """Step 2: load the encoder, and embed what has no vector yet."""
+        if self._embedding is None:
+            draft, base = self._draft, self._draft.base
+            stored = base.rows if base else None
+            prepared, before = (
+                self._prepare(),
+                [] if base is None else versions_of(draft.path)[-1 - VERSIONS_BEFORE : -1],
+            )
+            encoder = Embedded(draft.path, prepared.encoder, before[::-1])
+            upserts, _ = embed_changes(stored, self._changes, encoder, self._progress)
+            rows = changed(stored, upserts, self._changes.removed)
+            self._embedding = Embedding(prepared, encoder.made, upserts, rows)
+        return self._embedding
+
+    def _prepare(self) -> Prepared:
+        base = self._draft.base
+        if base is not None:
+            return Prepared(encoder_for(self._draft.path, base.manifest, self._device))
+        prepared = prepare(self._draft.path, load_encoder(self._choice.name, self._device), self._changes.texts)
+        if prepared.problem:
+            reason = f"{self._choice.reason}; {prepared.problem}: it runs as it is, slower"
+            self._choice = replace(self._choice, reason=reason)
+        return prepared
+
+    def _fit(self) -> Fitted | None:
+        """Step 3: fit the model to the rows of the new version; None where that of the version before stays."""
+        if self._model is None and not self._keeps_model:
+            base = self._draft.base
+            kept_back = base.manifest.encoder.kept_back if base else 0.0
+            self._model = train(self._embed().rows, self._goals, kept_back, self._progress)
+        return self._model
+
+    def publish(self) -> Report:
+        """Step 4: make it the version that counts, unless nothing changed."""
+        base, changes, settings = self._draft.base, self._changes, None
+        if base is not None and self._is_published:
+            return report_of(changes, base.manifest, base, self._choice)
+        embedding, fitted = self._embed(), self._fit()
+        self._draft.table.upsert(embedding.upserts)
+        self._draft.table.delete(changes.removed)
+        if fitted:
+            settings = put_fitted(self._draft, embedding.rows, fitted, self._progress)
+        manifest = self._draft.commit(changes.as_change("build"), None if base else embedding.prepared.identity())
+        forget_embedded(self._draft.path)
+        return report_of(changes, manifest, base, self._choice, embedding.made, settings)
+
+    def flips(self) -> Flips | None:
+        """Return how decisions change; None for a first build, where nothing changes, or where too few items are in
+        both."""
+        base = self._draft.base
+        if base is None or self._is_published:
+            return None
+        embedding, fitted = self._embed(), self._fit()
+        before = Classifier.from_index(Index.from_rows(base, embedding.prepared.encoder, base.rows))
+        space, model = (fitted.space, fitted.model) if fitted else (before.index.space, before.model)
+        after = Classifier(Index.from_rows(base, embedding.prepared.encoder, embedding.rows, space), model)
+        return flips(before, after, base.rows)
 
     def refuse_beyond(self, guard: Guard, found: Flips | None = None) -> None:
-        """Raises ReleaseError where more is removed or flipped than `guard` allows."""
+        """Raise ReleaseError where more is removed or flipped than `guard` allows."""
         removed, before = self.difference.removed.count, self.difference.before
         if removed > guard.max_removed * before:
             raise ReleaseError(
@@ -98,82 +185,6 @@ class Release:
                 "nothing was changed: if the labels are right, force it or allow more",
             )
 
-    def flips(self) -> Flips | None:
-        """How decisions change; None for a first build, where nothing changes, or where too few items are in both."""
-        base = self._draft.base
-        if base is None or self._is_published:
-            return None
-        before = Classifier.of(Index.of(base, self._encoder, base.rows))
-        space, model = (
-            (before.index.space, before.model) if self._keeps_model else (self._fitted.space, self._fitted.model)
-        )
-        return flips(before, Classifier(Index.of(base, self._encoder, self._rows, space), model), base.rows)
-
-    def publish(self) -> Report:
-        """Make it the version that counts, unless nothing changed."""
-        base, changes, settings = self._draft.base, self._changes, None
-        if base is not None and self._is_published:
-            return report_of(changes, base.manifest, base, self._choice)
-        fitted = None if self._keeps_model else self._fitted
-        self._draft.table.upsert(self._upserts)
-        self._draft.table.delete(changes.removed)
-        if fitted:
-            settings = put_fitted(self._draft, self._rows, fitted, self._progress)
-        manifest = self._draft.commit(changes.as_change("build"), None if base else self._prepared.identity())
-        forget_embedded(self._draft.path)
-        return report_of(changes, manifest, base, self._choice, self._embedded, settings)
-
-    @cached_property
-    def _keeps_model(self) -> bool:
-        """Whether the model still serves: it was fitted for these goals, and few rows changed since. A category that is
-        new is found by the vote until it is fitted, and one that is gone is not asked for."""
-        base, changes = self._draft.base, self._changes
-        if base is None or settings_of(base).goals != self._goals:
-            return False
-        drift = base.manifest.unfitted + changes.added + changes.updated + len(changes.removed)
-        return drift <= MAX_DRIFT * base.manifest.rows
-
-    @cached_property
-    def _is_published(self) -> bool:
-        return self._keeps_model and not self._changes
-
-    @cached_property
-    def _prepared(self) -> Prepared:
-        """Loaded when it is needed: a build that changes nothing, or that is refused at once, does without."""
-        base = self._draft.base
-        if base is not None:
-            return Prepared(encoder_for(self._draft.path, base.manifest, self._device))
-        prepared = prepare(self._draft.path, load_encoder(self._choice.name, self._device), self._changes.texts)
-        if prepared.problem:
-            reason = f"{self._choice.reason}; {prepared.problem}: it runs as it is, slower"
-            self._choice = replace(self._choice, reason=reason)
-        return prepared
-
-    @property
-    def _encoder(self) -> Encoder:
-        return self._prepared.encoder
-
-    @cached_property
-    def _upserts(self) -> Rows:
-        """Those that are new or replaced."""
-        path = self._draft.path
-        before = [] if self._draft.base is None else versions_of(path)[-1 - VERSIONS_BEFORE : -1]
-        encoder = Embedded(path, self._encoder, before[::-1])
-        upserts, _ = embed_changes(self._stored, self._changes, encoder, self._progress)
-        self._embedded = encoder.made
-        return upserts
-
-    @cached_property
-    def _rows(self) -> Rows:
-        """All of the new version."""
-        return changed(self._stored, self._upserts, self._changes.removed)
-
-    @cached_property
-    def _fitted(self) -> Fitted:
-        """The model of the new version."""
-        base = self._draft.base
-        return train(self._rows, self._goals, base.manifest.encoder.kept_back if base else 0.0, self._progress)
-
 
 @contextmanager
 def releasing(
@@ -181,18 +192,18 @@ def releasing(
     items: Mapping[str, Item],
     encoder: str = "auto",
     device: str = "auto",
-    wishes: Wishes | None = None,
+    overrides: GoalOverrides | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Release]:
     """The release that makes `items` the catalog of the store at `path`, beside what was added to it; nobody sees it
     unless it is published.
 
     Only texts that the store does not hold yet are embedded. `encoder` decides at the first build; later it must name
-    the same. `wishes` change what the model is fitted for. Raises ShelfwiseError.
+    the same. `overrides` change what the model is fitted for. Raises ShelfwiseError.
     """
     with writing(path, create=True) as draft:
         choice = _choose(draft.base, items, encoder)
-        yield Release(draft, items, choice, device, goals_of(draft.base, wishes), progress)
+        yield Release(draft, items, choice, device, goals_of(draft.base, overrides), progress)
 
 
 def build(
@@ -200,7 +211,7 @@ def build(
     items: Mapping[str, Item],
     encoder: str = "auto",
     device: str = "auto",
-    wishes: Wishes | None = None,
+    overrides: GoalOverrides | None = None,
     progress: Progress | None = None,
     guard: Guard | None = None,
 ) -> Report:
@@ -208,7 +219,7 @@ def build(
 
     Raises ReleaseError where that would change more than `guard` allows; without one, whatever it changes.
     """
-    with releasing(path, items, encoder, device, wishes, progress) as release:
+    with releasing(path, items, encoder, device, overrides, progress) as release:
         if guard:
             release.refuse_beyond(guard)
             release.refuse_beyond(guard, release.flips())

@@ -62,7 +62,7 @@ def hold_out(rows: Rows, goals: Goals, kept_back: float, progress: Progress | No
     `kept_back` is the share of the rows that was kept back from an encoder which was fine-tuned on the catalog, or 0
     for any other. A catalog that cannot spare rows keeps the default settings, which accept nothing.
     """
-    labels = Labels.of(rows.column("category_path"), rows.column("category"))
+    labels = Labels.from_paths(rows.column("category_path"), rows.column("category"))
     among = splits(rows, labels, kept_back)
     axes = choose_axes(rows, labels, among)
     evidence: list[Fold] = []

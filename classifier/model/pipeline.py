@@ -97,23 +97,23 @@ class Classifier:
     @classmethod
     def open(cls, path: Path, device: str = "auto") -> Self:
         """The store at `path`; `device` is auto, cpu or cuda. Raises ShelfwiseError."""
-        return cls.of(Index.open(path, device))
+        return cls.from_index(Index.open(path, device))
 
     @classmethod
-    def of(cls, index: Index) -> Self:
+    def from_index(cls, index: Index) -> Self:
         """A store whose index is open already. Raises StoreError where it has no model."""
         return cls(index, model_of(index.snapshot))
 
-    def current(self) -> Self:
+    def refreshed(self) -> Self:
         """The version of the store that counts by now, itself while that is this one. Ask for it before you classify.
 
         Raises ShelfwiseError.
         """
-        index = self.index.current()
+        index = self.index.refreshed()
         if index is self.index:
             return self
-        held, found = self.index.snapshot.manifest.blobs, index.snapshot.manifest.blobs
-        return type(self)(index, self.model) if held == found else self.of(index)
+        same = index.snapshot.manifest.blobs == self.index.snapshot.manifest.blobs
+        return type(self)(index, self.model) if same else self.from_index(index)
 
     @cached_property
     def labels(self) -> Labels:
@@ -121,7 +121,9 @@ class Classifier:
         segments = self.index.segments
         (path, paths), (name, names) = self._coded_paths, segments.coded("category")
         pairs = np.unique(path[segments.alive] * len(names) + name[segments.alive])
-        return Labels.of([paths[pair // len(names)] for pair in pairs], [names[pair % len(names)] for pair in pairs])
+        return Labels.from_paths(
+            [paths[pair // len(names)] for pair in pairs], [names[pair % len(names)] for pair in pairs]
+        )
 
     @cached_property
     def _coded_paths(self) -> tuple[Numbers, list[str]]:

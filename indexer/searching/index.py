@@ -41,24 +41,24 @@ class Index:
         return _latest(snapshot, lambda latest: cls._read(latest, encoder, engine, progress=progress))
 
     @classmethod
-    def of(cls, snapshot: Snapshot, encoder: Encoder, rows: Rows, space: Space | None = None) -> Self:
+    def from_rows(cls, snapshot: Snapshot, encoder: Encoder, rows: Rows, space: Space | None = None) -> Self:
         """An index over rows in memory that a version of the store has or could have, in its space or another."""
         space = space or space_of(snapshot)
         return cls(snapshot, encoder, space, Segments((Segment.of_rows(rows, space),)))
 
-    def current(self) -> Self:
+    def refreshed(self) -> Self:
         """The version of the store that counts by now, itself while that is this one. What the two have in common stays
         as it is: the encoder is loaded, and the replica opened, only where the store has another.
 
         Raises ShelfwiseError.
         """
-        path, held = self.snapshot.path, self.snapshot.manifest
-        if read_manifest(path) == held:  # `compact` keeps the version and moves its rows
+        path, manifest = self.snapshot.path, self.snapshot.manifest
+        if read_manifest(path) == manifest:  # `compact` keeps the version and moves its rows
             return self
-        snapshot = read_snapshot(path, held=held)
-        same = snapshot.manifest.encoder == held.encoder
+        snapshot = read_snapshot(path, reuse=manifest)
+        same = snapshot.manifest.encoder == manifest.encoder
         encoder = self.encoder if same else encoder_for(path, snapshot.manifest, self.device)
-        return _latest(snapshot, lambda latest: self._read(latest, encoder, self.device, held=self))
+        return _latest(snapshot, lambda latest: self._read(latest, encoder, self.device, reuse=self))
 
     @classmethod
     def _read(
@@ -66,13 +66,13 @@ class Index:
         snapshot: Snapshot,
         encoder: Encoder,
         device: str,
-        held: Self | None = None,
+        reuse: Self | None = None,
         progress: Progress | None = None,
     ) -> Self:
-        """A version, with what it shares with one that is `held`."""
+        """Return a version, with what it shares with one that is open, `reuse`."""
         manifest = snapshot.manifest
-        if held is not None and held.replica is not None and held.snapshot.manifest.replica == manifest.replica:
-            space, replica, base = held.space, held.replica, held.segments.parts[0]
+        if reuse is not None and reuse.replica is not None and reuse.snapshot.manifest.replica == manifest.replica:
+            space, replica, base = reuse.space, reuse.replica, reuse.segments.parts[0]
         else:
             space, replica = space_of(snapshot), replica_of(snapshot, progress)
             base = Segment.of_replica(replica, device)
@@ -162,4 +162,4 @@ def _latest(snapshot: Snapshot, read: Callable[[Snapshot], Read]) -> Read:
         except StoreError:
             if read_manifest(snapshot.path) == snapshot.manifest:
                 raise
-            snapshot = read_snapshot(snapshot.path, held=snapshot.manifest)
+            snapshot = read_snapshot(snapshot.path, reuse=snapshot.manifest)

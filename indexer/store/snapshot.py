@@ -86,15 +86,15 @@ class Snapshot:
             raise cleared_away(self.path) from None
 
 
-def read_snapshot(path: Path, version: int | None = None, held: Manifest | None = None) -> Snapshot:
+def read_snapshot(path: Path, version: int | None = None, reuse: Manifest | None = None) -> Snapshot:
     """A version of a store, None for the one that counts. Its rows are read, and their files verified, when they are
-    asked for; all other files are verified here, but for those of a version that is `held` already.
+    asked for; all other files are verified here, but for those of a version that is open already, `reuse`.
 
     Raises StoreError.
     """
     while True:
         snapshot = Snapshot(path, read_manifest(path, version))
-        known = snapshot.data_files | (dict(held.files) if held else {})
+        known = snapshot.data_files | (dict(reuse.files) if reuse else {})
         new = {name: sums for name, sums in snapshot.manifest.files.items() if known.get(name) != sums}
         try:
             verify_files(path, new)
@@ -197,12 +197,12 @@ def may_become_store(path: Path) -> bool:
 
 
 @contextmanager
-def writing(path: Path, create: bool = False, held: Manifest | None = None) -> Iterator[Draft]:
+def writing(path: Path, create: bool = False, reuse: Manifest | None = None) -> Iterator[Draft]:
     """The one draft of the store at `path`; other writers wait until the block ends, WAIT seconds at most.
 
     With `create`, a folder that is not there, is empty or is half written becomes a store at the first
     commit; if there is none, a folder made here goes away again, unless a next try can go on from what is in it.
-    Files of a version that is `held` are not verified again. Raises StoreError.
+    Files of a version that is open, `reuse`, are not verified again. Raises StoreError.
     """
     first = create and may_become_store(path)
     if not first:
@@ -213,7 +213,7 @@ def writing(path: Path, create: bool = False, held: Manifest | None = None) -> I
             first = first and may_become_store(path)  # another may have been faster
             if first:
                 remove(path / VERSIONS)  # of a first build that never ended
-            yield Draft(path, None if first else read_snapshot(path, held=held))
+            yield Draft(path, None if first else read_snapshot(path, reuse=reuse))
         finally:
             if made and not (path / MANIFEST).exists() and not (path / EMBEDDED).exists():
                 remove(path)

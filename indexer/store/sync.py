@@ -102,7 +102,7 @@ def embed_changes(
     columns["origin"] = changes.origins
     columns["text_digest"] = digests
     columns["twin_key"] = [item.words.twin_key() for item in changes.upserts]
-    return Rows.of(columns, vectors, [item.words for item in changes.upserts]), len(fresh)
+    return Rows.from_columns(columns, vectors, [item.words for item in changes.upserts]), len(fresh)
 
 
 def changed(rows: Rows | None, upserts: Rows, removed: Sequence[str]) -> Rows:

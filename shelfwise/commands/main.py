@@ -23,9 +23,9 @@ from shelfwise.commands.options import (
     TIER,
     FiniteRange,
     InputOptions,
+    goal_options,
     guarded,
     reads_input,
-    states_goals,
 )
 from shelfwise.commands.terminal import (
     ShelfwiseGroup,
@@ -46,7 +46,7 @@ from shelfwise.commands.terminal import (
 from shelfwise.indexer.reading import formats
 
 if TYPE_CHECKING:
-    from shelfwise.classifier.changing.maintenance import Wishes
+    from shelfwise.classifier.changing.maintenance import GoalOverrides
     from shelfwise.classifier.changing.release import Guard
 
 DEFAULT_NEIGHBORS = 3
@@ -72,7 +72,7 @@ def main() -> None:
 @click.option("--encoder", default="auto", show_default=True, help="minilm, e5, hashing, a local folder or a hub name.")
 @DEVICE
 @reads_input
-@states_goals
+@goal_options
 @guarded
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @AS_JSON
@@ -82,7 +82,7 @@ def build(
     encoder: str,
     device: str,
     source: InputOptions,
-    wishes: "Wishes",
+    overrides: "GoalOverrides",
     guard: "Guard | None",
     dry_run: bool,
     as_json: bool,
@@ -105,7 +105,10 @@ def build(
     start = time.monotonic()
     catalog = load_catalog(catalogs, source)
     migrate(store)
-    with progress_display() as progress, releasing(store, catalog.items, encoder, device, wishes, progress) as release:
+    with (
+        progress_display() as progress,
+        releasing(store, catalog.items, encoder, device, overrides, progress) as release,
+    ):
         if not as_json and not release.first:
             show_difference(release.difference)
         if guard and not dry_run:
@@ -175,9 +178,9 @@ def remove(store: Path, ids: tuple[str, ...], category: str | None, added: bool,
 
 @main.command()
 @STORE
-@states_goals
+@goal_options
 @AS_JSON
-def train(store: Path, wishes: "Wishes", as_json: bool) -> None:
+def train(store: Path, overrides: "GoalOverrides", as_json: bool) -> None:
     """Fit head, fusion, temperature and thresholds again to the items that the store holds.
 
     \b
@@ -190,7 +193,7 @@ def train(store: Path, wishes: "Wishes", as_json: bool) -> None:
 
     start = time.monotonic()
     with progress_display() as progress:
-        report = shelfwise.open(store).train(**asdict(wishes), progress=progress)
+        report = shelfwise.open(store).train(**asdict(overrides), progress=progress)
     show_report(report, None, time.monotonic() - start, as_json)
 
 

@@ -113,8 +113,8 @@ def reads_input(command: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def states_goals(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of what a model is fitted for, as one argument `wishes`."""
+def goal_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of what a model is fitted for, as one argument `overrides`."""
 
     @click.option("--head", type=click.Choice(HEADS), help="Kind of the dense half of the head.  [default: mlp]")
     @click.option("--optimize", type=click.Choice(MEASURES), help="What settings are chosen for.  [default: accuracy]")
@@ -125,9 +125,9 @@ def states_goals(command: Callable[..., None]) -> Callable[..., None]:
     )
     @functools.wraps(command)
     def wrapper(head: str | None, optimize: str | None, target_precision: float | None, **others: Any) -> None:
-        from shelfwise.classifier.changing.maintenance import Wishes
+        from shelfwise.classifier.changing.maintenance import GoalOverrides
 
-        command(wishes=Wishes(head, optimize, target_precision), **others)
+        command(overrides=GoalOverrides(head, optimize, target_precision), **others)
 
     return wrapper
 

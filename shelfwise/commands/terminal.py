@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 if TYPE_CHECKING:
-    from shelfwise.classifier.changing.adoption import Finetuned
+    from shelfwise.classifier.changing.finetuning import Finetuned
     from shelfwise.classifier.changing.maintenance import Report
     from shelfwise.classifier.changing.release import Flips, Release
     from shelfwise.classifier.measuring.evaluation import Evaluation

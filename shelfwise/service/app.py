@@ -141,7 +141,7 @@ def healthz() -> Response:
 def readyz(request: Request) -> Response:
     """It answers from a store that is open, and can write. Else 503, with the problems for those who have a token: they
     name folders."""
-    state = State.of(request)
+    state = State.from_request(request)
     manifest = state.served.classifier.index.snapshot.manifest
     ready = ReadyOut(
         store_version=manifest.version,
@@ -154,7 +154,7 @@ def readyz(request: Request) -> Response:
 
 def show_metrics(request: Request) -> Response:
     """For Prometheus."""
-    state = State.of(request)
+    state = State.from_request(request)
     manifest, metrics = state.served.classifier.index.snapshot.manifest, state.metrics
     metrics.version.set(manifest.version)
     metrics.items.set(manifest.rows)

@@ -45,7 +45,7 @@ class Review:
         return digest(self.listing.words.text())
 
     @classmethod
-    def of(cls, row: sqlite3.Row) -> Self:
+    def from_row(cls, row: sqlite3.Row) -> Self:
         """The review that a row of the table tells of."""
         decision = orjson.loads(row["decision"])
         for name, kind in (("alternatives", Alternative), ("levels", Alternative), ("evidence", SimilarItem)):
@@ -109,7 +109,7 @@ class ReviewQueue:
     def ranked(self, state: str = OPEN, most: int = 50, offset: int = 0) -> list[Review]:
         """Reviews in one state, the most valuable first."""
         query = "SELECT * FROM reviews WHERE state = ? ORDER BY value DESC, id LIMIT ? OFFSET ?"
-        return [Review.of(row) for row in self._desk.rows(query, state, most, offset)]
+        return [Review.from_row(row) for row in self._desk.rows(query, state, most, offset)]
 
     def count(self) -> dict[str, int]:
         """How many reviews are in each state."""
@@ -127,7 +127,7 @@ class ReviewQueue:
                 "a listing under review",
                 "look at the open reviews",
             )
-        return Review.of(found[0])
+        return Review.from_row(found[0])
 
     def listings(self, ids: Sequence[str]) -> dict[str, Item]:
         """Those of some listings whose reviews are open, by id."""
@@ -150,7 +150,7 @@ def find_open(database: sqlite3.Connection, id_: str) -> Review:
     found = database.execute("SELECT * FROM reviews WHERE id = ? AND state = ?", (id_, OPEN)).fetchone()
     if not found:
         raise _not_open(id_)
-    return Review.of(found)
+    return Review.from_row(found)
 
 
 def close_answered(database: sqlite3.Connection, items: Sequence[Item], who: str, number: int) -> None:

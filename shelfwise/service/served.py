@@ -42,7 +42,7 @@ class Served:
     def refresh(self) -> Classifier:
         """The version that counts by now, open and ready. Raises ShelfwiseError."""
         with self._alone:
-            newer = self._classifier.current()
+            newer = self._classifier.refreshed()
             if newer is not self._classifier:
                 _ready(newer)
                 self._classifier = newer

@@ -49,7 +49,7 @@ class State:
     tokens: Tokens | None
 
     @classmethod
-    def of(cls, request: Request) -> "State":
+    def from_request(cls, request: Request) -> "State":
         """That of the service that a request came to."""
         return cast(State, request.app.state.shelfwise)
 
@@ -139,7 +139,7 @@ class State:
 # Not in threads, as FastAPI runs what is not async: that cost a sixth of the listings a second.
 async def state_of(request: Request) -> State:
     """The state of the service that a request came to."""
-    return State.of(request)
+    return State.from_request(request)
 
 
 async def writer(request: Request) -> Visitor:

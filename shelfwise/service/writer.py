@@ -126,15 +126,14 @@ class Writer:
             final |= {item.id: item for item in write.items}
             catalog = catalog - set(write.ids) | set(undone.catalog if undone else ())
         self._log.remember(before, theirs, index.snapshot.manifest.version)
-        report = maintenance.add(
-            self._served.path,
-            {id_: final[id_] for id_ in ids if id_ in final},
-            held=index,
+        edit = maintenance.Edit(
+            items={id_: final[id_] for id_ in ids if id_ in final},
             removed=[id_ for id_ in ids if id_ not in final],
             catalog=catalog,
             command=f"writes {writes[0].number} to {writes[-1].number}",
             at=index.snapshot.manifest.version,
         )
+        report = maintenance.apply(self._served.path, edit, reuse=index)
         self._served.refresh()
         for write in writes:
             log.info("write %d by %s: %s", write.number, write.who, write.what)

@@ -46,7 +46,7 @@ class Write:
     code: str
 
     @classmethod
-    def of(cls, row: sqlite3.Row) -> Self:
+    def from_row(cls, row: sqlite3.Row) -> Self:
         """The write that a row of the table tells of."""
         lists = {name: tuple(orjson.loads(row[name])) for name in ("items", "removed", "before", "catalog")}
         items = {name: tuple(Item(**content) for content in lists[name]) for name in ("items", "before")}
@@ -73,7 +73,7 @@ class WriteLog:
     def waiting(self) -> list[Write]:
         """The first AT_ONCE writes that the index does not have yet, in order."""
         query = f"SELECT * FROM writes WHERE state = ? ORDER BY number LIMIT {AT_ONCE}"
-        return [Write.of(row) for row in self._desk.rows(query, WAITING)]
+        return [Write.from_row(row) for row in self._desk.rows(query, WAITING)]
 
     def waiting_numbers(self) -> set[int]:
         """All writes that the index does not have yet."""
@@ -121,7 +121,9 @@ class WriteLog:
 
     def last(self, most: int = 50) -> list[Write]:
         """The last writes, the newest first."""
-        return [Write.of(row) for row in self._desk.rows("SELECT * FROM writes ORDER BY number DESC LIMIT ?", most)]
+        return [
+            Write.from_row(row) for row in self._desk.rows("SELECT * FROM writes ORDER BY number DESC LIMIT ?", most)
+        ]
 
     def find(self, number: int) -> Write:
         """Raises QueryError where there is no such write."""
@@ -182,7 +184,7 @@ class WriteLog:
 def _only(rows: Sequence[sqlite3.Row], number: int) -> Write:
     if not rows:
         raise AbsentError("no_such_write", f"there is no write {number}", "the number of a write", "look at the writes")
-    return Write.of(rows[0])
+    return Write.from_row(rows[0])
 
 
 def _append(

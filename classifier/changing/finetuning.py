@@ -50,7 +50,7 @@ class Finetuned:
         return not self.objection
 
 
-def adopt(
+def finetune_store(
     path: Path, epochs: int | None = None, minutes: float = 20.0, device: str = "auto", progress: Progress | None = None
 ) -> Finetuned:
     """Fine-tune the store's encoder on its items, embed them again, fit the model again, and keep what is better.
@@ -137,7 +137,7 @@ def _objection(new: Trial, old: Trial, present: Settings) -> str:
 
 def lessons_of(rows: Rows, share: float) -> Lessons:
     """What there is to learn from where a `share` is kept back. Raises QueryError where that is too little."""
-    labels = Labels.of(rows.column("category_path"), rows.column("category"))
+    labels = Labels.from_paths(rows.column("category_path"), rows.column("category"))
     numbers = labels.numbers(list(rows.column("category_path")))
     back, asked = (choose(rows.column("twin_key"), share) for choose in (kept_back, tried))
     learned = ~(back | asked)
