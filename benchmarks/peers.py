@@ -13,7 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from shelfwise.classifier.fitting.finetune import BATCH, LARGE_TABLE, TOKENS, shuffled_batches, suitable_epochs
+from shelfwise.classifier.fitting.finetune import (
+    LARGE_TABLE,
+    MOST_TOKENS,
+    TEXTS_PER_STEP,
+    shuffled_batches,
+    suitable_epochs,
+)
 from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.encoding.sentence import SentenceEncoder
 
@@ -130,7 +136,7 @@ def bert(
     encoder = load_encoder(encoder_name)
     assert isinstance(encoder, SentenceEncoder)
     module, device = encoder.module, encoder.module.device
-    tokens, module.max_seq_length = module.max_seq_length, TOKENS
+    tokens, module.max_seq_length = module.max_seq_length, MOST_TOKENS
     states = torch.nn.Sequential(*(part for part in module if not isinstance(part, Normalize)))
     names = sorted(set(paths))
     number = {path: i for i, path in enumerate(names)}
@@ -157,7 +163,7 @@ def bert(
     lengths, random = encoder.token_counts(texts), np.random.default_rng(SEED)
     epochs = suitable_epochs(len(texts))
     batches = (b for _ in range(epochs) for b in shuffled_batches(lengths, np.arange(len(texts)), random))
-    start, total = time.monotonic(), epochs * -(-len(texts) // BATCH)
+    start, total = time.monotonic(), epochs * -(-len(texts) // TEXTS_PER_STEP)
     module.train()
     for done, rows in enumerate(batches):
         fraction = max(done / total, (time.monotonic() - start) / (60 * minutes))

@@ -27,7 +27,7 @@ from titles import mixed, real_titles, sample_titles
 from shelfwise.classifier.measuring.baselines import timed
 from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.encoding.runtime import GRAPH, LEAST_COSINE, Runtime, Tuning, export, import_openvino, whole_of
-from shelfwise.indexer.encoding.sentence import BATCH, SentenceEncoder
+from shelfwise.indexer.encoding.sentence import TEXTS_PER_PASS, SentenceEncoder
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Vectors
 
@@ -78,7 +78,7 @@ def ways(model: SentenceEncoder, titles: Sequence[str], folder: Path, others: bo
 
     def usual(texts: Sequence[str]) -> Vectors:
         found: Vectors = model.module.encode(
-            list(texts), batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False
+            list(texts), batch_size=TEXTS_PER_PASS, normalize_embeddings=True, show_progress_bar=False
         )
         return found
 

@@ -35,7 +35,7 @@ from rebuild import one_catalog, write
 from titles import mixed, real_titles, sample_titles
 
 from shelfwise.service.app import Config, create_app
-from shelfwise.service.batching import AT_ONCE
+from shelfwise.service.batching import ASKS_AT_ONCE
 from shelfwise.service.desk import DESK
 
 RESULTS = ROOT / "benchmarks" / "results" / "serving.json"
@@ -132,12 +132,12 @@ def loaded(store: Path, folder: Path, rounds: int, seconds: float, flat: int) ->
         with serving(store, 1):
             load(folder, CLIENTS, 2)
             kept["one_by_one"].append(load(folder, CLIENTS, seconds))
-        with serving(store, AT_ONCE):
+        with serving(store, ASKS_AT_ONCE):
             load(folder, CLIENTS, 2)
             kept["alone"].append(load(folder, 1, seconds))
             kept["together"].append(load(folder, CLIENTS, seconds))
     capacity = statistics.median(one["rate"] for one in kept["together"])
-    with serving(store, AT_ONCE) as process:
+    with serving(store, ASKS_AT_ONCE) as process:
         load(folder, CLIENTS, 2)
         over = load(folder, MANY, 2 * seconds, delay=round(1000 * MANY / (2 * capacity)))
         load(folder, CLIENTS, max(1, WARM / capacity))
@@ -163,7 +163,7 @@ def written(store: Path, work: Path, writes: int) -> dict[str, Any]:
     del rows[1 : 1 + len(rows) // 200]
     with (work / "next.csv").open("w", encoding="utf-8", newline="") as out:
         csv.writer(out).writerows(rows)
-    with serving(changed, AT_ONCE) as process:
+    with serving(changed, ASKS_AT_ONCE) as process:
         reviewed = doubtful(store.parent, writes // 2)
         paths = [one["category_path"] for one in ask("/v1/categories")["categories"]]
 
@@ -210,7 +210,7 @@ def written(store: Path, work: Path, writes: int) -> dict[str, Any]:
             put(i)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    with serving(changed, AT_ONCE):
+    with serving(changed, ASKS_AT_ONCE):
         until = time.monotonic() + 60
         while ask("/readyz")["writes_waiting"] and time.monotonic() < until:
             time.sleep(0.1)

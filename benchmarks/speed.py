@@ -36,12 +36,12 @@ from shelfwise.classifier.measuring.output import DecisionWriter
 from shelfwise.classifier.model.decision import FAST, FULL
 from shelfwise.classifier.model.model import model_of
 from shelfwise.classifier.model.opinions import Features
-from shelfwise.classifier.model.pipeline import AUTO, BATCHES, Classifier
+from shelfwise.classifier.model.pipeline import AUTO, LISTINGS_AT_A_TIME, Classifier
 from shelfwise.classifier.model.voting import K
 from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.encoding.runtime import Runtime, export
-from shelfwise.indexer.encoding.sentence import BATCH, SentenceEncoder
+from shelfwise.indexer.encoding.sentence import TEXTS_PER_PASS, SentenceEncoder
 from shelfwise.indexer.item import Item
 from shelfwise.indexer.reading.catalog import Listing, ReadOptions, read_listings
 from shelfwise.indexer.reading.files import open_records
@@ -78,7 +78,8 @@ def encoded(name: str, titles: Sequence[str], rounds: int) -> dict[str, Any]:
     theirs: list[float] = []
 
     def usual() -> Any:
-        return model.module.encode(titles, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False)
+        options = {"batch_size": TEXTS_PER_PASS, "normalize_embeddings": True, "show_progress_bar": False}
+        return model.module.encode(titles, **options)
 
     usual(), runtime.encode(titles)
     for _ in range(rounds):
@@ -170,7 +171,7 @@ def stages(classifier: Classifier, file: Path) -> dict[str, float]:
         return result
 
     with open_records(file) as records, RejectFile(file.with_suffix(".rejects")) as rejects:
-        batches = read_listings(records, rejects, ReadOptions(), BATCHES[FULL])
+        batches = read_listings(records, rejects, ReadOptions(), LISTINGS_AT_A_TIME[FULL])
         writer = DecisionWriter(io.StringIO(), "csv", records.columns)
         while many < STAGED:
             listings: list[Listing] = stage("read", lambda: next(batches, []))

@@ -28,7 +28,7 @@ from scale import ratio
 from shelfwise.classifier.measuring.baselines import timed
 from shelfwise.classifier.measuring.output import DecisionWriter
 from shelfwise.classifier.model.decision import FAST, FULL, Decision
-from shelfwise.classifier.model.pipeline import AUTO, BATCHES, TIERS, Classifier
+from shelfwise.classifier.model.pipeline import AUTO, LISTINGS_AT_A_TIME, TIERS, Classifier
 from shelfwise.indexer.encoding import lexical
 from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.reading.catalog import ReadOptions, read_listings
@@ -94,7 +94,7 @@ def classified(classifier: Classifier, file: Path, tier: str) -> list[Decision]:
     with open_records(file) as records, RejectFile(Path(tempfile.gettempdir()) / "tiers.rejects") as rejects:
         writer = DecisionWriter(io.StringIO(), "csv", records.columns)
         for batch, decisions in classifier.stream(
-            read_listings(records, rejects, ReadOptions(), BATCHES[tier]), tier=tier
+            read_listings(records, rejects, ReadOptions(), LISTINGS_AT_A_TIME[tier]), tier=tier
         ):
             writer.write(batch, decisions)
             found += decisions

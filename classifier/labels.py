@@ -13,7 +13,7 @@ from shelfwise.indexer.item import PATH_SEPARATOR
 Numbers = NDArray[np.int64]
 Probabilities = NDArray[np.float64]  # (m, c)
 
-UNKNOWN = -1  # number of a category that a label set does not have
+NO_CATEGORY = -1  # number of a category that a label set does not have
 
 
 def node_of(path: str, depth: int) -> str:
@@ -93,5 +93,5 @@ class Labels:
         return tuple(found)
 
     def numbers(self, paths: Sequence[str]) -> Numbers:
-        """(n,) numbers of `paths`, UNKNOWN for those that are not in the set."""
-        return np.array([self.number_of.get(path, UNKNOWN) for path in paths], np.int64)
+        """(n,) numbers of `paths`, NO_CATEGORY for those that are not in the set."""
+        return np.array([self.number_of.get(path, NO_CATEGORY) for path in paths], np.int64)

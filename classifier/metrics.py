@@ -12,7 +12,7 @@ ECE_BINS = 15
 RESAMPLES = 1000
 INTERVAL = (0.025, 0.975)  # of the resamples: 95 % lie between
 CURVE_POINTS = 20
-SEED = 0
+BOOTSTRAP_SEED = 0
 
 Names = NDArray[np.object_]
 
@@ -110,7 +110,7 @@ def bootstrap_intervals(truth: Names, predicted: Names, other: Names | None = No
     """
     _, numbers = np.unique(np.concatenate([truth, predicted, *([] if other is None else [other])]), return_inverse=True)
     right, *answers = np.split(numbers, len(numbers) // len(truth))
-    random = np.random.default_rng(SEED)
+    random = np.random.default_rng(BOOTSTRAP_SEED)
 
     def scored(weights: NDArray[Any]) -> NDArray[np.float64]:
         first, *second = (np.array(_weighted_scores(right, said, weights, int(numbers.max()) + 1)) for said in answers)

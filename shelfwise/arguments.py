@@ -12,8 +12,8 @@ from shelfwise.indexer.errors import InputError
 from shelfwise.indexer.item import FIELDS
 
 DEVICES = ("auto", "cpu", "cuda")
-SHOWN = 60  # characters of a wrong argument that an error shows
-LONGEST, LONGEST_PATH = 2_000, 4_096  # characters
+CHARACTERS_SHOWN = 60  # characters of a wrong argument that an error shows
+LONGEST_TEXT, LONGEST_PATH = 2_000, 4_096  # characters
 LARGEST = 2**31 - 1
 HALF = re.compile("[\ud800-\udfff]")  # surrogates, which no encoding can write
 
@@ -25,7 +25,7 @@ def wrong_type(name: str, value: object, expected: str) -> InputError:
 
 
 def shown(value: object) -> str:
-    """Return a value as an error shows it: its repr, cut to SHOWN characters.
+    """Return a value as an error shows it: its repr, cut to CHARACTERS_SHOWN characters.
 
     >>> shown("turbo")
     "'turbo'"
@@ -34,7 +34,7 @@ def shown(value: object) -> str:
         text = repr(value)
     except Exception:  # a number of more digits than Python writes, or an object of somebody else
         return f"<{type(value).__name__}>"
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    return text if len(text) <= CHARACTERS_SHOWN else f"{text[:CHARACTERS_SHOWN]}..."
 
 
 def choice(name: str, value: object, allowed: Collection[str]) -> str:
@@ -85,7 +85,7 @@ def flag(name: str, value: object) -> bool:
     raise wrong_type(name, value, "True or False")
 
 
-def text(name: str, value: object, most: int = LONGEST) -> str:
+def text(name: str, value: object, most: int = LONGEST_TEXT) -> str:
     """Check that `value` is a text that is not blank, has at most `most` characters, and no half of a character."""
     if not isinstance(value, str):
         raise wrong_type(name, value, "a str")

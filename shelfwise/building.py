@@ -3,9 +3,8 @@
 from typing import Literal, Unpack, overload
 
 from shelfwise import arguments
-from shelfwise.checks import device_of, goal_overrides, watched_by
+from shelfwise.checks import device_of, goal_overrides, release_limits, watched_by
 from shelfwise.classifier.changing import release
-from shelfwise.classifier.changing.release import Guard
 from shelfwise.indexer.store.migration import migrate
 from shelfwise.results import Preview, with_rows
 from shelfwise.rows import options_of, read_labelled
@@ -67,10 +66,7 @@ def build(
     folder = arguments.path("path", path)
     arguments.text("encoder", encoder)
     overrides = goal_overrides(head, optimize, target_precision)
-    guard = Guard(
-        arguments.number("max_removed", max_removed, 0, 1), arguments.number("max_flipped", max_flipped, 0, 1)
-    )
-    limits = None if arguments.flag("force", force) else guard
+    limits = release_limits(max_removed, max_flipped, force)
     arguments.flag("dry_run", dry_run)
     device_of(device)
     options, watched = options_of(columns, encoding), watched_by(progress)

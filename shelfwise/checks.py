@@ -7,6 +7,7 @@ from typing import Any
 
 from shelfwise import arguments
 from shelfwise.classifier.changing.maintenance import GoalOverrides
+from shelfwise.classifier.changing.release import ReleaseLimits
 from shelfwise.classifier.model.model import MEASURES
 from shelfwise.classifier.model.opinions.vectors import KINDS
 from shelfwise.indexer.encoding.encoder import resolve_device
@@ -38,6 +39,14 @@ def goal_overrides(head: object, optimize: object, target_precision: object) -> 
         if target_precision is None
         else arguments.number("target_precision", target_precision, LEAST_TARGET, 1, low_open=True, high_open=True),
     )
+
+
+def release_limits(max_removed: object, max_flipped: object, force: object) -> ReleaseLimits | None:
+    """Check beyond which shares of items a build is refused; None where it is forced."""
+    limits = ReleaseLimits(
+        arguments.number("max_removed", max_removed, 0, 1), arguments.number("max_flipped", max_flipped, 0, 1)
+    )
+    return None if arguments.flag("force", force) else limits
 
 
 def watched_by(progress: object) -> Any:

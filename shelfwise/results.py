@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from shelfwise.arguments import wrong_type
 from shelfwise.classifier.changing.maintenance import Report
 from shelfwise.classifier.changing.release import Flips
-from shelfwise.classifier.measuring.output import FIELDS
+from shelfwise.classifier.measuring.output import DECISION_FIELDS
 from shelfwise.classifier.model.decision import Decision, SimilarItem
 from shelfwise.indexer.errors import InputError
 from shelfwise.indexer.reading.catalog import Catalog
@@ -89,8 +89,8 @@ def to_frame(results: Sequence[Any], index: "pd.Index[Any] | None" = None) -> "p
         expected = f"{len(found)}, as many as results"
         raise InputError("out_of_range", f"index of {len(list(index))} entries", expected, "pass one for each")
     if not found or isinstance(found[0], Decision):
-        rows = [[_plain(getattr(one, name)) for name in FIELDS.values()] for one in found]
-        return pd.DataFrame(rows, columns=list(FIELDS), index=index)
+        rows = [[_plain(getattr(one, name)) for name in DECISION_FIELDS.values()] for one in found]
+        return pd.DataFrame(rows, columns=list(DECISION_FIELDS), index=index)
     return pd.DataFrame([asdict(one) for one in found], columns=[field.name for field in fields(found[0])], index=index)
 
 

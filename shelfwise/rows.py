@@ -13,14 +13,17 @@ from shelfwise.indexer.errors import InputError, listed
 from shelfwise.indexer.item import Item
 from shelfwise.indexer.reading.catalog import (
     Catalog,
+    Listing,
     ReadOptions,
+    batched,
     catalog_of,
     items_in,
     match_columns,
     named_columns,
     read_catalog,
+    read_listings,
 )
-from shelfwise.indexer.reading.files import require_encoding
+from shelfwise.indexer.reading.files import open_records, require_encoding
 from shelfwise.indexer.reading.rejects import Reject, RejectList
 
 if TYPE_CHECKING:
@@ -82,6 +85,18 @@ def read_labelled(source: object, options: ReadOptions) -> tuple[Catalog, tuple[
         rows = rows_of(source, "the catalog", options, labelled=True)
         return catalog_of(rows, rejects, options.columns), tuple(rejects.rows)
     return read_catalog(files, rejects, options), tuple(rejects.rows)
+
+
+def labelled_batches(source: object, options: ReadOptions, rejects: RejectList, size: int) -> Iterator[list[Listing]]:
+    """Yield the usable rows of labelled files or rows in batches of at most `size`; the others go to `rejects`."""
+    files = files_in(source)
+    if files is None:
+        rows = items_in(rows_of(source, "labelled", options, labelled=True), options.columns, labelled=True)
+        yield from batched(rows, "labelled", rejects, size)
+        return
+    for file in files:
+        with open_records(file, encoding=options.encoding) as records:
+            yield from read_listings(records, rejects, options, size, labelled=True)
 
 
 def read_items(listings: object, options: ReadOptions) -> tuple[list[Item], bool]:

@@ -1,13 +1,9 @@
 """A store as one object: what people do with it from Python."""
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Unpack, cast, overload
 
 from shelfwise import arguments
 from shelfwise.checks import device_of, filter_of, goal_overrides, version_of, watched_by
@@ -15,23 +11,20 @@ from shelfwise.classifier.changing import maintenance
 from shelfwise.classifier.changing.maintenance import Report
 from shelfwise.classifier.measuring.output import COLUMNS, free_name
 from shelfwise.classifier.model.decision import FULL, Decision, SimilarItem
-from shelfwise.classifier.model.pipeline import BATCHES, TIERS, Classifier
-from shelfwise.indexer.errors import InputError, ShelfwiseError, StoreError
+from shelfwise.classifier.model.pipeline import LISTINGS_AT_A_TIME, TIERS, Classifier
+from shelfwise.indexer.errors import InputError
 from shelfwise.indexer.item import Item
-from shelfwise.indexer.reading.catalog import ReadOptions, batched, items_in, read_listings
-from shelfwise.indexer.reading.files import open_records
 from shelfwise.indexer.reading.rejects import RejectList
 from shelfwise.indexer.searching import compaction
 from shelfwise.indexer.searching.compaction import Cleared
 from shelfwise.indexer.store import history
 from shelfwise.indexer.store.difference import Difference, difference, state_of
-from shelfwise.indexer.store.disk import MANIFEST
 from shelfwise.indexer.store.manifest import read_manifest
-from shelfwise.indexer.store.migration import migrated
 from shelfwise.indexer.store.snapshot import read_snapshot
 from shelfwise.indexer.text import words_of
+from shelfwise.opened import OpenStore
 from shelfwise.results import Version, to_frame, with_rows
-from shelfwise.rows import Frame, files_in, is_frame, options_of, read_items, read_labelled, rows_of
+from shelfwise.rows import Frame, is_frame, labelled_batches, options_of, read_items, read_labelled
 from shelfwise.types import ClassifyOptions, Columns, Labelled, Listing, Name, Watch
 
 if TYPE_CHECKING:
@@ -41,8 +34,6 @@ if TYPE_CHECKING:
     from shelfwise.classifier.changing.finetuning import Finetuned
     from shelfwise.classifier.measuring.evaluation import Evaluation
     from shelfwise.indexer.store.tuning import Tuned
-
-Answer = TypeVar("Answer")
 
 
 def open_store(path: Name, *, device: str = "auto") -> "Store":
@@ -59,7 +50,7 @@ def open_store(path: Name, *, device: str = "auto") -> "Store":
     return Store(folder, device_of(device))
 
 
-class Store:
+class Store(OpenStore):
     """A store that is open: classify, look up, change, and go back to earlier versions. See `shelfwise.open`.
 
     A change that this object makes is seen by it at once, one that another process makes after `refresh`. Several
@@ -67,80 +58,6 @@ class Store:
     Every method raises ShelfwiseError where an argument is wrong, before it does any work, and where the store is
     closed or its folder is gone.
     """
-
-    def __init__(self, path: Path, device: str = "auto", report: Report | None = None) -> None:
-        """Use `shelfwise.open` or `shelfwise.build`."""
-        self._path, self._device = path, device
-        self._lock, self._changes = threading.RLock(), threading.RLock()
-        self._closed, self._classifier = False, cast(Classifier | None, None)
-        self._report = report
-        self._folder, self._temporary = path, cast(TemporaryDirectory[str] | None, None)
-        self._folder, self._temporary = migrated(path)
-        self._version = read_manifest(self._folder).version
-
-    @property
-    def path(self) -> Path:
-        """The folder of the store."""
-        return self._path
-
-    @property
-    def version(self) -> int:
-        """The number of the version that this object reads."""
-        return self._version
-
-    @property
-    def report(self) -> Report | None:
-        """What the last change through this object did; None where it made none."""
-        return self._report
-
-    @property
-    def categories(self) -> dict[str, int]:
-        """The number of items in each category, by category path in sorted order.
-
-        >>> import shelfwise as sw
-        >>> sw.open("kitchen.store").categories
-        {'Kitchen > Kettles': 4, 'Kitchen > Mugs': 4, 'Kitchen > Pans': 4}
-        """
-        classifier = self.classifier
-        return dict(zip(classifier.labels.paths, classifier.counts.tolist(), strict=True))
-
-    @property
-    def classifier(self) -> Classifier:
-        """The engine underneath, for the command line and the service. It may change in any version."""
-        with self._lock:
-            self._require_usable()
-            if self._classifier is None:
-                self._use(Classifier.open(self._folder, self._device))
-            return cast(Classifier, self._classifier)
-
-    def __len__(self) -> int:
-        return len(self.classifier.index)
-
-    def __contains__(self, id: object) -> bool:
-        index = self.classifier.index
-        return isinstance(id, str) and index.has(id)
-
-    def __enter__(self) -> Self:
-        self._require_usable()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        if self._closed:
-            return f"<Store {self._path}: closed>"
-        try:
-            manifest = self.classifier.index.snapshot.manifest
-            name = Path(manifest.encoder.name).name
-            return (
-                f"<Store {self._path}: version {manifest.version}, {manifest.rows:,} items, "
-                f"{len(self.classifier.labels):,} categories, {name}>"
-            )
-        except Exception as error:  # a repr must not raise
-            return f"<Store {self._path}: version {self._version}, {getattr(error, 'code', type(error).__name__)}>"
 
     @overload
     def classify(  # type: ignore[overload-overlap]  # a str is an iterable of str, too
@@ -367,7 +284,7 @@ class Store:
         options, watched = options_of(columns, encoding), watched_by(progress)
         classifier, rejects = self.classifier, RejectList()
         with watched as watch:
-            batches = _labelled_batches(labelled, options, rejects, BATCHES[tier])
+            batches = labelled_batches(labelled, options, rejects, LISTINGS_AT_A_TIME[tier])
             return replace(evaluate(classifier, batches, baselines, tier, watch), rejects=tuple(rejects.rows))
 
     def versions(self) -> list[Version]:
@@ -463,113 +380,6 @@ class Store:
         12
         """
         return self._read(lambda folder: dict(maintenance.describe(folder)) | {"store": str(self._path)})
-
-    def refresh(self) -> Self:
-        """Read the newest version of the store from now on, and return the store. The encoder stays loaded.
-
-        >>> import shelfwise as sw
-        >>> sw.open("kitchen.store").refresh().version
-        1
-        """
-        with self._lock:
-            self._require_usable()
-            if self._classifier is None:
-                self._version = read_manifest(self._folder).version
-            else:
-                self._use(self._classifier.refreshed())
-            return self
-
-    def close(self) -> None:
-        """Release the files and the memory of the store. Later calls raise; closing again does nothing.
-
-        >>> import shelfwise as sw
-        >>> store = sw.open("kitchen.store")
-        >>> store.close()
-        >>> store
-        <Store kitchen.store: closed>
-        """
-        with self._changes, self._lock:  # a change that another thread makes is finished first
-            self._closed, self._classifier = True, None
-            if self._temporary is not None:
-                self._temporary.cleanup()
-
-    def _require_usable(self) -> None:
-        if self._closed:
-            raise self._is_closed()
-        if not (self._folder / MANIFEST).exists():
-            read_manifest(self._folder)  # says what is wrong
-
-    def _is_closed(self) -> StoreError:
-        return StoreError("store_closed", f"store {self._path} is closed", "an open store", "open it again")
-
-    def _read(self, question: Callable[[Path], Answer]) -> Answer:
-        """Return what the folder answers; once more where another process cleared away meanwhile what it was about."""
-        while True:
-            self._require_usable()
-            before = read_manifest(self._folder)
-            try:
-                return question(self._folder)
-            except ShelfwiseError as error:
-                if self._closed:
-                    raise self._is_closed() from None
-                there = isinstance(error, StoreError) and (self._folder / MANIFEST).exists()
-                if not there or read_manifest(self._folder) == before:
-                    raise self._named(error) from None
-
-    def _named(self, error: ShelfwiseError) -> ShelfwiseError:
-        """Return an error that names the folder of the store, not the temporary one that it may be read from."""
-        parts = (part.replace(str(self._folder), str(self._path)) for part in (error.found, error.expected, error.fix))
-        return type(error)(error.code, *parts)
-
-    def _use(self, classifier: Classifier) -> None:
-        self._classifier, self._version = classifier, classifier.index.snapshot.manifest.version
-
-    def _asked(self, question: Callable[[Classifier], Answer]) -> Answer:
-        """Return an answer of the version that is open or, where it was cleared away meanwhile, of the newest."""
-        classifier = self.classifier
-        while True:
-            try:
-                return question(classifier)
-            except StoreError as error:
-                newer = self.refresh().classifier
-                if error.code != "version_cleared_away" or newer is classifier:
-                    raise
-                classifier = newer
-
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Let one thread at a time change the store. Raises StoreError where it was opened from a read-only disk."""
-        with self._changes:
-            self._require_usable()
-            if self._temporary is not None:
-                raise StoreError(
-                    "unwritable_store",
-                    f"store {self._path} lies on a disk that cannot be written",
-                    "a store that can be written",
-                    "copy it to another disk",
-                )
-            yield
-
-    def _changed(self, report: Report) -> Report:
-        self._report = report
-        self._moved()
-        return report
-
-    def _moved(self) -> None:
-        """Read the version that was made, unless the store was closed while it was made."""
-        if not self._closed:
-            self.refresh()
-
-
-def _labelled_batches(source: object, options: ReadOptions, rejects: RejectList, size: int) -> Iterator[Any]:
-    files = files_in(source)
-    if files is None:
-        rows = items_in(rows_of(source, "labelled", options, labelled=True), options.columns, labelled=True)
-        yield from batched(rows, "labelled", rejects, size)
-        return
-    for file in files:
-        with open_records(file, encoding=options.encoding) as records:
-            yield from read_listings(records, rejects, options, size, labelled=True)
 
 
 def _beside(frame: "pd.DataFrame", decisions: Sequence[Decision]) -> "pd.DataFrame":

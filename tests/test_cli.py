@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from shelfwise.classifier.measuring.output import COLUMNS
 from shelfwise.classifier.model.decision import REASONS
-from shelfwise.classifier.model.pipeline import BATCHES
+from shelfwise.classifier.model.pipeline import LISTINGS_AT_A_TIME
 
 LISTINGS = ["red sandal", "加厚 雨靴", "electric kettle 1.5 l", "蓝牙耳机 新款", "quantum flux capacitor", "travel mug"]
 
@@ -75,7 +75,7 @@ def test_two_runs_are_byte_identical(run, store, listings, tmp_path):
 
 def test_batches_do_not_show_in_what_is_decided(run, store, listings, tmp_path, monkeypatch):
     run("classify", listings, "--store", store, "-o", tmp_path / "one.csv")
-    monkeypatch.setitem(BATCHES, "full", 2)
+    monkeypatch.setitem(LISTINGS_AT_A_TIME, "full", 2)
     run("classify", listings, "--store", store, "-o", tmp_path / "several.csv")
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "several.csv").read_bytes()
 

@@ -95,7 +95,7 @@ def test_two_writers_lose_nothing(store):
 
 
 def test_a_writer_that_writes_on_and_on_lets_another_in(store, monkeypatch):
-    monkeypatch.setattr("shelfwise.indexer.store.disk.WAIT", 2.0)
+    monkeypatch.setattr("shelfwise.indexer.store.disk.LOCK_SECONDS", 2.0)
     done = threading.Event()
 
     def without_a_pause():
@@ -129,7 +129,7 @@ def test_a_reader_that_is_up_to_date_opens_nothing(store, monkeypatch):
 
 def test_a_second_first_build_leaves_the_first_alone(tmp_path, monkeypatch):
     """The loser of two first builds must not take the folder away under the winner."""
-    monkeypatch.setattr("shelfwise.indexer.store.disk.WAIT", 0.2)
+    monkeypatch.setattr("shelfwise.indexer.store.disk.LOCK_SECONDS", 0.2)
     items = {item.id: item for item in small_catalog()}
     real = Path.exists
 

@@ -13,7 +13,7 @@ from shelfwise.classifier.changing import finetuning
 from shelfwise.classifier.fitting import finetune as module
 from shelfwise.classifier.fitting.finetune import Lessons, Limits, finetune
 from shelfwise.classifier.fitting.heldout import kept_back, tried
-from shelfwise.classifier.fitting.training import Trial
+from shelfwise.classifier.fitting.training import HoldOut
 from shelfwise.classifier.labels import Labels
 from shelfwise.classifier.model.calibration import NEVER, Calibration
 from shelfwise.classifier.model.model import Settings
@@ -260,10 +260,10 @@ def test_a_store_keeps_its_encoder_where_the_new_one_is_no_better(run, tiny, ite
 def test_luck_is_not_enough_to_switch(won, lost, accuracy, accept_from, objection):
     """Of 100 rows the old vote has 50 right, and so has the new one but for those that it won and lost."""
     right = np.arange(100) < 50
-    old = Trial(Settings(full=Calibration(accept_from=0.9), held_out={"accuracy": 0.8}), 0, right)
+    old = HoldOut(Settings(full=Calibration(accept_from=0.9), held_out={"accuracy": 0.8}), 0, right)
     new_right = right.copy()
     new_right[:lost], new_right[50 : 50 + won] = False, True
-    new = Trial(Settings(full=Calibration(accept_from=accept_from), held_out={"accuracy": accuracy}), 0, new_right)
+    new = HoldOut(Settings(full=Calibration(accept_from=accept_from), held_out={"accuracy": accuracy}), 0, new_right)
     found = finetuning._objection(new, old, old.settings)
     assert objection in found
     assert bool(found) == bool(objection)

@@ -197,7 +197,7 @@ def test_a_dead_writer_leaves_the_version_before(path):
 
 
 def test_a_second_writer_waits_and_is_told_who_holds_the_store(path, monkeypatch):
-    monkeypatch.setattr("shelfwise.indexer.store.disk.WAIT", 0.2)
+    monkeypatch.setattr("shelfwise.indexer.store.disk.LOCK_SECONDS", 0.2)
     with store_module.writing(path), pytest.raises(StoreError, match=f"process {os.getpid()} on .*try again"):
         maintenance.remove(path, category="Fashion")
 

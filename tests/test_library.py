@@ -93,9 +93,7 @@ def test_examples_run_as_they_are_shown(name, kitchen, tmp_path, monkeypatch):
 
 
 def test_every_public_function_has_an_example():
-    methods = [
-        value for name, value in vars(sw.Store).items() if not name.startswith("_") and inspect.isfunction(value)
-    ]
+    methods = [value for name, value in inspect.getmembers(sw.Store, inspect.isfunction) if not name.startswith("_")]
     assert len(methods) > 15
     for function in (sw.open, sw.build, sw.to_frame, *methods):
         assert ">>>" in inspect.getdoc(function), function.__name__

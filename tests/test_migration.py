@@ -19,7 +19,7 @@ from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.store import migration
 from shelfwise.indexer.store.disk import MANIFEST, VERSIONS, read_sealed, write_sealed
 from shelfwise.indexer.store.manifest import FORMAT, WRITERS, read_manifest
-from shelfwise.service.desk import DESK, LAYOUT, STEPS, Desk, migrate_desk
+from shelfwise.service.desk import DESK, LAYOUT, LAYOUT_STEPS, Desk, migrate_desk
 from shelfwise.service.reviews import ReviewQueue
 from shelfwise.service.writes import WriteLog
 
@@ -69,7 +69,7 @@ def require_as_before(store: sw.Store, expected) -> None:
 def test_there_is_a_store_of_every_format_that_can_be_migrated():
     assert {int(name.split("-")[1]) for name in KEPT} == migration.STEPS.keys()
     assert set(range(min(migration.STEPS), FORMAT)) == migration.STEPS.keys()
-    assert set(range(min(STEPS), LAYOUT)) == STEPS.keys()
+    assert set(range(min(LAYOUT_STEPS), LAYOUT)) == LAYOUT_STEPS.keys()
 
 
 def test_each_format_has_a_version_of_its_own():

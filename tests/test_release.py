@@ -9,7 +9,7 @@ from conftest import WORDS, small_catalog, write_catalog
 
 from shelfwise.classifier.changing import release
 from shelfwise.classifier.changing.checking import check
-from shelfwise.classifier.changing.release import Guard, flips, releasing
+from shelfwise.classifier.changing.release import ReleaseLimits, flips, releasing
 from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.encoding.kinds.hashing import HashingEncoder
 from shelfwise.indexer.errors import ReleaseError
@@ -100,8 +100,8 @@ def test_too_few_probes_say_nothing(tmp_path):
     with releasing(tmp_path / "s", few) as next_one:
         assert next_one.flips() is None
         with pytest.raises(ReleaseError):
-            next_one.refuse_beyond(Guard())
-        next_one.refuse_beyond(Guard(max_removed=0.4))
+            next_one.refuse_beyond(ReleaseLimits())
+        next_one.refuse_beyond(ReleaseLimits(max_removed=0.4))
 
 
 class Dying(HashingEncoder):
@@ -123,7 +123,7 @@ def test_a_build_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch, fir
     path, items = tmp_path / "s", {item.id: item for item in small_catalog()}
     if not first:
         release.build(path, dict(list(items.items())[:5]), "hashing")
-    monkeypatch.setattr(embedded, "BATCH", 8)
+    monkeypatch.setattr(embedded, "TEXTS_PER_FILE", 8)
     dying, going_on = Dying(2), Dying(100)
     monkeypatch.setattr(release, "load_encoder", lambda *_: dying)
     monkeypatch.setattr(release, "encoder_for", lambda *_: dying)

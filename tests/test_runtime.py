@@ -56,7 +56,7 @@ def test_batches_of_a_long_call_have_all_rows_and_one_shape_for_each_width(folde
 
 
 def test_progress_is_told(folder, monkeypatch):
-    monkeypatch.setattr(runtime, "CHUNK", 20)
+    monkeypatch.setattr(runtime, "TOKENIZED_TEXTS", 20)
     told = []
     Runtime(folder).encode(TEXTS, lambda *said: told.append(said[:3]))
     assert told[0] == ("encode", 20, len(set(TEXTS)))

@@ -12,7 +12,7 @@ from shelfwise.indexer.searching import search as search_module
 from shelfwise.indexer.searching.search import (
     FLOAT16_ERROR,
     NONE,
-    SPARE,
+    SPARE_CANDIDATES,
     Copy,
     ExactSearcher,
     FaissSearcher,
@@ -74,7 +74,7 @@ def test_the_oracle_is_a_plain_sort(collection):
 
 
 def test_more_twins_than_spare_places_still_come_in_order_of_rows():
-    vectors = unit(np.ones((SPARE * 20, 4)))
+    vectors = unit(np.ones((SPARE_CANDIDATES * 20, 4)))
     found = FaissSearcher(vectors).search(vectors[:2], 5)
     np.testing.assert_array_equal(found.rows, [range(5)] * 2)
 

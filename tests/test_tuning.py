@@ -8,7 +8,7 @@ import pytest
 from conftest import small_catalog
 from conftest import write_catalog as written
 
-from shelfwise.indexer.encoding.runtime import DEFAULT, LEAST_COSINE, Runtime, Tuning
+from shelfwise.indexer.encoding.runtime import LEAST_COSINE, UNTUNED, Runtime, Tuning
 from shelfwise.indexer.store import disk, tuning
 from shelfwise.indexer.store.disk import TUNING, write_sealed
 from shelfwise.indexer.store.manifest import read_manifest
@@ -32,7 +32,7 @@ def exported_store(tmp_path_factory):
 @pytest.fixture
 def tunable(exported_store, tmp_path, monkeypatch):
     monkeypatch.setattr(tuning, "TEXTS", 20)
-    monkeypatch.setattr(tuning, "ROUNDS", 1)
+    monkeypatch.setattr(tuning, "TUNING_ROUNDS", 1)
     return shutil.copytree(exported_store, tmp_path / "store")
 
 
@@ -63,7 +63,7 @@ def test_only_what_keeps_the_vectors_is_taken(tunable, monkeypatch):
 def test_another_machine_is_not_told(tunable, monkeypatch):
     first, here = tune(tunable).chosen, machine()
     monkeypatch.setattr(tuning, "machine", lambda: "another")
-    assert tuning_for(tunable) == DEFAULT
+    assert tuning_for(tunable) == UNTUNED
     tune(tunable)
     assert set(json.loads((tunable / TUNING).read_text())) == {here, "another", "seal"}
     monkeypatch.setattr(tuning, "machine", lambda: here)
@@ -98,11 +98,11 @@ def test_an_encoder_that_runs_as_it_is_cannot_be_tuned(store, run):
 
 def test_a_tuning_of_another_version_is_left_alone(tunable):
     write_sealed(tunable / TUNING, {machine(): {"warp": 9}})
-    assert tuning_for(tunable) == DEFAULT
+    assert tuning_for(tunable) == UNTUNED
 
 
 def test_a_store_that_cannot_be_written_is_not_measured(tunable, run, monkeypatch):
-    monkeypatch.setattr(disk, "WAIT", 0.1)
+    monkeypatch.setattr(disk, "LOCK_SECONDS", 0.1)
     with disk.locked(tunable):
         result = run("tune", "--store", tunable)
     assert result.exit_code == 1

@@ -3,11 +3,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shelfwise.classifier.labels import UNKNOWN, Labels
+from shelfwise.classifier.labels import NO_CATEGORY, Labels
 from shelfwise.classifier.model.decision import ranked
 from shelfwise.classifier.model.fusion import Opinion, balanced, blend, fuse, known_to, opinions_of
 from shelfwise.classifier.model.head import Head
-from shelfwise.classifier.model.opinions import SEED, Features, kinds, ngrams
+from shelfwise.classifier.model.opinions import FIT_SEED, Features, kinds, ngrams
 from shelfwise.classifier.model.opinions.vectors import KINDS, fit_svm, linear_scores
 from shelfwise.classifier.model.voting import VoteSettings, category_weights, renormalised, vote
 from shelfwise.indexer.encoding.lexical import CHARACTERS, FEATURES, REST_SHARE, WORD, ngram_counts, weighted
@@ -140,7 +140,7 @@ def test_lexical_half_equals_scikit_learns_own_margins():
         given_, paths = features(80, 6), [f"{i % c}" for i in range(80)]
         tfidf = TfidfTransformer().fit_transform(given_.counts)
         theirs = (
-            LinearSVC(C=ngrams.PENALTY, tol=ngrams.TOLERANCE, random_state=SEED)
+            LinearSVC(C=ngrams.PENALTY, tol=ngrams.TOLERANCE, random_state=FIT_SEED)
             .fit(tfidf, paths)
             .decision_function(tfidf)
         )
@@ -230,7 +230,7 @@ def test_a_category_without_rows_gets_nothing_from_the_head():
 def test_labels():
     labels = Labels.from_paths(["B > y", "A > x", "B > y"], ["code2", "x", "code1"])
     assert (labels.paths, labels.names) == (("A > x", "B > y"), ("x", "code1"))
-    assert labels.numbers(["B > y", "nowhere"]).tolist() == [1, UNKNOWN]
+    assert labels.numbers(["B > y", "nowhere"]).tolist() == [1, NO_CATEGORY]
 
 
 def test_levels_sum_up_the_tree():

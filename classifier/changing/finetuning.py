@@ -10,12 +10,12 @@ import numpy as np
 from shelfwise.classifier.changing.maintenance import Report, put_fitted, report_of, stored_choice
 from shelfwise.classifier.fitting.finetune import Lessons, Limits, Trained, finetune
 from shelfwise.classifier.fitting.heldout import kept_back, share_kept_back, tried
-from shelfwise.classifier.fitting.training import Trial, fit, hold_out
+from shelfwise.classifier.fitting.training import HoldOut, fit, hold_out
 from shelfwise.classifier.labels import Labels
 from shelfwise.classifier.model.calibration import NEVER
 from shelfwise.classifier.model.model import Settings, settings_of
 from shelfwise.indexer.encoding.encoder import Trainable
-from shelfwise.indexer.encoding.sentence import BATCH
+from shelfwise.indexer.encoding.sentence import TEXTS_PER_PASS
 from shelfwise.indexer.errors import EncoderError, QueryError
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.store.disk import ENCODERS, remove
@@ -112,7 +112,7 @@ def finetune_store(
         return Finetuned(trained, old.settings.held_out, new.settings.held_out, objection, report)
 
 
-def _objection(new: Trial, old: Trial, present: Settings) -> str:
+def _objection(new: HoldOut, old: HoldOut, present: Settings) -> str:
     """What speaks against switching to an encoder, judged on the rows kept back; empty where nothing does.
 
     The measure that is optimized must be no worse, the vote alone must have more rows right than chance explains (the
@@ -156,7 +156,7 @@ def _rate(encoder: Trainable, texts: Sequence[str]) -> float:
     """Texts that the encoder takes a second, from a few batches of equally long ones, as it will encode them all."""
     some = list(texts[:: max(1, len(texts) // RATE_SAMPLE)])
     some = [some[i] for i in np.argsort(encoder.token_counts(some), kind="stable")]
-    batches = [some[i : i + BATCH] for i in range(0, len(some), BATCH)][::RATE_PART]
+    batches = [some[i : i + TEXTS_PER_PASS] for i in range(0, len(some), TEXTS_PER_PASS)][::RATE_PART]
     encoder.encode(batches[0])  # what the first call does besides
     start = time.monotonic()
     for batch in batches:

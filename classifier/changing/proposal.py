@@ -16,12 +16,12 @@ from shelfwise.indexer.store.sync import embed_changes, find_changes
 from shelfwise.indexer.types import Vectors
 
 AROUND = 50  # stored items near each example that are looked at
-SHOWN = 20  # of what it would take
+MOVES_SHOWN = 20  # of what it would take
 NEAR = 5  # categories
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Move:
     """An item or a listing, and the category that it would leave."""
 
     id: str
@@ -46,10 +46,10 @@ class Proposal:
     near: tuple[tuple[str, float], ...]
     looked: int
     taken_items: int
-    items: tuple[Taken, ...]
+    items: tuple[Move, ...]
     pending: int
     taken_listings: int
-    listings: tuple[Taken, ...]
+    listings: tuple[Move, ...]
 
 
 def propose(classifier: Classifier, examples: Sequence[Item], pending: Sequence[Item] = ()) -> Proposal:
@@ -77,16 +77,16 @@ def propose(classifier: Classifier, examples: Sequence[Item], pending: Sequence[
         near=tuple((classifier.labels.paths[i], float(shares[i])) for i in near if shares[i] > 0),
         looked=looked,
         taken_items=len(items),
-        items=tuple(items[:SHOWN]),
+        items=tuple(items[:MOVES_SHOWN]),
         pending=len(pending),
         taken_listings=len(listings),
-        listings=tuple(listings[:SHOWN]),
+        listings=tuple(listings[:MOVES_SHOWN]),
     )
 
 
 def _taken_items(
     before: Classifier, after: Classifier, vectors: Vectors, path: str, given: Collection[str]
-) -> tuple[list[Taken], int]:
+) -> tuple[list[Move], int]:
     """The stored items near to the examples that would change to their category, and how many were looked at: all but
     those of the ids `given`."""
     segments = before.index.segments
@@ -100,21 +100,21 @@ def _taken_items(
     keys = np.array([item.words.twin_key() for item in items], dtype=object)
     now, then = (_said(one, one.judge_without_twins(features, keys).probabilities) for one in (before, after))
     taken = [
-        Taken(item.id, item.title, item.category_path)
+        Move(item.id, item.title, item.category_path)
         for item, was, will in zip(items, now, then, strict=True)
         if was != path and will == path
     ]
     return taken, len(rows)
 
 
-def _taken_listings(before: Classifier, after: Classifier, pending: Sequence[Item], path: str) -> list[Taken]:
+def _taken_listings(before: Classifier, after: Classifier, pending: Sequence[Item], path: str) -> list[Move]:
     if not pending:
         return []
     vectors = before.index.embed([item.words.text() for item in pending])
     features = Features(vectors, ngram_counts([item.words for item in pending]))
     now, then = (_said(one, one.score(features, K).probabilities) for one in (before, after))
     return [
-        Taken(item.id, item.title, was)
+        Move(item.id, item.title, was)
         for item, was, will in zip(pending, now, then, strict=True)
         if was != path and will == path
     ]

@@ -25,7 +25,7 @@ from shelfwise.indexer.errors import EncoderError, ReleaseError
 from shelfwise.indexer.item import Item
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.index import Index
-from shelfwise.indexer.store.difference import SHOWN, difference, state_of
+from shelfwise.indexer.store.difference import EXAMPLES_SHOWN, difference, state_of
 from shelfwise.indexer.store.embedded import Embedded, forget_embedded
 from shelfwise.indexer.store.manifest import versions_of
 from shelfwise.indexer.store.snapshot import Draft, Snapshot, writing
@@ -33,7 +33,7 @@ from shelfwise.indexer.store.store_encoder import Prepared, encoder_for, prepare
 from shelfwise.indexer.store.sync import changed, embed_changes, find_catalog_changes
 from shelfwise.indexer.types import Progress
 
-PROBES = 500  # stored items that are asked for before and after
+FLIP_PROBES = 500  # stored items that are asked for before and after
 VERSIONS_BEFORE = 5  # that are looked through for vectors: what a bad catalog left out comes back with the next one
 MAX_DRIFT = 0.02  # of the rows may change before the model is fitted again
 FEWEST_PROBES = 20  # a share of fewer says nothing
@@ -49,7 +49,7 @@ class Flips:
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class ReleaseLimits:
     """The shares of items removed and of decisions flipped beyond which a release is refused, each in [0, 1]."""
 
     max_removed: float = 0.2
@@ -167,7 +167,7 @@ class Release:
         after = Classifier(Index.from_rows(base, embedding.prepared.encoder, embedding.rows, space), model)
         return flips(before, after, base.rows)
 
-    def refuse_beyond(self, guard: Guard, found: Flips | None = None) -> None:
+    def refuse_beyond(self, guard: ReleaseLimits, found: Flips | None = None) -> None:
         """Raise ReleaseError where more is removed or flipped than `guard` allows."""
         removed, before = self.difference.removed.count, self.difference.before
         if removed > guard.max_removed * before:
@@ -213,7 +213,7 @@ def build(
     device: str = "auto",
     overrides: GoalOverrides | None = None,
     progress: Progress | None = None,
-    guard: Guard | None = None,
+    guard: ReleaseLimits | None = None,
 ) -> Report:
     """Make `items` the catalog of the store at `path`; see `releasing`.
 
@@ -230,7 +230,7 @@ def flips(before: Classifier, after: Classifier, stored: Rows) -> Flips | None:
     """Which of the rows that one version has stored get another category from another. The two share an encoder."""
     keys, there = stored.column("twin_key"), set(after.index.segments.column("id").to_pylist())
     kept = [row for row, id_ in enumerate(stored.column("id")) if id_ in there]
-    probes = np.array(sorted(kept, key=lambda row: (keys[row], row))[:PROBES], np.int64)
+    probes = np.array(sorted(kept, key=lambda row: (keys[row], row))[:FLIP_PROBES], np.int64)
     if len(probes) < FEWEST_PROBES:
         return None
     counts = ngram_counts(stored.words(probes.tolist()))
@@ -241,7 +241,7 @@ def flips(before: Classifier, after: Classifier, stored: Rows) -> Flips | None:
         said.append([classifier.labels.paths[i] for i in scores.probabilities.argmax(axis=1)])
     titles = stored.column("title")
     flipped = [i for i, (one, other) in enumerate(zip(*said, strict=True)) if one != other]
-    examples = tuple(f"{titles[probes[i]]}: {said[0][i]} -> {said[1][i]}" for i in flipped[:SHOWN])
+    examples = tuple(f"{titles[probes[i]]}: {said[0][i]} -> {said[1][i]}" for i in flipped[:EXAMPLES_SHOWN])
     return Flips(len(probes), len(flipped), examples)
 
 

@@ -28,15 +28,15 @@ from shelfwise.indexer.searching.search import FaissSearcher
 from shelfwise.indexer.store.disk import replacing
 from shelfwise.indexer.types import Progress, Vectors
 
-STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2_200, 4, 8  # see `suitable_epochs`
-BATCH = 64  # titles a step
+TRAINING_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2_200, 4, 8  # see `suitable_epochs`
+TEXTS_PER_STEP = 64  # titles a step
 POOL = 32  # batches whose titles are sorted by length, so that little is padded
 LEARNING_RATE = 2e-4
 CATEGORY_LEARNING_RATE = 2e-3  # of the categories' vectors, which start near where they belong
 SCALE = 16.0  # of the cosines before the softmax
 UPPER_SHARE = 0.5  # of the loss, at most, for the levels above the categories
 ROWS_ALONE = 32  # rows of a category, on average, up to which they get it; with more, in proportion less
-SMOOTHING = 0.05  # of the labels: real catalogs have wrong ones
+LABEL_SMOOTHING = 0.05  # of the labels: real catalogs have wrong ones
 HIDDEN_TOKENS = 0.1  # of a text's word pieces, others in every epoch: no single one may decide
 SHORT = 4  # tokens, with those that mark both ends: a text of no more keeps them all
 WAYS = (0.5, 0.75, 1.0)  # how much of the way from the old weights to the learned ones to go
@@ -46,10 +46,10 @@ CLIP = 1.0  # length of a step's gradient
 LARGE_TABLE = 100_000  # rows: an embedding table of more is left as it is; most of a multilingual encoder is one
 VOTERS, LAST_VOTERS, ASKED = 2_000, 50_000, 1_500  # rows that vote in a trial, in the last ones, and that are asked for
 TRIED_FROM = 0.5  # of the training: before that the rate is high and the vote not yet what it will be
-TOKENS = 128  # of a text that are read while training: memory grows with the square of the longest
+MOST_TOKENS = 128  # of a text that are read while training: memory grows with the square of the longest
 PATIENCE = 3  # epochs without a better vote before training stops: it is best when the rate has come down
 CHECKPOINT_SECONDS = 60.0
-SEED = 13
+FINETUNE_SEED = 13
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Lessons:
 
     def trial(self, voters: int) -> tuple[Numbers, Numbers]:
         """Of the rows to learn so many that vote, and of those to try the ones that are asked for."""
-        random = np.random.default_rng(SEED)
+        random = np.random.default_rng(FINETUNE_SEED)
         voting, asked = (random.permutation(np.flatnonzero(mask)) for mask in (self.learned, self.tried))
         return np.sort(voting[:voters]), np.sort(asked[:ASKED])
 
@@ -120,7 +120,12 @@ def finetune(
         loss = run.step(fraction)
         fraction = run.fraction()
         if progress:
-            progress("fine-tune", run.done * BATCH, run.total * BATCH, f"loss {loss:.2f}, vote {run.best:.3f}")
+            progress(
+                "fine-tune",
+                run.done * TEXTS_PER_STEP,
+                run.total * TEXTS_PER_STEP,
+                f"loss {loss:.2f}, vote {run.best:.3f}",
+            )
         if fraction >= 1 or (fraction >= TRIED_FROM and run.done % run.steps_per_epoch == 0):
             run.remember_best()
         if time.monotonic() - saved >= CHECKPOINT_SECONDS:
@@ -142,7 +147,7 @@ class _Run:
         self.torch, self.encoder, self.lessons, self.limits = torch, encoder, lessons, limits
         self.module = encoder.module
         self.tokens = self.module.max_seq_length
-        self._read(min(self.tokens or TOKENS, TOKENS))
+        self._read(min(self.tokens or MOST_TOKENS, MOST_TOKENS))
         for part in self.module.modules():
             if isinstance(part, torch.nn.Embedding) and part.num_embeddings > LARGE_TABLE:
                 part.weight.requires_grad = False
@@ -167,7 +172,7 @@ class _Run:
             fused=True,
         )
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.steps_per_epoch = max(1, math.ceil(len(self.learned) / BATCH))
+        self.steps_per_epoch = max(1, math.ceil(len(self.learned) / TEXTS_PER_STEP))
         self.total = self.steps_per_epoch * (limits.epochs or suitable_epochs(len(self.learned)))
         self.done, self.seconds, self.started = 0, 0.0, time.monotonic()
         self.longest = limits.seconds  # in all sittings
@@ -192,7 +197,7 @@ class _Run:
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * min(fraction / WARM_UP + 1e-3, (1 - fraction) / (1 - WARM_UP))
         rows = self._batch(self.done)
-        torch.manual_seed(SEED + self.done)  # dropout is the same whether or not the run was broken off before
+        torch.manual_seed(FINETUNE_SEED + self.done)  # dropout is the same whether or not the run was broken off before
         self.module.train()
         vectors = self._embed([self.lessons.texts[i] for i in rows])
         losses = [
@@ -209,7 +214,7 @@ class _Run:
     def _loss(self, vectors: Any, centers: Any, truth: Numbers) -> Any:
         cosines = vectors @ self.torch.nn.functional.normalize(centers, dim=1).T
         target = self.torch.from_numpy(truth).to(cosines.device)
-        return self.torch.nn.functional.cross_entropy(SCALE * cosines, target, label_smoothing=SMOOTHING)
+        return self.torch.nn.functional.cross_entropy(SCALE * cosines, target, label_smoothing=LABEL_SMOOTHING)
 
     def _embed(self, texts: list[str]) -> Any:
         """(n, d) unit vectors with their gradients; matrices are multiplied in bfloat16."""
@@ -240,7 +245,7 @@ class _Run:
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self.epoch:
             self.epoch = epoch
-            self.batches = shuffled_batches(self.lengths, self.learned, np.random.default_rng((SEED, epoch)))
+            self.batches = shuffled_batches(self.lengths, self.learned, np.random.default_rng((FINETUNE_SEED, epoch)))
         return self.batches[place]
 
     def vote_accuracy(self, voters: int) -> float:
@@ -340,24 +345,24 @@ class _Run:
 
 
 def suitable_epochs(rows: int) -> int:
-    """As many passes over so many rows as make STEPS, within reason."""
-    return min(max(round(STEPS * BATCH / rows), FEWEST_EPOCHS), MOST_EPOCHS)
+    """As many passes over so many rows as make TRAINING_STEPS, within reason."""
+    return min(max(round(TRAINING_STEPS * TEXTS_PER_STEP / rows), FEWEST_EPOCHS), MOST_EPOCHS)
 
 
 def shuffled_batches(lengths: Numbers, rows: Numbers, random: np.random.Generator) -> list[Numbers]:
-    """`rows` in random order, in batches of BATCH of about equal `lengths` (n,)."""
+    """`rows` in random order, in batches of TEXTS_PER_STEP of about equal `lengths` (n,)."""
     rows = random.permutation(rows)
     batches = []
-    for start in range(0, len(rows), BATCH * POOL):
-        pool = rows[start : start + BATCH * POOL]
+    for start in range(0, len(rows), TEXTS_PER_STEP * POOL):
+        pool = rows[start : start + TEXTS_PER_STEP * POOL]
         pool = pool[np.argsort(lengths[pool], kind="stable")]
-        batches += [pool[i : i + BATCH] for i in range(0, len(pool), BATCH)]
+        batches += [pool[i : i + TEXTS_PER_STEP] for i in range(0, len(pool), TEXTS_PER_STEP)]
     return [batches[i] for i in random.permutation(len(batches))]
 
 
 def _centers(vectors: Vectors, categories: Numbers, learned: Numbers) -> Vectors:
     """(c, d) sum of each category's vectors, at unit length; random where none of its rows may be learned from."""
-    random = np.random.default_rng(SEED)
+    random = np.random.default_rng(FINETUNE_SEED)
     centers = 1e-3 * random.normal(size=(int(categories.max()) + 1, vectors.shape[1]))
     np.add.at(centers, categories[learned], vectors[learned])
     return np.asarray(centers / np.linalg.norm(centers, axis=1, keepdims=True), np.float32)

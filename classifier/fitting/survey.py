@@ -10,7 +10,7 @@ from shelfwise.classifier.model.pipeline import SPARE_TWINS, Classifier
 from shelfwise.classifier.model.voting import K, category_weights, vote
 
 EACH = 20  # items of a category that are looked at
-AT_ONCE = 1_000
+ROWS_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ def survey(classifier: Classifier) -> Survey:
     settings = classifier.model.settings.mix.vote
     weights = category_weights(classifier.counts, classifier.known, settings)
     right, nearest = np.zeros(len(rows), bool), np.empty(len(rows))
-    for start in range(0, len(rows), AT_ONCE):
-        part = rows[start : start + AT_ONCE]
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = rows[start : start + ROWS_AT_ONCE]
         found = index.search(segments.vectors(part), K + SPARE_TWINS).without_twins(keys, keys[part], K)
         said = vote(found, numbers, weights, settings.temperature).argmax(axis=1)
-        right[start : start + AT_ONCE] = said == numbers[part]
-        nearest[start : start + AT_ONCE] = found.best()
+        right[start : start + ROWS_AT_ONCE] = said == numbers[part]
+        nearest[start : start + ROWS_AT_ONCE] = found.best()
     looked = np.bincount(numbers[rows], minlength=len(classifier.labels))
     good = np.bincount(numbers[rows], weights=right, minlength=len(classifier.labels)).astype(np.int64)
     return Survey(

@@ -42,7 +42,7 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class Trial:
+class HoldOut:
     """What holding out m rows gives: the settings chosen on them, how many of the widest directions the space is
     without, and which rows the vote alone has right at its default settings (m,)."""
 
@@ -56,7 +56,7 @@ def train(rows: Rows, goals: Goals, kept_back: float = 0.0, progress: Progress |
     return fit(rows, hold_out(rows, goals, kept_back, progress), progress)
 
 
-def hold_out(rows: Rows, goals: Goals, kept_back: float, progress: Progress | None = None) -> Trial:
+def hold_out(rows: Rows, goals: Goals, kept_back: float, progress: Progress | None = None) -> HoldOut:
     """Choose settings on folds whose rows neither the head nor the index of that fold has, nor any twin of them.
 
     `kept_back` is the share of the rows that was kept back from an encoder which was fine-tuned on the catalog, or 0
@@ -71,12 +71,12 @@ def hold_out(rows: Rows, goals: Goals, kept_back: float, progress: Progress | No
         if progress:
             progress("hold out", len(evidence), len(among))
     if sum(len(fold.truth) for fold in evidence) < MIN_HELD_OUT:
-        return Trial(Settings(goals=goals), axes, np.empty(0, bool))
+        return HoldOut(Settings(goals=goals), axes, np.empty(0, bool))
     voted = [fold.closed.vote(VoteSettings()).argmax(axis=1) == fold.truth for fold in evidence]
-    return Trial(choose_settings(evidence, labels, goals), axes, np.concatenate(voted))
+    return HoldOut(choose_settings(evidence, labels, goals), axes, np.concatenate(voted))
 
 
-def fit(rows: Rows, trial: Trial, progress: Progress | None = None) -> Fitted:
+def fit(rows: Rows, trial: HoldOut, progress: Progress | None = None) -> Fitted:
     """Space and head of all rows, with the settings of a trial."""
     space = Space.fit(rows.vectors, trial.axes)
     features = Features(space.project(rows.vectors), ngram_counts(rows.words()))

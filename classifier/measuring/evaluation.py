@@ -8,7 +8,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.classifier.labels import UNKNOWN, Labels, depth_of, lies_in, node_of
+from shelfwise.classifier.labels import NO_CATEGORY, Labels, depth_of, lies_in, node_of
 from shelfwise.classifier.measuring.baselines import linear_svc, timed, vector_logistic
 from shelfwise.classifier.metrics import (
     Names,
@@ -32,7 +32,7 @@ from shelfwise.indexer.types import Progress
 
 TOP = 3
 CONFUSIONS = 20  # pairs of categories that are listed
-PRECISIONS = (0.9, 0.95, 0.98)  # of which the coverage is told
+SHOWN_PRECISIONS = (0.9, 0.95, 0.98)  # of which the coverage is told
 
 
 @dataclass(frozen=True, repr=False)
@@ -132,7 +132,7 @@ def evaluate(
     )
     figures = {
         **_figures(answers, truth, predicted, curve=area),
-        "unknown_categories": int((classifier.labels.numbers(answers.truth) == UNKNOWN).sum()),
+        "unknown_categories": int((classifier.labels.numbers(answers.truth) == NO_CATEGORY).sum()),
         "ambiguous_names": answers.ambiguous,
         "by_fast": float(np.mean([decision.tier == FAST for decision in answers.decisions])),
         "seconds": seconds,
@@ -175,7 +175,7 @@ def _figures(answers: _Answers, truth: Names, predicted: Names, curve: float) ->
         "prediction_set_coverage": float(np.mean(in_set)),
         "prediction_set_size": float(np.mean([len(decision.prediction_set) for decision in decisions])),
         "area_under_risk_coverage": curve,
-        **{f"coverage_at_{precision}": coverage_at(precision, confidence, correct) for precision in PRECISIONS},
+        **{f"coverage_at_{precision}": coverage_at(precision, confidence, correct) for precision in SHOWN_PRECISIONS},
     }
 
 

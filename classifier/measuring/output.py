@@ -11,7 +11,7 @@ import orjson
 from shelfwise.classifier.model.decision import Alternative, Decision, SimilarItem
 from shelfwise.indexer.reading.catalog import Listing
 
-FIELDS = {  # of a decision, by output column
+DECISION_FIELDS = {  # of a decision, by output column
     "predicted_category": "category",
     "predicted_path": "category_path",
     "confidence": "confidence",
@@ -25,8 +25,8 @@ FIELDS = {  # of a decision, by output column
     "tier": "tier",
     "store_version": "store_version",
 }
-COLUMNS = tuple(FIELDS)
-_values = attrgetter(*FIELDS.values())
+COLUMNS = tuple(DECISION_FIELDS)
+_values = attrgetter(*DECISION_FIELDS.values())
 # First characters with which a spreadsheet takes a cell for a formula (OWASP, "CSV Injection").
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 

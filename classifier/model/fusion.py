@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.classifier.labels import UNKNOWN, Labels, Numbers, Probabilities
+from shelfwise.classifier.labels import NO_CATEGORY, Labels, Numbers, Probabilities
 from shelfwise.classifier.model.calibration import sharpened
 from shelfwise.classifier.model.head import Head
 from shelfwise.classifier.model.opinions import Features, default_weights, kinds
@@ -129,7 +129,7 @@ def opinion_of(
     if head.paths == labels.paths:
         return Opinion(shares, known)
     numbers = labels.numbers(head.paths)
-    stored = numbers != UNKNOWN
+    stored = numbers != NO_CATEGORY
     placed = np.zeros((len(shares), len(labels)))
     placed[:, numbers[stored]] = shares[:, stored]
     return Opinion(renormalised(placed), known)

@@ -44,8 +44,8 @@ from shelfwise.indexer.types import Progress, Vectors
 
 AUTO = "auto"  # tier: fast where the n-grams are sure, full where not
 TIERS = (FULL, AUTO, FAST)
-BATCHES = {FULL: 4096, AUTO: 4096, FAST: 1024}  # listings at a time: many are encoded with less padding
-PART = 256  # of them are decided at a time: each has a number for every category
+LISTINGS_AT_A_TIME = {FULL: 4096, AUTO: 4096, FAST: 1024}  # listings at a time: many are encoded with less padding
+DECIDED_AT_A_TIME = 256  # of them are decided at a time: each has a number for every category
 SHORT_END = 4  # a part of the last batch is decided when there is nothing to embed any more
 DEFAULT_SIMILAR = 10
 CORES_FOR_EACH = 4  # of them one searches and decides while the others embed
@@ -66,7 +66,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Draft:
+class Triage:
     """n listings on their way: their words, those that n-grams have decided by row, and the rows that `wait` for
     vectors with their n-grams, which are None as long as nothing had to know them."""
 
@@ -83,7 +83,7 @@ def _with_short_end(batches: Iterable[Sequence[Listing]]) -> Iterator[Sequence[L
         if before:
             yield before
         before = listings
-    end = len(before) - max(len(before) // SHORT_END, min(len(before), PART))
+    end = len(before) - max(len(before) // SHORT_END, min(len(before), DECIDED_AT_A_TIME))
     yield from filter(None, (before[:end], before[end:]))
 
 
@@ -183,24 +183,24 @@ class Classifier:
             if before:
                 yield before[0], self._decided(before[1], before[2].result(), top, neighbors)
 
-    def _draft(self, items: Sequence[Item], tier: str, top: int) -> Draft:
+    def _draft(self, items: Sequence[Item], tier: str, top: int) -> Triage:
         words, fast_from = [item.words for item in items], self.model.settings.fast_from  # n
         if tier == FULL or (tier == AUTO and fast_from >= NEVER):
-            return Draft(words, {}, np.arange(len(items)))
+            return Triage(words, {}, np.arange(len(items)))
         counts = ngram_counts(words)  # (n, FEATURES)
         scores = self.score_ngrams(counts)  # (n, c)
         sure = np.full(len(items), True)
         if tier == AUTO:
             sure = scores.probabilities.max(axis=1, initial=0) >= fast_from
         said, wait = self.decide(words, scores, top), np.flatnonzero(~sure)
-        return Draft(words, {row: said[row] for row in np.flatnonzero(sure).tolist()}, wait, counts[wait])
+        return Triage(words, {row: said[row] for row in np.flatnonzero(sure).tolist()}, wait, counts[wait])
 
-    def _decided(self, draft: Draft, vectors: Vectors, top: int, neighbors: int) -> list[Decision]:
+    def _decided(self, draft: Triage, vectors: Vectors, top: int, neighbors: int) -> list[Decision]:
         decided = dict(draft.decided)
         if len(draft.wait):
             found = self.index.search(vectors, max(K, neighbors))  # of all at once: large vectors are mapped for it
-            for start in range(0, len(draft.wait), PART):
-                part = slice(start, start + PART)
+            for start in range(0, len(draft.wait), DECIDED_AT_A_TIME):
+                part = slice(start, start + DECIDED_AT_A_TIME)
                 rows = draft.wait[part].tolist()  # m
                 words = [draft.words[row] for row in rows]
                 counts = ngram_counts(words) if draft.counts is None else draft.counts[part]

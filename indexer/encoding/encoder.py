@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shelfwise.indexer.errors import EngineError
 from shelfwise.indexer.types import Progress, Vectors
 
-CHUNK = 2048  # texts between two calls of `progress`
+PROGRESS_TEXTS = 2048  # texts between two calls of `progress`
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # of a GPU, on Linux: without one torch need not be asked, nor loaded
 _SETTINGS = ("config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
 _PROVENANCE = ("__version__", "transformers_version", "_name_or_path")

@@ -21,8 +21,8 @@ CHARACTERS = 4  # at most, between two spaces; a run of Chinese has none, so its
 WORD = re.compile(r"\w+")  # these alone and in pairs
 RUN = re.compile(r"\S+")
 CACHED = 1 << 16  # runs that are remembered: a catalog says the same words again and again
-LONGEST = 32  # characters: longer runs, such as whole Chinese sentences, hardly come twice, and are large to keep
-CHUNK = 20_000  # rows counted at a time: the hashing needs several times the memory of what it gives
+LONGEST_RUN = 32  # characters: longer runs, such as whole Chinese sentences, hardly come twice, and are large to keep
+COUNTED_ROWS = 20_000  # rows counted at a time: the hashing needs several times the memory of what it gives
 REST_SHARE = 0.7  # of brand, attributes and description beside the title; see ARCHITECTURE.md for what others gave
 
 
@@ -35,8 +35,8 @@ def ngram_counts(rows: Sequence[Words]) -> Counts:
     from scipy.sparse import vstack
 
     parts = []
-    for start in range(0, max(len(rows), 1), CHUNK):
-        some = rows[start : start + CHUNK]
+    for start in range(0, max(len(rows), 1), COUNTED_ROWS):
+        some = rows[start : start + COUNTED_ROWS]
         title = _unit(_log_counts([words.title for words in some]))
         rest = _unit(_log_counts([words.rest() for words in some]))
         parts.append(title + REST_SHARE * rest)
@@ -53,7 +53,7 @@ def _log_counts(texts: Sequence[str]) -> Counts:
     hashes, ends = array("i"), array("i", [0])
     for text in map(str.lower, texts):
         for run in text.split():
-            hashes.extend(_remembered(run) if len(run) <= LONGEST else _characters(run))
+            hashes.extend(_remembered(run) if len(run) <= LONGEST_RUN else _characters(run))
         words = WORD.findall(text)
         hashes.extend(map(mmh3.hash, words))
         hashes.extend(map(mmh3.hash, map(" ".join, pairwise(words))))

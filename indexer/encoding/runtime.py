@@ -23,12 +23,12 @@ from shelfwise.indexer.errors import EncoderError, first_line
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Progress, Vectors
 
-FACTS, GRAPH, TOKENIZER = "runtime.json", "graph.xml", "tokenizer.json"
-TOKENS = 1024  # in a batch, padding counted: what a core works on then stays in its caches
-WAITING = 2  # batches for each that is computed, that one among them: the next must not wait for Python
+RUNTIME_FACTS, GRAPH, TOKENIZER = "runtime.json", "graph.xml", "tokenizer.json"
+TOKENS_PER_BATCH = 1024  # in a batch, padding counted: what a core works on then stays in its caches
+QUEUED_BATCHES = 2  # batches for each that is computed, that one among them: the next must not wait for Python
 FEWEST_BATCHES = 4  # for each stream, of few texts: all have something to do then, and little is padded
-LOOK = 10.0  # seconds after which it is looked whether an inference failed
-CHUNK = 8192  # texts that are tokenized at a time
+FAILURE_SECONDS = 10.0  # seconds after which it is looked whether an inference failed
+TOKENIZED_TEXTS = 8192  # texts that are tokenized at a time
 LEAST_COSINE = 0.999  # of a vector of the graph's with the one of the model that it was exported from
 EDGES = (
     "",
@@ -62,7 +62,7 @@ class Tuning:
 
     precision: str = ""
     streams: int = 0
-    tokens: int = TOKENS
+    tokens: int = TOKENS_PER_BATCH
 
     def options(self) -> dict[str, object]:
         """What OpenVINO is told."""
@@ -74,7 +74,7 @@ class Tuning:
         return said
 
 
-DEFAULT = Tuning()
+UNTUNED = Tuning()
 
 
 class Loaded(NamedTuple):
@@ -105,10 +105,10 @@ class Runtime:
     Raises EncoderError, then or before, where `folder` does not hold one that loads.
     """
 
-    def __init__(self, folder: Path, tuning: Tuning = DEFAULT) -> None:
+    def __init__(self, folder: Path, tuning: Tuning = UNTUNED) -> None:
         self.folder, self.tuning = folder, tuning
         with self._loading():
-            self.facts = Facts(**json.loads((folder / FACTS).read_bytes()))
+            self.facts = Facts(**json.loads((folder / RUNTIME_FACTS).read_bytes()))
         self._alone = Lock()
         self.name, self.fingerprint, self.dimensions = self.facts.name, self.facts.fingerprint, self.facts.dimensions
 
@@ -130,7 +130,7 @@ class Runtime:
             openvino = import_openvino()
             compiled = openvino.Core().compile_model(self.folder / GRAPH, "CPU", self.tuning.options())
             at_once = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-            queue = openvino.AsyncInferQueue(compiled, WAITING * at_once)
+            queue = openvino.AsyncInferQueue(compiled, QUEUED_BATCHES * at_once)
             queue.set_callback(_keep)
             return Loaded(
                 Tokenizer.from_file(str(self.folder / TOKENIZER)),
@@ -157,8 +157,8 @@ class Runtime:
         unique = list(dict.fromkeys(texts))
         call = Call(np.empty((len(unique), self.dimensions), np.float32), Semaphore(0))
         queue, sent = self.loaded()._loaded.queue, 0
-        for start in range(0, len(unique), CHUNK):
-            part = unique[start : start + CHUNK]
+        for start in range(0, len(unique), TOKENIZED_TEXTS):
+            part = unique[start : start + TOKENIZED_TEXTS]
             for rows, inputs in self.batches(part):
                 with self._alone:
                     queue.start_async(inputs, (call, rows + start))
@@ -166,7 +166,7 @@ class Runtime:
             if progress:
                 progress("encode", start + len(part), len(unique))
         for _ in range(sent):
-            while not call.kept.acquire(timeout=LOOK):
+            while not call.kept.acquire(timeout=FAILURE_SECONDS):
                 queue.wait_all()  # raises what made an inference fail
         vectors = call.vectors
         row = {text: i for i, text in enumerate(unique)}
@@ -268,4 +268,4 @@ def _graph_of(module: Any) -> Any:
 
 
 def _write_facts(folder: Path, facts: Facts) -> None:
-    (folder / FACTS).write_text(json.dumps(asdict(facts), ensure_ascii=False), encoding="utf-8")
+    (folder / RUNTIME_FACTS).write_text(json.dumps(asdict(facts), ensure_ascii=False), encoding="utf-8")

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.indexer.encoding.encoder import CHUNK, fingerprint_of
+from shelfwise.indexer.encoding.encoder import PROGRESS_TEXTS, fingerprint_of
 from shelfwise.indexer.encoding.runtime import export
 from shelfwise.indexer.errors import EncoderError, first_line
 from shelfwise.indexer.quiet import hush
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Progress, Vectors
 
-BATCH = 64  # texts a forward pass: on two cores larger ones are no faster
+TEXTS_PER_PASS = 64  # texts a forward pass: on two cores larger ones are no faster
 
 
 class SentenceEncoder:
@@ -70,10 +70,10 @@ class SentenceEncoder:
         unique = sorted(set(texts))
         unique = [unique[i] for i in np.argsort(-self.token_counts(unique), kind="stable")]
         vectors = np.empty((len(unique), self.dimensions), np.float32)
-        for start in range(0, len(unique), CHUNK):
-            part = unique[start : start + CHUNK]
+        for start in range(0, len(unique), PROGRESS_TEXTS):
+            part = unique[start : start + PROGRESS_TEXTS]
             vectors[start : start + len(part)] = self.module.encode(
-                part, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False
+                part, batch_size=TEXTS_PER_PASS, normalize_embeddings=True, show_progress_bar=False
             )
             if progress:
                 progress("encode", start + len(part), len(unique))
@@ -83,8 +83,8 @@ class SentenceEncoder:
     def token_counts(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """(n,) how many tokens the model reads of each text; their characters where it does not say."""
         counts = []
-        for start in range(0, len(texts), CHUNK):
-            part = list(texts[start : start + CHUNK])
+        for start in range(0, len(texts), PROGRESS_TEXTS):
+            part = list(texts[start : start + PROGRESS_TEXTS])
             mask = self.module.preprocess(part, prompt=self.prompt).get("attention_mask")
             counts.append(np.array(list(map(len, part))) if mask is None else mask.sum(dim=1).cpu().numpy())
         return np.concatenate(counts) if counts else np.empty(0, np.int64)

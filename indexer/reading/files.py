@@ -14,8 +14,8 @@ from typing import IO, cast
 from shelfwise.indexer.errors import InputError, first_line
 from shelfwise.indexer.reading.formats import UNDECODED, Content, Records, Source, formats
 
-SAMPLE = 1 << 20  # bytes that decide about encoding, format and delimiter
-DEFAULT = "csv"  # the format of a text that no other recognises
+SAMPLE_BYTES = 1 << 20  # bytes that decide about encoding, format and delimiter
+DEFAULT_FORMAT = "csv"  # the format of a text that no other recognises
 NO_FILES = {"idna", "punycode", "undefined"}  # codecs of text that no file is written in
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # what they begin with, as other archives do
@@ -91,10 +91,10 @@ def open_records(
     if str(path) == "-":
         if stdin is None:
             raise InputError("no_standard_input", "standard input", "a file", "name a file")
-        yield _opened(io.BufferedReader(cast(io.RawIOBase, stdin), SAMPLE), name, None, encoding, fmt)
+        yield _opened(io.BufferedReader(cast(io.RawIOBase, stdin), SAMPLE_BYTES), name, None, encoding, fmt)
         return
     try:
-        plain = Path(path).open("rb", buffering=SAMPLE)  # noqa: SIM115  # closed below: the block is not tried
+        plain = Path(path).open("rb", buffering=SAMPLE_BYTES)  # noqa: SIM115  # closed below: the block is not tried
     except FileNotFoundError:
         raise InputError(
             "no_such_file", f"{name}: no such file", "a file that exists", "check its name and folder"
@@ -117,10 +117,10 @@ def _opened(
 ) -> RecordFile:
     suffixes = [suffix.lower() for suffix in path.suffixes] if path else []
     if stream.peek(2)[:2] == b"\x1f\x8b":
-        stream = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=stream)), SAMPLE)
+        stream = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=stream)), SAMPLE_BYTES)
         suffixes = [suffix for suffix in suffixes if suffix != ".gz"]
     try:
-        sample = stream.peek(SAMPLE)[:SAMPLE]
+        sample = stream.peek(SAMPLE_BYTES)[:SAMPLE_BYTES]
     except _UNREADABLE as error:
         raise _damaged(name, error) from None
     if not sample.strip():
@@ -136,14 +136,16 @@ def _opened(
         )
     of_name = [one for one, form in known.items() if suffixes and suffixes[-1] in form.SUFFIXES]
     fmt = next(iter([*of_magic, *([fmt] if fmt else []), *of_name]), None)
-    if fmt and not known[fmt].TEXT:
+    if fmt and not known[fmt].IS_TEXT:
         return RecordFile(name, fmt, [], "", known[fmt].opened(Source(name, path, stream)))
     codec, notices = detect_encoding(sample) if encoding is None else (encoding, [])
     text = sample.decode(codec, "surrogateescape" if "16" not in codec else "replace").lstrip("\ufeff")
     if not text.strip():
         raise _empty(name)
     if fmt is None:
-        fmt = next((one for one, form in known.items() if one != DEFAULT and form.recognises(text)), DEFAULT)
+        fmt = next(
+            (one for one, form in known.items() if one != DEFAULT_FORMAT and form.recognises(text)), DEFAULT_FORMAT
+        )
     return RecordFile(name, fmt, notices, codec, known[fmt].opened(Source(name, path, stream, codec, text)))
 
 

@@ -30,18 +30,18 @@ EXACT, APPROXIMATE = "exact", "ivf-pq-fastscan"
 APPROXIMATE_FROM = 20_000  # rows: from here on exact search would take more than a fifth of the time of encoding
 RECALL_K, RECALL = 32, 0.99  # of the so many nearest rows that share is to be found
 SURE = 2  # standard errors by which the share found for some rows is to be above it
-PROBES = 500  # rows that are searched for to find that out
+ENGINE_PROBES = 500  # rows that are searched for to find that out
 CELL = 125  # rows in a cell on average: fewer would fill the blocks of 32 less in which they are gone through
-EVERY = 7  # of the rows each so-many-th is one of those from which cells and quantizer are learned
+SAMPLED_EVERY = 7  # of the rows each so-many-th is one of those from which cells and quantizer are learned
 FEWEST_CELLS = 1 / 32  # of all are gone through for a query: new ones may be farther from the rows than these are
 STEP = 4  # by its fourth part the number of cells grows that is tried next
 MOST_CELLS = 1 / 2  # of all: beyond it the vectors have no cells worth the name
 PROPOSED = (4, 8)  # candidates for each neighbour that is asked for, of which there are RECALL_K at least
-SPARE = 8  # of them are put in order beyond those that are asked for, in case of twins
+SPARE_FOUND = 8  # of them are put in order beyond those that are asked for, in case of twins
 FEWEST_ALLOWED = 0.2  # share of the rows that a filter lets through: below it all of those are searched
-PART = 1_024  # queries at a time
+QUERIES_AT_A_TIME = 1_024  # queries at a time
 LARGE = 1 << 27  # bytes of vectors: fewer stay in memory, since having them mapped again takes time
-CHUNK = 65_536  # rows that are added at a time
+TRAINED_ROWS = 65_536  # rows that are added at a time
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ def build_engine(vectors: Vectors, progress: Progress | None = None) -> Engine |
     index = import_faiss().index_factory(d, layout(n, d), import_faiss().METRIC_INNER_PRODUCT)
     index.cp.min_points_per_centroid = 1  # its warning goes to stderr; how many are enough is decided here
     index.train(typical(vectors))
-    for start in range(0, n, CHUNK):
-        index.add(np.ascontiguousarray(vectors[start : start + CHUNK]))
+    for start in range(0, n, TRAINED_ROWS):
+        index.add(np.ascontiguousarray(vectors[start : start + TRAINED_ROWS]))
         if progress:
-            progress("index", min(start + CHUNK, n), n)
+            progress("index", min(start + TRAINED_ROWS, n), n)
     return _tuned(index, vectors)
 
 
@@ -86,7 +86,7 @@ def cells_for(n: int) -> int:
 
 def typical(vectors: Vectors) -> Vectors:
     """Some of the vectors (n, d), evenly spread, from which cells and quantizer are learned."""
-    return np.ascontiguousarray(vectors[::EVERY])
+    return np.ascontiguousarray(vectors[::SAMPLED_EVERY])
 
 
 def _tuned(index: Any, vectors: Vectors) -> Engine | None:
@@ -108,7 +108,7 @@ def _tuned(index: Any, vectors: Vectors) -> Engine | None:
 
 def spread(rows: int) -> NDArray[np.int64]:
     """PROBES of so many rows, evenly spread."""
-    return np.linspace(0, rows - 1, PROBES).astype(np.int64)
+    return np.linspace(0, rows - 1, ENGINE_PROBES).astype(np.int64)
 
 
 def recalled(engine: Engine | None) -> tuple[str, float]:
@@ -151,8 +151,8 @@ class EngineSearcher:
         if left < max(FEWEST_ALLOWED * n, fetch):
             return self._released(self._exact.search(queries, k, allowed))
         rows, similarities = np.full((len(queries), k), NONE, np.int64), np.full((len(queries), k), -np.inf)
-        for start in range(0, len(queries), PART):
-            part = slice(start, start + PART)
+        for start in range(0, len(queries), QUERIES_AT_A_TIME):
+            part = slice(start, start + QUERIES_AT_A_TIME)
             some = np.ascontiguousarray(queries[part], np.float32)
             found = self._released(Neighbors(*self._nearest(some, fetch, k, allowed)))
             short = ~found.found.all(axis=1)
@@ -180,7 +180,7 @@ class EngineSearcher:
             *rows.shape,
         )
         scores[rows == NONE] = -np.inf
-        many = min(k + SPARE, fetch)
+        many = min(k + SPARE_FOUND, fetch)
         best = np.argpartition(-scores, many - 1, axis=1)[:, :many]
         scores, rows = np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
         return nearest(scores.astype(np.float64), rows, k)

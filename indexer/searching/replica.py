@@ -23,8 +23,14 @@ from shelfwise.indexer.store.table import RowIds
 from shelfwise.indexer.types import Progress, Vectors
 
 SPACE_BLOB = "space"
-FACTS, ITEMS, VECTORS, ROW_IDS, ENGINE = "replica.json", "items.arrow", "vectors.f32", "row_ids.npy", "engine.faiss"
-CHUNK = 65_536  # rows that are projected at a time
+REPLICA_FACTS, ITEMS, VECTORS, ROW_IDS, ENGINE = (
+    "replica.json",
+    "items.arrow",
+    "vectors.f32",
+    "row_ids.npy",
+    "engine.faiss",
+)
+PROJECTED_ROWS = 65_536  # rows that are projected at a time
 
 
 @dataclass(frozen=True)
@@ -93,8 +99,8 @@ def make_replica(
             writer.write_table(rows.table)
         np.save(work / ROW_IDS, row_ids)
         with (work / VECTORS).open("wb") as out:
-            for start in range(0, len(rows), CHUNK):
-                out.write(space.project(rows.vectors[start : start + CHUNK]).data)
+            for start in range(0, len(rows), PROJECTED_ROWS):
+                out.write(space.project(rows.vectors[start : start + PROJECTED_ROWS]).data)
         engine = build_engine(_mapped(work, rows.vectors.shape[1])[0], progress)
         facts = {
             "dimensions": rows.vectors.shape[1],
@@ -102,13 +108,13 @@ def make_replica(
             "engine": write_engine(engine, work / ENGINE) if engine else None,
             "files": sum_files(work, [ITEMS, ROW_IDS, VECTORS, ENGINE], {}),
         }
-        write_sealed(work / FACTS, facts)
+        write_sealed(work / REPLICA_FACTS, facts)
 
 
 def open_replica(folder: Path) -> Replica:
     """A replica, verified. Raises StoreError where it is missing or damaged."""
     try:
-        facts = read_sealed(folder / FACTS, "it is made again")
+        facts = read_sealed(folder / REPLICA_FACTS, "it is made again")
         verify_files(folder, {name: (size, digest) for name, (size, digest) in facts["files"].items()})
         vectors, memory = _mapped(folder, facts["dimensions"])
         return Replica(

@@ -21,7 +21,7 @@ NONE = -1  # row number of a place that no neighbour fills
 # Similarities that agree to this many decimals are equal: the rounding of float64 sums, which differs from
 # engine to engine, must not decide between a row and its twin.
 TIE_DECIMALS = 9
-SPARE = 16  # candidates beyond k in the first round
+SPARE_CANDIDATES = 16  # candidates beyond k in the first round
 # Two float32 dot products of unit vectors (d up to 4,096) differ from float64 by less than this.
 FLOAT32_ERROR = 1e-5
 # With both rounded to float16 before: a part in 2,048 of each of them, and what is too small for its exponents.
@@ -151,13 +151,13 @@ class FaissSearcher:
 
     def search(self, queries: Vectors, k: int, allowed: Mask | None = None) -> Neighbors:
         """See `Searcher.search`. A filter is never given to a GPU, which ignores it without a word."""
-        if self._copy and (allowed is not None or k + SPARE > GPU_MAX_K):
+        if self._copy and (allowed is not None or k + SPARE_CANDIDATES > GPU_MAX_K):
             return FaissSearcher(self._vectors).search(queries, k, allowed)
         among = None if allowed is None else np.flatnonzero(allowed)
         n = len(self._vectors) if among is None else len(among)
         queries = np.ascontiguousarray(queries, np.float32)
         rows, similarities = np.full((len(queries), k), NONE, np.int64), np.full((len(queries), k), -np.inf)
-        open_, fetch = np.arange(len(queries)), min(k + SPARE, n)
+        open_, fetch = np.arange(len(queries)), min(k + SPARE_CANDIDATES, n)
         while len(open_) and fetch:
             if self._copy and fetch > GPU_MAX_K:
                 exact = FaissSearcher(self._vectors).search(queries[open_], k)

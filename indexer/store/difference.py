@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from shelfwise.indexer.item import CONTENT, TEXT, Item, content_of, names_of
 from shelfwise.indexer.rows import Rows
 
-SHOWN = 5  # examples of each kind
+EXAMPLES_SHOWN = 5  # examples of each kind
 
 State = Mapping[str, tuple[str, ...]]  # of an item, by its id: the values of CONTENT
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ChangedItems:
     """How many items changed in one way, and some of them: their id and what changed."""
 
     count: int
@@ -27,17 +27,17 @@ class Difference:
 
     before: int
     after: int
-    added: Kind
-    reworded: Kind
-    relabelled: Kind
-    moved: Kind
-    removed: Kind
+    added: ChangedItems
+    reworded: ChangedItems
+    relabelled: ChangedItems
+    moved: ChangedItems
+    removed: ChangedItems
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{kind.count:,} {name}" for name, kind in self.kinds())
         return f"<Difference {self.before:,} -> {self.after:,} items: {counts}>"
 
-    def kinds(self) -> Iterator[tuple[str, Kind]]:
+    def kinds(self) -> Iterator[tuple[str, ChangedItems]]:
         """Name and content of each."""
         for name in ("added", "reworded", "relabelled", "moved", "removed"):
             yield name, getattr(self, name)
@@ -65,9 +65,9 @@ def difference(before: State, after: State) -> Difference:
         if before[id_][category] == after[id_][category] and before[id_][path] != after[id_][path]
     ]
 
-    def kind(ids: list[str], *states: State, column: int) -> Kind:
-        shown = (f"{id_}: {' -> '.join(state[id_][column] for state in states)}" for id_ in ids[:SHOWN])
-        return Kind(len(ids), tuple(shown))
+    def kind(ids: list[str], *states: State, column: int) -> ChangedItems:
+        shown = (f"{id_}: {' -> '.join(state[id_][column] for state in states)}" for id_ in ids[:EXAMPLES_SHOWN])
+        return ChangedItems(len(ids), tuple(shown))
 
     return Difference(
         before=len(before),

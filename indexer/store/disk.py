@@ -28,7 +28,7 @@ TUNING = "tuning.json"
 LOCK = ".lock"
 WRITER = ".writer.json"  # who holds the lock
 QUEUE = ".queue"  # held by the writer whose turn is next, so that one that writes on and on lets others in
-WAIT = 10.0  # seconds that a writer waits for the one before
+LOCK_SECONDS = 10.0  # seconds that a writer waits for the one before
 
 
 def now() -> str:
@@ -40,13 +40,13 @@ def now() -> str:
 def locked(path: Path) -> Iterator[None]:
     """Nobody else writes to the store at `path` until the block ends.
 
-    Raises BusyError where somebody does for WAIT seconds, and StoreError where the disk refuses.
+    Raises BusyError where somebody does for LOCK_SECONDS seconds, and StoreError where the disk refuses.
     """
-    lock, until = FileLock(path / LOCK), time.monotonic() + WAIT
+    lock, until = FileLock(path / LOCK), time.monotonic() + LOCK_SECONDS
     try:
         path.mkdir(parents=True, exist_ok=True)
         (path / LOCK).touch()  # by this a half-written store is known
-        with FileLock(path / QUEUE, timeout=WAIT):
+        with FileLock(path / QUEUE, timeout=LOCK_SECONDS):
             held = lock.acquire(timeout=max(0.0, until - time.monotonic()))
         with held:
             said = {"process": os.getpid(), "host": platform.node(), "since": now()}

@@ -14,7 +14,7 @@ from shelfwise.indexer.store.snapshot import read_snapshot
 from shelfwise.indexer.text import RECIPE, digest
 from shelfwise.indexer.types import Progress, Vectors
 
-BATCH = 4_096  # texts in a file
+TEXTS_PER_FILE = 4_096  # texts in a file
 
 
 class Embedded:
@@ -44,11 +44,11 @@ class Embedded:
                 missing.append(i)
         missing.sort(key=lambda i: len(texts[i]))  # long ones together, so that little is padded
         self.made, done = len(missing), len(texts) - len(missing)
-        for start in range(0, len(missing), BATCH):
-            part = missing[start : start + BATCH]
+        for start in range(0, len(missing), TEXTS_PER_FILE):
+            part = missing[start : start + TEXTS_PER_FILE]
             shown = _beginning_at(done + start, len(texts), progress) if progress else None
             vectors[part] = self._encoder.encode([texts[i] for i in part], shown)
-            if len(missing) > BATCH:  # one batch is made again as fast
+            if len(missing) > TEXTS_PER_FILE:  # one batch is made again as fast
                 self._write([digests[i] for i in part], vectors[part])
         return vectors
 

@@ -14,7 +14,7 @@ from shelfwise.indexer.store.manifest import EncoderIdentity, Manifest
 from shelfwise.indexer.store.tuning import tuning_for
 from shelfwise.indexer.text import RECIPE
 
-SAMPLE = 256  # texts of the catalog on which model and exported form are compared
+COMPARED_TEXTS = 256  # texts of the catalog on which model and exported form are compared
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def prepare(store: Path, encoder: Encoder, texts: Sequence[str]) -> Prepared:
     except EncoderError:
         try:
             with making(folder) as work:
-                encoder.export(work, texts[:: max(1, len(texts) // SAMPLE)])
+                encoder.export(work, texts[:: max(1, len(texts) // COMPARED_TEXTS)])
         except EncoderError as error:
             return Prepared(encoder, problem=str(error))
     runtime = Runtime(folder, tuning_for(store))

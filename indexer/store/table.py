@@ -14,7 +14,7 @@ from shelfwise.indexer.rows import TEXT_COLUMNS, Rows, text_fields
 from shelfwise.indexer.store.disk import remove
 
 TABLE = "items"
-BATCH = 1000  # values in one SQL list
+VALUES_PER_LIST = 1000  # values in one SQL list
 LONGEST_FILTER = 10_000  # characters: the planner overflows its stack on conditions of hundreds of thousands
 ROW_ID = "_rowid"  # LanceDB's number of a row: an updated row gets a new one, none is used again in a table
 
@@ -196,7 +196,7 @@ def files_of(row_ids: RowIds) -> int:
 def _among(column: str, values: Sequence[str]) -> list[str]:
     """SQL conditions that together hold for `values` of a column."""
     quoted = ["'" + value.replace("'", "''") + "'" for value in values]
-    parts = [quoted[start : start + BATCH] for start in range(0, len(quoted), BATCH)]
+    parts = [quoted[start : start + VALUES_PER_LIST] for start in range(0, len(quoted), VALUES_PER_LIST)]
     return [f"{column} IN ({', '.join(part)})" for part in parts]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from shelfwise.indexer.encoding.runtime import DEFAULT, LEAST_COSINE, Runtime, Tuning, import_openvino
+from shelfwise.indexer.encoding.runtime import LEAST_COSINE, UNTUNED, Runtime, Tuning, import_openvino
 from shelfwise.indexer.errors import EncoderError
 from shelfwise.indexer.store.disk import TUNING, locked, read_sealed, write_sealed
 from shelfwise.indexer.store.snapshot import read_snapshot
@@ -22,14 +22,14 @@ from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Progress, Vectors
 
 TEXTS = 4096  # of the store, on which it is measured: as many as are classified at a time
-ROUNDS = 3
+TUNING_ROUNDS = 3
 LEAST_GAIN = 1.03  # times the rate of what was the best before: less can be chance
-TOKENS = (512, 1024, 2048)  # in a batch
-PRECISIONS = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}  # of what OpenVINO says that a CPU can
+TRIED_TOKENS = (512, 1024, 2048)  # in a batch
+CPU_PRECISIONS = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}  # of what OpenVINO says that a CPU can
 
 
 @dataclass(frozen=True)
-class Trial:
+class TuningTrial:
     """A tuning that was tried: its texts a second, how many times those of the best before it that is in turns with it,
     the worst cosine of its vectors with float32's, and whether it is the best from then on."""
 
@@ -46,7 +46,7 @@ class Tuned:
 
     machine: str
     chosen: Tuning
-    trials: list[Trial]
+    trials: list[TuningTrial]
 
 
 def machine() -> str:
@@ -63,7 +63,7 @@ def tuning_for(store: Path) -> Tuning:
     try:
         return Tuning(**_found(store).get(machine(), {}))
     except TypeError:  # of a version that tunes something else
-        return DEFAULT
+        return UNTUNED
 
 
 def tune(store: Path, progress: Progress | None = None) -> Tuned:
@@ -92,9 +92,9 @@ def tune(store: Path, progress: Progress | None = None) -> Tuned:
     trials = [_trial(best, best, texts, exact)]
     threads = usable_threads()
     choices: dict[str, Sequence[Any]] = {
-        "precision": [name for capability, name in PRECISIONS.items() if capability in _capabilities()],
+        "precision": [name for capability, name in CPU_PRECISIONS.items() if capability in _capabilities()],
         "streams": sorted({1, max(1, threads // 2), threads}),
-        "tokens": TOKENS,
+        "tokens": TRIED_TOKENS,
     }
     tries = [(name, value) for name, values in choices.items() for value in values]
     for done, (name, value) in enumerate(tries):
@@ -110,18 +110,18 @@ def tune(store: Path, progress: Progress | None = None) -> Tuned:
     return Tuned(machine(), best.computes(), trials)
 
 
-def _trial(runtime: Runtime, before: Runtime, texts: list[str], exact: Vectors) -> Trial:
+def _trial(runtime: Runtime, before: Runtime, texts: list[str], exact: Vectors) -> TuningTrial:
     """One tuning in turns with another."""
     worst = float(np.einsum("nd,nd->n", runtime.encode(texts), exact).min())
     rates: dict[Runtime, list[float]] = {runtime: [], before: []}
-    for _ in range(ROUNDS):
+    for _ in range(TUNING_ROUNDS):
         for each, seen in rates.items():
             start = time.perf_counter()
             each.encode(texts)
             seen.append(len(texts) / (time.perf_counter() - start))
     times = statistics.median(ours / theirs for ours, theirs in zip(rates[runtime], rates[before], strict=True))
     taken = runtime is before or (times >= LEAST_GAIN and worst >= LEAST_COSINE)
-    return Trial(runtime.computes(), statistics.median(rates[runtime]), times, worst, taken)
+    return TuningTrial(runtime.computes(), statistics.median(rates[runtime]), times, worst, taken)
 
 
 def _capabilities() -> list[str]:

@@ -13,7 +13,7 @@ from shelfwise.indexer.text import beyond_latin
 from shelfwise.indexer.types import Progress
 
 DATA = files("shelfwise.data")
-SHOWN = 4  # listings that are printed in full
+LISTINGS_SHOWN = 4  # listings that are printed in full
 LOOK_UPS = ("保温杯 不锈钢 便携", "wireless earbuds for running")
 
 
@@ -65,8 +65,8 @@ def _right(items: Sequence[Item], decisions: Sequence[Decision]) -> int:
 
 
 def _shown(listings: Sequence[Item], decisions: Sequence[Decision]) -> Iterator[str]:
-    step = max(1, len(listings) // SHOWN)
-    for item, said in list(zip(listings, decisions, strict=True))[::step][:SHOWN]:
+    step = max(1, len(listings) // LISTINGS_SHOWN)
+    for item, said in list(zip(listings, decisions, strict=True))[::step][:LISTINGS_SHOWN]:
         yield f"   {item.title}"
         yield f"     -> {said.category_path}  {said.confidence:.0%}  {said.decision} ({said.reason})"
         if said.evidence:

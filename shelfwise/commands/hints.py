@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from shelfwise.indexer.errors import ShelfwiseError
 
 BUILD = "shelfwise build CATALOG --store {store}"
-VERSIONS = "shelfwise versions --store {store}"
+SHOW_VERSIONS = "shelfwise versions --store {store}"
 
 # By the code of an error; {name} is a parameter of the command.
 HINTS: Mapping[str, str] = {
@@ -24,8 +24,8 @@ HINTS: Mapping[str, str] = {
     "no_such_column": "--columns FIELD=COLUMN,...",
     "no_such_encoder": "--encoder NAME",
     "no_such_item": "shelfwise similar TEXT --store {store}",
-    "no_such_tag": VERSIONS,
-    "no_such_version": VERSIONS,
+    "no_such_tag": SHOW_VERSIONS,
+    "no_such_version": SHOW_VERSIONS,
     "no_title_column": "--columns title=COLUMN",
     "no_usable_row": "see {rejects}",
     "not_a_store": BUILD,

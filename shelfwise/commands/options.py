@@ -77,6 +77,19 @@ class InputOptions:
             raise click.UsageError(f"--columns: {error}") from None
 
 
+def as_one(kind: Callable[..., Any]) -> Callable[[Callable[[Any], None]], Callable[..., None]]:
+    """Give a command all that was asked of it as one object of a kind, whose fields are named as its parameters."""
+
+    def decorate(command: Callable[[Any], None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def wrapper(**asked: Any) -> None:
+            command(kind(**asked))
+
+        return wrapper
+
+    return decorate
+
+
 def parse_columns(text: str) -> dict[str, tuple[str, ...]]:
     """Return the columns of each field that an option names. Raises click.UsageError for what is no FIELD=COLUMN.
 
@@ -132,8 +145,8 @@ def goal_options(command: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of what it refuses to do, as one argument `guard`, None where it refuses nothing."""
+def limit_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of what it refuses to do, as one argument `limits`, None where it refuses nothing."""
 
     @click.option(
         "--max-removed", default="20%", show_default=True, type=Share(), help="Of the items, without --force."
@@ -142,8 +155,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--force", is_flag=True, help="Whatever is removed or flipped.")
     @functools.wraps(command)
     def wrapper(max_removed: float, max_flipped: float, force: bool, **others: Any) -> None:
-        from shelfwise.classifier.changing.release import Guard
+        from shelfwise.classifier.changing.release import ReleaseLimits
 
-        command(guard=None if force else Guard(max_removed, max_flipped), **others)
+        command(limits=None if force else ReleaseLimits(max_removed, max_flipped), **others)
 
     return wrapper

@@ -250,4 +250,4 @@ def migrate(store: Path, as_json: bool) -> None:
         click.echo(f"store {store} has format {FORMAT}")
 
 
-COMMANDS = (migrate, serve, info, versions, rollback, tag, diff, compact, check, tune)
+UPKEEP = (migrate, serve, info, versions, rollback, tag, diff, compact, check, tune)

@@ -8,7 +8,7 @@ import orjson
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from shelfwise.classifier.measuring.output import FIELDS
+from shelfwise.classifier.measuring.output import DECISION_FIELDS
 from shelfwise.classifier.model.decision import Decision
 from shelfwise.indexer.errors import InputError, ShelfwiseError, listed
 from shelfwise.indexer.item import Item
@@ -36,7 +36,7 @@ from shelfwise.service.writes import REFUSED, WAITING, Write
 
 Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
-SHOWN = 3  # ids that are told of a write
+IDS_SHOWN = 3  # ids that are told of a write
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Refusal, "description": said}
@@ -103,7 +103,7 @@ async def add_items(asked: ItemsIn, state: OneState, who: Writes) -> Response:
                 "each id once",
                 "send it once",
             )
-    return _acknowledged(await state.write(who, f"put {listed(items, SHOWN)}", list(items.values())))
+    return _acknowledged(await state.write(who, f"put {listed(items, IDS_SHOWN)}", list(items.values())))
 
 
 @router.get("/items/{id:path}", response_model=Item)
@@ -177,7 +177,7 @@ async def undo(number: Number, state: OneState, who: Writes) -> Response:
 
 def decided(id_: str, decision: Decision) -> dict[str, object]:
     """A decision with the id of its listing."""
-    return {"id": id_, **{name: getattr(decision, name) for name in FIELDS.values()}}
+    return {"id": id_, **{name: getattr(decision, name) for name in DECISION_FIELDS.values()}}
 
 
 def _acknowledged(written: Write) -> Response:

@@ -25,7 +25,7 @@ from shelfwise.indexer.errors import AbsentError, InputError, QueryError, Shelfw
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.service import api, pages
 from shelfwise.service.answers import Answer, Ask, answered
-from shelfwise.service.batching import AT_ONCE, FULL, OVERLOADED, RETRY_AFTER, Batcher, OverloadError
+from shelfwise.service.batching import ASKS_AT_ONCE, OVERLOADED, RETRY_AFTER, SERVER_BUSY, Batcher, OverloadError
 from shelfwise.service.desk import Desk
 from shelfwise.service.guard import Guard
 from shelfwise.service.intake import Intake
@@ -43,7 +43,7 @@ from shelfwise.service.tokens import Tokens
 from shelfwise.service.writer import Writer
 from shelfwise.service.writes import WriteLog
 
-SHOWN = 5  # faults of a request
+PROBLEMS_SHOWN = 5  # faults of a request
 UNTOLD = "see the service's log"
 CODES = {  # of what the framework or a route refuses without an error of its own
     401: "token_needed",
@@ -54,7 +54,7 @@ CODES = {  # of what the framework or a route refuses without an error of its ow
     413: "too_large",
 }
 METHODS = frozenset({"GET", "HEAD", "POST", "DELETE"})  # that are counted by name: anybody can invent others
-FULL_BODY = b'{"detail":"%s","code":"%s"}' % (FULL.encode(), OVERLOADED.encode())
+FULL_BODY = b'{"detail":"%s","code":"%s"}' % (SERVER_BUSY.encode(), OVERLOADED.encode())
 FULL_HEADERS = [
     (b"content-type", b"application/json"),
     (b"content-length", str(len(FULL_BODY)).encode()),
@@ -71,7 +71,7 @@ class Config:
     store: Path
     device: str = "auto"
     tokens: Tokens | None = None
-    at_once: int = AT_ONCE
+    at_once: int = ASKS_AT_ONCE
 
 
 def create_app(config: Config) -> FastAPI:
@@ -195,12 +195,12 @@ async def refused(request: Request, error: Exception) -> Response:
 
 async def busy(request: Request, error: Exception) -> Response:
     """Too much waits."""
-    return said(request, 503, OVERLOADED, FULL, {"retry-after": str(RETRY_AFTER)})
+    return said(request, 503, OVERLOADED, SERVER_BUSY, {"retry-after": str(RETRY_AFTER)})
 
 
 async def invalid(request: Request, error: Exception) -> Response:
     """What of a request cannot be used; not its content, which may be large."""
-    faults = cast(RequestValidationError, error).errors()[:SHOWN]
+    faults = cast(RequestValidationError, error).errors()[:PROBLEMS_SHOWN]
     if any(fault["type"] == "json_invalid" for fault in faults):
         return said(request, 400, "not_json", "the body is not JSON")
     lines = (f"{'.'.join(map(str, fault['loc'][1:])) or 'body'}: {fault['msg']}" for fault in faults)

@@ -14,13 +14,13 @@ from shelfwise.indexer.threads import usable_threads
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-AT_ONCE = 64  # asks that are answered together: with more everybody waits longer, and little is gained
+ASKS_AT_ONCE = 64  # asks that are answered together: with more everybody waits longer, and little is gained
 BATCHES = 2  # that are worked on at a time
-WAIT = 0.002  # seconds that the first ask waits for others where nothing is being answered
+GATHER_SECONDS = 0.002  # seconds that the first ask waits for others where nothing is being answered
 SMALL = 32  # asks of a request that goes before the larger ones
 UNANSWERED = 16  # asks of small requests for each thread that may be unanswered: with more, all would wait too long
 LARGE_WAITING = 4  # larger requests that wait at most
-FULL = "too much is being asked: come again soon"  # what those who are refused are told
+SERVER_BUSY = "too much is being asked: come again soon"  # what those who are refused are told
 OVERLOADED = "overloaded"  # its code
 RETRY_AFTER = 1  # seconds after which those that are refused should come again
 
@@ -45,13 +45,13 @@ class _Request(Generic[In, Out]):
 
 
 class Batcher(Generic[In, Out]):
-    """Calls `work` in threads of its own with what all requests ask that wait, up to AT_ONCE asks at a time.
+    """Calls `work` in threads of its own with what all requests ask that wait, up to ASKS_AT_ONCE asks at a time.
 
     BATCHES are worked on at a time: while one of them is encoded, the other is searched for and decided. Small requests
     go first and whole; of the large ones each gets a part in its turn, so that none holds up the others.
     """
 
-    def __init__(self, work: Callable[[list[In]], list[Out]], at_once: int = AT_ONCE) -> None:
+    def __init__(self, work: Callable[[list[In]], list[Out]], at_once: int = ASKS_AT_ONCE) -> None:
         self._work, self._at_once = work, at_once
         self._small, self._large = deque[_Request[In, Out]](), deque[_Request[In, Out]]()
         self._arrived, self._threads = asyncio.Event(), ThreadPoolExecutor(BATCHES, "batch")
@@ -104,7 +104,7 @@ class Batcher(Generic[In, Out]):
             if not self._small and not self._large:
                 self._arrived.clear()
                 await self._arrived.wait()
-                await asyncio.sleep(WAIT)
+                await asyncio.sleep(GATHER_SECONDS)
             batch = self._taken()
             asks = [ask for _, part in batch for ask in part]
             try:

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from shelfwise.indexer.errors import BusyError, StoreError
 
 DESK = "desk.sqlite"  # in a store
-LAYOUT = 3  # of the tables; one before it that is in STEPS is brought to it
+LAYOUT = 3  # of the tables; one before it that is in LAYOUT_STEPS is brought to it
 
 TABLES = """
 CREATE TABLE writes (
@@ -38,7 +38,7 @@ CREATE INDEX reviews_by_value ON reviews (state, value DESC, id);
 """
 
 # What makes the tables of a layout those of the next one.
-STEPS = {2: "ALTER TABLE writes ADD COLUMN code TEXT NOT NULL DEFAULT '';"}
+LAYOUT_STEPS = {2: "ALTER TABLE writes ADD COLUMN code TEXT NOT NULL DEFAULT '';"}
 
 
 class Desk:
@@ -84,9 +84,9 @@ class Desk:
         (layout,) = self._database.execute("PRAGMA user_version").fetchone()
         if layout == 0:
             self._database.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;")
-        elif all(step in STEPS for step in range(layout, LAYOUT)) and layout <= LAYOUT:
+        elif all(step in LAYOUT_STEPS for step in range(layout, LAYOUT)) and layout <= LAYOUT:
             for step in range(layout, LAYOUT):  # each is one transaction: a kill leaves the layout before it
-                self._database.executescript(f"BEGIN; {STEPS[step]} PRAGMA user_version = {step + 1}; COMMIT;")
+                self._database.executescript(f"BEGIN; {LAYOUT_STEPS[step]} PRAGMA user_version = {step + 1}; COMMIT;")
         else:
             raise StoreError(
                 "unknown_layout",

@@ -22,7 +22,7 @@ UPLOAD_BYTES = 64 << 20  # of a file
 BODY_SECONDS = 30.0  # until a request has come in whole
 UPLOAD_SECONDS = 300.0  # until a file has
 UPLOAD = "/classify/file"
-OPEN = frozenset({"/healthz", "/readyz", "/login"})  # to everybody; /static/, too
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/login"})  # to everybody; /static/, too
 SESSION = "shelfwise"  # the cookie that a browser is known by
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = [
@@ -88,7 +88,7 @@ class Guard:
             return _refused(413, "too_large", line)
         visitor = LOCAL if self.tokens is None else _visitor(self.tokens, headers)
         scope.setdefault("state", {})["visitor"] = visitor
-        if visitor is not None or path in OPEN or path.startswith("/static/"):
+        if visitor is not None or path in OPEN_PATHS or path.startswith("/static/"):
             return None
         if path.startswith("/v1/") or path == "/metrics":
             refusal = _refused(401, "token_needed", "a token is needed: send the header Authorization: Bearer TOKEN")

@@ -11,7 +11,7 @@ from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.item import Item
 from shelfwise.service.reviews import OPEN_MOST, ReviewQueue, is_doubtful
 
-EVERY = 0.5  # seconds
+FLUSH_SECONDS = 0.5  # seconds
 log = logging.getLogger("shelfwise")
 
 
@@ -51,5 +51,5 @@ class Intake:
     async def _run(self) -> None:
         with suppress(asyncio.CancelledError):
             while True:
-                await asyncio.sleep(EVERY)
+                await asyncio.sleep(FLUSH_SECONDS)
                 await self.flush()

@@ -23,8 +23,8 @@ from shelfwise.indexer.reading.files import open_records
 from shelfwise.indexer.reading.rejects import RejectFile
 from shelfwise.service.batching import RETRY_AFTER, OverloadError
 
-KEPT = 20  # files at a time; the oldest that is done goes first
-PART = 256  # listings that are asked for at a time
+JOBS_KEPT = 20  # files at a time; the oldest that is done goes first
+LISTINGS_PER_ASK = 256  # listings that are asked for at a time
 MOST_BYTES = 256 << 20  # of a file, unpacked
 MOST_ROWS = 200_000  # of a file; the command line takes any number
 DECIDED, REJECTS = "decided", "rejects.jsonl"
@@ -81,13 +81,13 @@ class Jobs:
 
     async def begin(self, classify: Classify, name: str, content: IO[bytes], review: bool) -> Job:
         """Take in a file and begin to classify it. Raises InputError where too many are being classified."""
-        while len(self._jobs) >= KEPT:
+        while len(self._jobs) >= JOBS_KEPT:
             over = next((job for job in self._jobs.values() if job.ended), None)
             if over is None:
                 raise InputError(
                     "too_many_files",
-                    f"{KEPT} files are being classified",
-                    f"fewer than {KEPT}",
+                    f"{JOBS_KEPT} files are being classified",
+                    f"fewer than {JOBS_KEPT}",
                     "send it again when one is done",
                 )
             shutil.rmtree(self._jobs.pop(over.id).folder, ignore_errors=True)
@@ -129,7 +129,7 @@ async def _classify(classify: Classify, job: Job, file: Path) -> None:
     ):
         job.format, job.notices = records.format, records.notices
         writer = DecisionWriter(out, records.format, records.columns, records.delimiter)
-        batches = read_listings(records, rejects, ReadOptions(), PART)
+        batches = read_listings(records, rejects, ReadOptions(), LISTINGS_PER_ASK)
         while listings := await asyncio.to_thread(next, batches, None):
             decisions = await _decided(classify, listings, job.review)
             await asyncio.to_thread(writer.write, listings, decisions)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from shelfwise.classifier.model.decision import ACCEPT, FAST, Decision
 
-KEPT = 10_000  # listings, since the service was started
+LISTINGS_KEPT = 10_000  # listings, since the service was started
 GROUPS = 40  # points of a plot at most
 
 
@@ -20,10 +20,10 @@ class Seen:
 
 
 class Recent:
-    """The last KEPT decisions."""
+    """The last LISTINGS_KEPT decisions."""
 
     def __init__(self) -> None:
-        self._seen = deque[Seen](maxlen=KEPT)
+        self._seen = deque[Seen](maxlen=LISTINGS_KEPT)
 
     def __len__(self) -> int:
         return len(self._seen)

@@ -20,10 +20,10 @@ PAGES = (
     ("/changes", "Changes"),
     ("/health", "Health"),
 )
-FOLDER = Path(__file__).parent
+SERVICE_FOLDER = Path(__file__).parent
 
 environment = Environment(
-    loader=FileSystemLoader(FOLDER / "templates"),
+    loader=FileSystemLoader(SERVICE_FOLDER / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
@@ -34,7 +34,7 @@ environment = Environment(
 @cache
 def words(language: str) -> Mapping[str, str]:
     """What the words of the templates, which are English, are in a language."""
-    file = FOLDER / "locale" / f"{language}.json"
+    file = SERVICE_FOLDER / "locale" / f"{language}.json"
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
 

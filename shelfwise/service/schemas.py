@@ -21,7 +21,7 @@ Tier = Literal["full", "auto", "fast"]
 ReviewState = Literal["open", "accepted", "corrected", "skipped", "resolved"]
 
 
-class Taken(BaseModel):
+class Body(BaseModel):
     """Part of a request: what is not named here is refused."""
 
     model_config = ConfigDict(extra="forbid")
@@ -35,7 +35,7 @@ def _taken_fields(*roles: str) -> dict[str, Any]:
     return {name: (Annotated[str, StringConstraints(max_length=longest[name])], "") for name in names_of(*roles)}
 
 
-class ListingIn(create_model("Said", __base__=Taken, **_taken_fields(ID, TEXT, IMAGE, KEPT))):  # type: ignore[misc]
+class ListingIn(create_model("Said", __base__=Body, **_taken_fields(ID, TEXT, IMAGE, KEPT))):  # type: ignore[misc]
     """A listing to classify. Without an id it gets one made from what it says."""
 
     def item(self) -> Item:
@@ -51,7 +51,7 @@ class ItemIn(create_model("Labelled", __base__=ListingIn, **_taken_fields(TARGET
         return item_of(dict(self), labelled=True)
 
 
-class ClassifyIn(Taken):
+class ClassifyIn(Body):
     """Listings to classify, with how much is told of each; `review` puts doubtful ones into the queue."""
 
     listings: Annotated[list[ListingIn], Field(min_length=1, max_length=MOST)]
@@ -61,7 +61,7 @@ class ClassifyIn(Taken):
     review: bool = True
 
 
-class WhereIn(Taken):
+class WhereIn(Body):
     """Only items in or below a node of the category tree, of a brand, with a text in their attributes."""
 
     category: Text = ""
@@ -74,7 +74,7 @@ class WhereIn(Taken):
         return None if wanted == Filter() else wanted
 
 
-class SimilarIn(Taken):
+class SimilarIn(Body):
     """A text, or the id of a stored item: one of the two."""
 
     text: Annotated[str, StringConstraints(max_length=MAX_TITLE)] | None = None
@@ -99,13 +99,13 @@ class SimilarIn(Taken):
         return self._composed
 
 
-class ItemsIn(Taken):
+class ItemsIn(Body):
     """Items to add, or to put in place of those with the same id."""
 
     items: Annotated[list[ItemIn], Field(min_length=1, max_length=MOST)]
 
 
-class ReviewIn(Taken):
+class ReviewIn(Body):
     """accept what was decided, correct it with a `category_path`, or skip it. With a `category_path`, accept is of that
     one: a review may have been decided anew since it was looked at. `seen`, as the review tells it, stands for the
     listing's words: where these have changed since, nothing is done. A category that the store does not have is taken

@@ -9,7 +9,7 @@ from shelfwise.indexer.errors import ShelfwiseError
 from shelfwise.indexer.item import Item
 from shelfwise.indexer.store.migration import migrate
 
-LOOK = 0.5  # seconds between two looks for a newer version
+LOOK_SECONDS = 0.5  # seconds between two looks for a newer version
 log = logging.getLogger("shelfwise")
 
 
@@ -49,7 +49,7 @@ class Served:
             return newer
 
     def _look(self) -> None:
-        while not self._ended.wait(LOOK):
+        while not self._ended.wait(LOOK_SECONDS):
             try:
                 self.refresh()
                 self.problem = ""

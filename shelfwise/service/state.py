@@ -29,7 +29,7 @@ from shelfwise.service.writes import Write, WriteLog
 
 ACKNOWLEDGE = 5.0  # seconds that a request waits for the index to have what it wrote
 SEEN = Way()  # how much of a decision a reviewer sees, and its value rests on, at least
-ROUNDS = 3  # of deciding anew, since others may come first then
+RENEW_ROUNDS = 3  # of deciding anew, since others may come first then
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class State:
         taught the index. Where too much is being asked they stay as they are."""
         await self.intake.flush()
         with suppress(OverloadError):
-            for _ in range(ROUNDS):
+            for _ in range(RENEW_ROUNDS):
                 version = self.served.classifier.index.snapshot.manifest.version
                 first = await to_thread(self.queue.ranked, most=SMALL)
                 stale = [review.listing for review in first if review.decision.store_version != version]

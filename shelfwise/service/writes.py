@@ -17,7 +17,7 @@ from shelfwise.service.desk import Desk, to_json
 from shelfwise.service.reviews import close_answered, find_open, reopen, reopen_resolved
 
 WAITING, DONE, REFUSED, UNDONE = "waiting", "done", "refused", "undone"  # states of a write
-AT_ONCE = 1_000  # writes that go into the index together
+WRITES_AT_ONCE = 1_000  # writes that go into the index together
 ONE_WRITE = "SELECT * FROM writes WHERE number = ?"
 
 
@@ -71,8 +71,8 @@ class WriteLog:
             return _append(database, who, what, items, removed)
 
     def waiting(self) -> list[Write]:
-        """The first AT_ONCE writes that the index does not have yet, in order."""
-        query = f"SELECT * FROM writes WHERE state = ? ORDER BY number LIMIT {AT_ONCE}"
+        """The first WRITES_AT_ONCE writes that the index does not have yet, in order."""
+        query = f"SELECT * FROM writes WHERE state = ? ORDER BY number LIMIT {WRITES_AT_ONCE}"
         return [Write.from_row(row) for row in self._desk.rows(query, WAITING)]
 
     def waiting_numbers(self) -> set[int]:

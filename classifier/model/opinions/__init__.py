@@ -1,7 +1,7 @@
 """Opinions that are trained: each module of this folder is one, and is found here by its name.
 
-A module has DEFAULT_TEMPERATURE, DEFAULT_WEIGHT and the functions `fit` and `scores` of `Kind`; see `ngrams.py`. The
-vote of the neighbours is an opinion, too, but learns nothing: it speaks for what the others do not know, see `fusion`.
+A module has DEFAULT_TEMPERATURE, DEFAULT_WEIGHT and the functions `fit` and `scores` of `OpinionKind`; see `ngrams.py`.
+The vote of the neighbours is an opinion, too, but learns nothing: it speaks for what the others do not know.
 """
 
 import pkgutil
@@ -21,7 +21,7 @@ from shelfwise.indexer.types import Vectors
 Tensors = Mapping[str, NDArray[Any]]
 Scores = NDArray[Any]  # (m, c), higher is likelier
 
-SEED = 0
+FIT_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Features:
         return Features(self.vectors[rows], self.counts[rows])
 
 
-class Kind(Protocol):
+class OpinionKind(Protocol):
     """What a module of this folder has.
 
     DEFAULT_TEMPERATURE and DEFAULT_WEIGHT (among the trained opinions) serve a catalog too small to choose them on.
@@ -56,10 +56,10 @@ class Kind(Protocol):
 
 
 @cache
-def kinds() -> dict[str, Kind]:
+def kinds() -> dict[str, OpinionKind]:
     """Return all kinds of opinions by name."""
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    return {name: cast(Kind, import_module(f"{__name__}.{name}")) for name in names}
+    return {name: cast(OpinionKind, import_module(f"{__name__}.{name}")) for name in names}
 
 
 def default_temperatures() -> dict[str, float]:

@@ -1,7 +1,7 @@
 """What the n-grams of a text say: one-vs-rest support vector machines."""
 
 from shelfwise.classifier.labels import Numbers
-from shelfwise.classifier.model.opinions import SEED, Features, Scores, Tensors
+from shelfwise.classifier.model.opinions import FIT_SEED, Features, Scores, Tensors
 from shelfwise.classifier.model.opinions.vectors import linear_scores, linear_tensors
 from shelfwise.indexer.encoding.lexical import rarity_of, weighted
 
@@ -18,7 +18,7 @@ def fit(features: Features, numbers: Numbers, c: int, head: str) -> Tensors:
     from sklearn.svm import LinearSVC
 
     rarity = rarity_of(features.counts)
-    machines = LinearSVC(C=PENALTY, tol=TOLERANCE, dual=True, random_state=SEED)
+    machines = LinearSVC(C=PENALTY, tol=TOLERANCE, dual=True, random_state=FIT_SEED)
     return {**linear_tensors(machines, weighted(features.counts, rarity), numbers), "rarity": rarity}
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from shelfwise.classifier.labels import Numbers
-from shelfwise.classifier.model.opinions import SEED, Features, Scores, Tensors
+from shelfwise.classifier.model.opinions import FIT_SEED, Features, Scores, Tensors
 from shelfwise.indexer.types import Vectors
 
 DEFAULT_TEMPERATURE, DEFAULT_WEIGHT = 1.0, 0.5
@@ -21,7 +21,7 @@ def fit_svm(vectors: Vectors, numbers: Numbers, c: int) -> Tensors:
     """One-vs-rest support vector machines, squared hinge, by LIBLINEAR: Fan et al., JMLR 9 (2008)."""
     from sklearn.svm import LinearSVC
 
-    return linear_tensors(LinearSVC(C=SVM_C, tol=1e-2, random_state=SEED), vectors, numbers)
+    return linear_tensors(LinearSVC(C=SVM_C, tol=1e-2, random_state=FIT_SEED), vectors, numbers)
 
 
 def fit_logistic(vectors: Vectors, numbers: Numbers, c: int) -> Tensors:
@@ -54,7 +54,7 @@ def fit_mlp(vectors: Vectors, numbers: Numbers, c: int) -> Tensors:
     from torch import nn
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
+        torch.manual_seed(FIT_SEED)
         hidden, out = nn.Linear(vectors.shape[1], HIDDEN), nn.Linear(HIDDEN, c)
         network = nn.Sequential(hidden, nn.ReLU(), nn.Dropout(DROPOUT), out)
         optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
@@ -81,7 +81,7 @@ def fit_closed_form(vectors: Vectors, numbers: Numbers, c: int) -> Tensors:
     """Ridge regression on random features. Rahimi and Recht, "Weighted Sums of Random Kitchen Sinks", NeurIPS 2008."""
     from scipy.linalg import solve
 
-    random = np.random.default_rng(SEED)
+    random = np.random.default_rng(FIT_SEED)
     tensors = {
         "random": (BANDWIDTH * random.normal(size=(vectors.shape[1], RANDOM))).astype(np.float32),
         "offsets": random.normal(size=RANDOM).astype(np.float32),

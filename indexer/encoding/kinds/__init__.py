@@ -1,6 +1,6 @@
 """Kinds of encoders: each module of this folder is one, is found here by its name, and is what users name it.
 
-A module has a DESCRIPTION and the function `load` of `Kind`; see `hashing.py`. Beside these, users name a
+A module has a DESCRIPTION and the function `load` of `EncoderKind`; see `hashing.py`. Beside these, users name a
 sentence-transformers model by its folder, or by its name on a hub.
 """
 
@@ -20,7 +20,7 @@ SCRIPT_SAMPLE = 20_000  # titles that `choose_encoder` looks at
 MIN_SHARE_BEYOND_LATIN = 0.01
 
 
-class Kind(Protocol):
+class EncoderKind(Protocol):
     """What a module of this folder has; DESCRIPTION says in one line what it is good for."""
 
     DESCRIPTION: str
@@ -45,7 +45,7 @@ def load_encoder(name: str, device: str = "auto", cache: Path | None = None) -> 
     Raises EncoderError for a name that leads nowhere, EngineError for a device that is not there.
     """
     if name in names():
-        return cast(Kind, import_module(f"{__name__}.{name}")).load(device, cache)
+        return cast(EncoderKind, import_module(f"{__name__}.{name}")).load(device, cache)
     # A local folder is known by its full path, so that its store opens from anywhere.
     known_by = str(Path(name).resolve()) if Path(name).is_dir() else name
     return SentenceEncoder(known_by, _folder_of(name), resolve_device(device))

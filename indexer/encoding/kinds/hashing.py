@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shelfwise.indexer.encoding.encoder import CHUNK, Encoder
+from shelfwise.indexer.encoding.encoder import PROGRESS_TEXTS, Encoder
 from shelfwise.indexer.types import Progress, Vectors
 
 DESCRIPTION = "hashed character n-grams, any language, no model, 1024 dimensions: quick and shallow"
@@ -31,8 +31,8 @@ class HashingEncoder:
             analyzer="char_wb", ngram_range=(1, 4), n_features=self.dimensions, norm="l2", dtype=np.float32
         )
         vectors = np.zeros((len(texts), self.dimensions), np.float32)
-        for start in range(0, len(texts), CHUNK):
-            part = texts[start : start + CHUNK]
+        for start in range(0, len(texts), PROGRESS_TEXTS):
+            part = texts[start : start + PROGRESS_TEXTS]
             vectors[start : start + len(part)] = hasher.transform(part).toarray()
             if progress:
                 progress("encode", start + len(part), len(texts))

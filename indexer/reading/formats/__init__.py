@@ -1,7 +1,7 @@
 """File formats: each module of this folder is one, and is found here by its name.
 
-A module has SUFFIXES, MAGIC and TEXT, and the functions `recognises` and `opened` of `Format`; see `tsv.py` for a short
-one. Nothing here knows what a column means. A record that cannot be read comes out as a `Reject` in its place, so that
+A module has SUFFIXES, MAGIC and IS_TEXT, and the functions `recognises` and `opened` of `Format`; see `tsv.py`. Nothing
+here knows what a column means. A record that cannot be read comes out as a `Reject` in its place, so that
 one bad row never costs its neighbours.
 """
 
@@ -88,12 +88,12 @@ class Format(Protocol):
     """What a module of this folder has.
 
     SUFFIXES are the ends of file names in small letters, the dot included; MAGIC the first bytes of every such file,
-    empty where there are none; TEXT says whether it is text, to be decoded.
+    empty where there are none; IS_TEXT says whether it is text, to be decoded.
     """
 
     SUFFIXES: tuple[str, ...]
     MAGIC: bytes
-    TEXT: bool
+    IS_TEXT: bool
 
     def recognises(self, text: str) -> bool:
         """Return whether a text that begins so is in this format, where neither name nor first bytes tell."""

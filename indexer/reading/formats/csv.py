@@ -10,7 +10,7 @@ from shelfwise.indexer.errors import InputError, listed
 from shelfwise.indexer.reading.formats import Content, Lines, Record, Records, Source, decodable
 from shelfwise.indexer.reading.rejects import Reject
 
-SUFFIXES, MAGIC, TEXT = (".csv", ".txt"), b"", True
+SUFFIXES, MAGIC, IS_TEXT = (".csv", ".txt"), b"", True
 DELIMITERS = ",;\t|"
 MAX_RECORD_LINES = 500  # a quoted field that runs longer was never closed
 

@@ -6,8 +6,8 @@ from shelfwise.indexer.errors import InputError
 from shelfwise.indexer.reading.formats import Content, Record, Records, Source, decodable
 from shelfwise.indexer.reading.rejects import Reject
 
-SUFFIXES, MAGIC, TEXT = (".jsonl", ".ndjson", ".json"), b"", True
-LOOK = 100  # lines that are looked through for columns
+SUFFIXES, MAGIC, IS_TEXT = (".jsonl", ".ndjson", ".json"), b"", True
+COLUMN_LINES = 100  # lines that are looked through for columns
 
 
 def recognises(text: str) -> bool:
@@ -25,7 +25,7 @@ def opened(source: Source) -> Content:
             "write one object a line",
         )
     columns: dict[str, None] = {}
-    for line in source.sample.splitlines()[:LOOK]:
+    for line in source.sample.splitlines()[:COLUMN_LINES]:
         try:
             value = json.loads(line)
         except ValueError:

@@ -3,7 +3,7 @@
 from shelfwise.indexer.reading.formats import Content, Source
 from shelfwise.indexer.reading.formats.csv import table
 
-SUFFIXES, MAGIC, TEXT = (".tsv", ".tab"), b"", True
+SUFFIXES, MAGIC, IS_TEXT = (".tsv", ".tab"), b"", True
 
 
 def recognises(text: str) -> bool:

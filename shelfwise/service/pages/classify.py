@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 
 from shelfwise.indexer.errors import QueryError, ShelfwiseError
 from shelfwise.service.answers import Way
-from shelfwise.service.batching import FULL, OverloadError
+from shelfwise.service.batching import SERVER_BUSY, OverloadError
 from shelfwise.service.guard import UPLOAD, UPLOAD_BYTES
 from shelfwise.service.jobs import Job
 from shelfwise.service.pages.parts import Card, Lines, cards_of, items_from, lines_of, page_router, part_of
@@ -42,7 +42,7 @@ async def classify_titles(
     except ShelfwiseError as error:
         problem, status = str(error), 422
     except OverloadError:
-        problem, status = FULL, 503
+        problem, status = SERVER_BUSY, 503
     template = part_of(request, "classify.html", "decided.html")
     return render(request, template, "Classify", status, titles=titles, cards=cards, problem=problem)
 

@@ -17,7 +17,7 @@ from shelfwise.indexer.errors import ShelfwiseError
 from shelfwise.indexer.item import FIELDS
 from shelfwise.indexer.text import words_of
 from shelfwise.service.answers import Look
-from shelfwise.service.batching import FULL, OverloadError
+from shelfwise.service.batching import SERVER_BUSY, OverloadError
 from shelfwise.service.pages.parts import OPTIONS, page_router
 from shelfwise.service.rendering import language_of, render, translated
 from shelfwise.service.schemas import MOST_SIMILAR, WhereIn
@@ -81,7 +81,7 @@ async def _content(state: State, asked: Search) -> dict[str, Any]:
     try:
         return content | {"found": await _found(state, asked)}
     except OverloadError:
-        return content | {"problem": FULL}
+        return content | {"problem": SERVER_BUSY}
     except ShelfwiseError as error:
         return content | {"problem": str(error)}
 
