@@ -41,6 +41,13 @@ WORDS = {
 }
 QUALITIES = ("red", "blue", "large", "small", "travel", "classic", "新款", "经典", "便携", "加厚")
 
+KITCHEN = [
+    {"id": f"{word}-{i}", "title": f"{quality} {word}", "brand": "VELORO" if i % 2 else "", "category_path": path}
+    for word, path in {"mug": "Mugs", "kettle": "Kettles", "frying pan": "Pans"}.items()
+    for path in [f"Kitchen > {path}"]
+    for i, quality in enumerate(("Steel", "Red", "Blue", "Large"))
+]
+
 
 def small_catalog(rows_each: int = 10) -> list[Item]:
     """A catalog of five categories, `rows_each` items in each, that hashed n-grams can tell apart."""

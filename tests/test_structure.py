@@ -1,0 +1,61 @@
+"""What keeps the code small and its names clear: lengths, and one meaning for each name."""
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from test_imports import FILES, ROOT, module_of
+
+LONGEST_MODULE, LONGEST_FUNCTION = 400, 60  # lines
+MOST_PARAMETERS = 6  # of a command
+# Modules of these folders have the same names on purpose: that is how they are found.
+FOUND_BY_NAME = ("shelfwise.indexer.reading.formats.", "shelfwise.indexer.encoding.kinds.",
+                 "shelfwise.classifier.model.opinions.")  # fmt: skip
+COPIES = {"MEASURES", "TIERS"}  # in `commands.options`, so that --help loads nothing; a test compares them
+ALL = [*FILES, *(path for folder in ("tests", "benchmarks", "docs") for path in sorted((ROOT / folder).rglob("*.py")))]
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def functions_of(path: Path):
+    return [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_module_and_no_function_is_long(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
+    long = [node.name for node in functions_of(path) if node.end_lineno - node.lineno >= LONGEST_FUNCTION]
+    assert not long
+
+
+def test_a_class_name_is_used_once():
+    places = defaultdict(list)
+    for path in FILES:
+        for node in tree_of(path).body:
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(module_of(path))
+    assert not {name: where for name, where in places.items() if len(where) > 1}
+
+
+def test_a_constant_has_one_meaning():
+    places = defaultdict(set)
+    for path in FILES:
+        module = module_of(path)
+        if f"{module}.".startswith(FOUND_BY_NAME) and path.name != "__init__.py":
+            continue
+        for node in tree_of(path).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            for target in filter(None, targets):
+                for name in ast.walk(target):
+                    if isinstance(name, ast.Name) and name.id.isupper():
+                        places[name.id].add(module)
+    assert not {name: where for name, where in places.items() if len(where) > 1 and name not in COPIES}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "shelfwise" / "commands").glob("*.py")), ids=lambda path: path.name)
+def test_a_command_with_many_options_takes_one_object(path):
+    for node in functions_of(path):
+        assert len(node.args.args) + len(node.args.kwonlyargs) <= MOST_PARAMETERS, node.name
