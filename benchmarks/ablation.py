@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 import numpy as np
-from accuracy import ROOT, Set, items_of, real_sets, record, sample_set
+from harness import ROOT, Set, items_of, real_sets, record, sample_set
 
 from shelfwise.classifier.changing import release
 from shelfwise.classifier.fitting.heldout import choose_axes, folds, splits

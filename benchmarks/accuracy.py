@@ -10,21 +10,15 @@ command line in a process of its own. Results go to benchmarks/results/accuracy.
 import csv
 import functools
 import json
-import os
-import platform
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import peers as peer
+from harness import ROOT, Set, items_of, machine, measured, real_sets, record, recorded, sample_set
 
 from shelfwise.classifier.labels import depth_of, node_of
 from shelfwise.classifier.measuring.baselines import linear_svc, timed, vector_logistic
@@ -32,52 +26,10 @@ from shelfwise.classifier.measuring.evaluation import compare
 from shelfwise.classifier.metrics import Names, macro_f1, precision_recall_f1
 from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.item import PATH_SEPARATOR, Item
-from shelfwise.indexer.reading.catalog import read_catalog
-from shelfwise.indexer.reading.rejects import RejectList
 
-ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy.json"
 TARGET, STRICT_TARGET = 0.95, 0.98  # precision of what is accepted: what the figures are for, and what else is told
-STARTER = """
-import resource, subprocess, sys
-code = subprocess.run(sys.argv[2:]).returncode
-with open(sys.argv[1], "w") as peak:
-    peak.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
-sys.exit(code)
-"""
 PEERS = ("linear_svc", "frozen_logistic", "fasttext", "lstm", "bert")
-
-
-@dataclass(frozen=True)
-class Set:
-    """A labelled catalog and listings to classify; `chinese` decides about encoder and n-grams."""
-
-    name: str
-    train: tuple[Path, ...]
-    test: Path
-    encoder: str
-    chinese: bool = False
-
-
-def real_sets(data: Path) -> list[Set]:
-    """The sets of which the figures are published."""
-
-    def of(folder: str, encoder: str, chinese: bool = False, more: tuple[str, ...] = ()) -> Set:
-        files = tuple(data / folder / f"{part}.tsv.gz" for part in ("train", *more))
-        return Set("+".join((folder, *more)), files, data / folder / "test.tsv.gz", encoder, chinese)
-
-    return [
-        of("instacart", "minilm"),
-        of("mwpd_gpc", "minilm"),
-        of("zh_retail30", "e5", chinese=True),
-        of("myntra_fashion", "minilm"),
-        of("mwpd_gpc", "minilm", more=("val",)),
-    ]
-
-
-def sample_set() -> Set:
-    """The sample catalog, with the encoder that needs no model: quick."""
-    return Set("sample", (ROOT / "data" / "catalog.csv",), ROOT / "data" / "listings.csv", "hashing", True)
 
 
 def run_shelfwise(one: Set, folder: Path, minutes: float) -> dict[str, Any]:
@@ -101,7 +53,7 @@ def run_shelfwise(one: Set, folder: Path, minutes: float) -> dict[str, Any]:
         notes.write_text(json.dumps(made), encoding="utf-8")
     measured("classify", one.test, "--store", store, "-o", folder / "classified", "--neighbors", 0, "--raw")
     tested = measured("evaluate", one.test, "--store", store, "--json", folder / "figures.json")
-    found = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
     info = json.loads(measured("info", "--store", store, "--json")["stdout"])
     for large in ("categories", "baselines"):
         del found[large]
@@ -131,22 +83,6 @@ def accepted_at(target: float, one: Set, store: Path, folder: Path) -> dict[str,
     measured("evaluate", one.test, "--store", store, "--json", folder / "strict.json")
     found = json.loads((folder / "strict.json").read_text(encoding="utf-8"))
     return {"target": target} | {name: found[name] for name in ("accepted", "accepted_accuracy")}
-
-
-def measured(*arguments: object) -> dict[str, Any]:
-    """What a command of the product prints, its seconds, and the peak of its memory.
-
-    A small process starts it: one that a large one starts is said to have had the large one's memory.
-    """
-    command = [sys.executable, "-m", "shelfwise", *map(str, arguments)]
-    start = time.perf_counter()
-    with tempfile.NamedTemporaryFile("r") as peak:
-        started = [sys.executable, "-I", "-S", "-c", STARTER, peak.name, *command]
-        ran = subprocess.run(started, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        seconds = time.perf_counter() - start
-        if ran.returncode:
-            raise click.ClickException(f"{' '.join(command)} ended with {ran.returncode}")
-        return {"stdout": ran.stdout, "seconds": seconds, "peak_mib": int(peak.read()) / 1024}
 
 
 def run_peers(one: Set, folder: Path, wanted: Sequence[str], minutes: float) -> dict[str, Any]:
@@ -197,25 +133,6 @@ def over_levels(truth: Names, predicted: Names) -> dict[str, float]:
     return {f"levels_{name}": float(np.mean([f[name] for f in figures])) for name in ("weighted_f1", "macro_f1")}
 
 
-def items_of(*paths: Path) -> list[Item]:
-    """The items of labelled files."""
-    return list(read_catalog(list(map(str, paths)), RejectList()).items.values())
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on and with."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return {
-        "cpu": model[0].partition(": ")[2] if model else platform.processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "libraries": {name: version(name) for name in ("torch", "faiss-cpu", "scikit-learn", "sentence-transformers")},
-        "commit": commit.stdout.strip(),
-        "date": time.strftime("%Y-%m-%d"),
-    }
-
-
 @click.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--set", "names", multiple=True, help="Only this set; can be given more than once.")
@@ -245,19 +162,6 @@ def main(
             assert all(0.5 < figures["accuracy"] <= 1 for figures in found.values())
         else:
             record(RESULTS, one.name, recorded(RESULTS).get(one.name, {}) | found)
-
-
-def recorded(results: Path) -> dict[str, Any]:
-    """What a file of results has of each set; nothing where there is no such file yet."""
-    sets: dict[str, Any] = json.loads(results.read_text())["sets"] if results.exists() else {}
-    return sets
-
-
-def record(results: Path, name: str, content: dict[str, Any]) -> None:
-    """Put what was measured of a set, and on what, into a file of results, beside the other sets."""
-    results.parent.mkdir(exist_ok=True)
-    sets = recorded(results) | {name: content | {"machine": machine()}}
-    results.write_text(json.dumps({"sets": sets}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 import numpy as np
-from accuracy import ROOT, record
+from harness import ROOT, record
 from titles import grown, read_titles
 
 from shelfwise.indexer.searching.engine import (

@@ -16,7 +16,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from accuracy import ROOT, record
+from harness import ROOT, record
 from titles import Titles, grown, read_titles
 
 from shelfwise.classifier.model.voting import VoteSettings, vote

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from accuracy import ROOT, machine, measured, record
+from harness import ROOT, machine, measured, record
 
 RESULTS = ROOT / "benchmarks" / "results" / "memory.json"
 FIRST_LETTERS = 2

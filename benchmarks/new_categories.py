@@ -16,7 +16,7 @@ from typing import Any
 import click
 import numpy as np
 import pyarrow as pa
-from accuracy import ROOT, Set, items_of, machine, real_sets, record, sample_set
+from harness import ROOT, Set, items_of, machine, real_sets, record, sample_set
 from numpy.typing import NDArray
 
 from shelfwise.classifier.changing.finetuning import lessons_of

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -184,6 +185,25 @@ def bert(
     return np.array(names, dtype=object)[np.concatenate(found)]
 
 
+def _network(words: int, categories: int) -> Any:
+    """Embedding, LSTM and dense layers."""
+    import torch
+    from torch import nn
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(words, 128, padding_idx=0)
+            self.lstm = nn.LSTM(128, 128, batch_first=True, bidirectional=True)
+            self.dense = nn.Sequential(nn.Dropout(0.3), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, categories))
+
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            states = self.lstm(self.table(rows))[0]
+            return self.dense(states.masked_fill((rows == 0)[..., None], -1e4).amax(dim=1).clamp(min=-1))
+
+    return Network()
+
+
 def lstm(texts: Sequence[str], paths: Sequence[str], asked: Sequence[str], chinese: bool) -> np.ndarray:
     """Embedding, LSTM and dense layers, as in early surveys of the field; Chinese by characters.
 
@@ -199,31 +219,20 @@ def lstm(texts: Sequence[str], paths: Sequence[str], asked: Sequence[str], chine
     counts = Counter(word for text in texts for word in words_of(text, chinese))
     place = {word: i + 2 for i, word in enumerate(sorted(word for word, n in counts.items() if n > 1))}
 
-    class Network(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.table = nn.Embedding(len(place) + 2, 128, padding_idx=0)
-            self.lstm = nn.LSTM(128, 128, batch_first=True, bidirectional=True)
-            self.dense = nn.Sequential(nn.Dropout(0.3), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, len(names)))
-
-        def forward(self, rows: torch.Tensor) -> torch.Tensor:
-            states = self.lstm(self.table(rows))[0]
-            return self.dense(states.masked_fill((rows == 0)[..., None], -1e4).amax(dim=1).clamp(min=-1))
-
     def coded(some: Sequence[str]) -> torch.Tensor:
         codes = [[place.get(word, 1) for word in words_of(text, chinese)[:64]] or [1] for text in some]
         return nn.utils.rnn.pad_sequence([torch.tensor(code) for code in codes], batch_first=True)
 
-    def predicted(network: Network, some: Sequence[str]) -> np.ndarray:
+    def predicted(network: nn.Module, some: Sequence[str]) -> np.ndarray:
         network.eval()
         with torch.no_grad():
             parts = [network(coded(some[i : i + 512])).argmax(dim=1).numpy() for i in range(0, len(some), 512)]
         return np.concatenate(parts)
 
-    def learned(rows: np.ndarray, epochs: int) -> Iterator[Network]:
+    def learned(rows: np.ndarray, epochs: int) -> Iterator[nn.Module]:
         """The network after each epoch."""
         torch.manual_seed(SEED)
-        network, random = Network(), np.random.default_rng(SEED)
+        network, random = _network(len(place) + 2, len(names)), np.random.default_rng(SEED)
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
         for _ in range(epochs):
             order = random.permutation(rows)
@@ -240,7 +249,7 @@ def lstm(texts: Sequence[str], paths: Sequence[str], asked: Sequence[str], chine
 
     everything = np.arange(len(texts))
     held = everything % VALIDATION == 0
-    held_texts = [texts[row] for row in np.flatnonzero(held)]
+    held_texts = [texts[row] for row in np.flatnonzero(held).tolist()]
     accuracies = [
         float((predicted(network, held_texts) == truth[held]).mean()) for network in learned(everything[~held], 10)
     ]

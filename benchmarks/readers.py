@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from accuracy import ROOT, items_of, record
+from harness import ROOT, items_of, record
 
 import shelfwise as sw
 from shelfwise import Item

@@ -13,30 +13,18 @@ import json
 import statistics
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
-from accuracy import ROOT, items_of, measured, real_sets, record, sample_set
+from harness import ROOT, items_of, measured, one_catalog, record, sample_set, write_catalog
 from titles import mixed
 
 from shelfwise import Item
-from shelfwise.indexer.item import PATH_SEPARATOR
 
 RESULTS = ROOT / "benchmarks" / "results" / "rebuild.json"
 EVERY = 400  # items of which four change: a hundredth
-
-
-def one_catalog(data: Path) -> list[Item]:
-    """The items of all sets."""
-    items = {}
-    for one in real_sets(data):
-        name = one.name.partition("+")[0]
-        for item in items_of(*one.train, one.test):
-            id_, path = f"{name} {item.id}", f"{name}{PATH_SEPARATOR}{item.category_path}"
-            items[id_] = replace(item, id=id_, category_path=path)
-    return list(items.values())
 
 
 def a_day_later(items: Sequence[Item], new: Sequence[Item]) -> list[Item]:
@@ -48,15 +36,6 @@ def a_day_later(items: Sequence[Item], new: Sequence[Item]) -> list[Item]:
         elif i % EVERY:
             kept.append(item)
     return kept + list(new[: len(items) - len(kept)])
-
-
-def write(items: Sequence[Item], file: Path) -> Path:
-    """A catalog as a file."""
-    with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(asdict(items[0])))
-        writer.writeheader()
-        writer.writerows(map(asdict, items))
-    return file
 
 
 def built(catalog: Path, store: Path, encoder: str) -> dict[str, Any]:
@@ -78,11 +57,11 @@ def compared(
     folder: Path, before: Sequence[Item], after: Sequence[Item], listings: Sequence[Item], encoder: str
 ) -> dict[str, Any]:
     """All figures of a catalog before and after a change, and of what is made of listings then."""
-    catalogs = [write(before, folder / "before.csv"), write(after, folder / "after.csv")]
+    catalogs = [write_catalog(before, folder / "before.csv"), write_catalog(after, folder / "after.csv")]
     first = built(catalogs[0], folder / "store", encoder)
     again = built(catalogs[1], folder / "store", encoder)
     scratch = built(catalogs[1], folder / "scratch", encoder)
-    asked = write(listings, folder / "listings.csv")
+    asked = write_catalog(listings, folder / "listings.csv")
     said = [decided(asked, folder / name, folder / f"{name}.csv") for name in ("store", "scratch")]
     paths, decisions = ([[row[name] for row in rows] for rows in said] for name in ("predicted_path", "decision"))
     truth = [item.category_path for item in listings]

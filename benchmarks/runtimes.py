@@ -20,8 +20,7 @@ from typing import Any
 
 import click
 import numpy as np
-from accuracy import ROOT, Set, items_of, real_sets, record, sample_set
-from scale import ratio
+from harness import ROOT, Set, items_of, ratio, real_sets, record, sample_set
 from titles import mixed, real_titles, sample_titles
 
 from shelfwise.classifier.measuring.baselines import timed
@@ -82,7 +81,7 @@ def ways(model: SentenceEncoder, titles: Sequence[str], folder: Path, others: bo
         )
         return found
 
-    found = {USUAL: usual}
+    found: dict[str, Callable[[Sequence[str]], Vectors]] = {USUAL: usual}
     for streams in sorted({1, threads}):
         told = f"{streams} x {threads // streams}"
         for precision in ("f32", "bf16"):

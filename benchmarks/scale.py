@@ -11,7 +11,6 @@ memory are measured in processes of their own. Results go to benchmarks/results/
 
 import json
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -19,11 +18,12 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import click
 import numpy as np
-from titles import ROOT, Titles, grown, read_titles
+from harness import ROOT, ratio, record, recorded
+from titles import Titles, grown, read_titles
 
 from shelfwise.classifier.changing.maintenance import Edit, apply, put_fitted, remove
 from shelfwise.classifier.fitting.training import Fitted
@@ -40,7 +40,7 @@ from shelfwise.indexer.searching.search import FaissSearcher, Neighbors, import_
 from shelfwise.indexer.searching.segments import Segment, segments_of
 from shelfwise.indexer.store.manifest import Change
 from shelfwise.indexer.store.snapshot import read_snapshot, writing
-from shelfwise.indexer.store.store_encoder import identity_of
+from shelfwise.indexer.store.store_encoder import Prepared
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Vectors
 
@@ -50,7 +50,8 @@ ROUNDS = 5  # of everything that is timed; what is compared takes turns
 CLUSTERS = 200
 MIB = 1 << 20
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def figures_of(folder: Path, rows: Rows, queries: Vectors, encoder: Encoder, quick: bool) -> dict[str, Any]:
@@ -62,13 +63,13 @@ def figures_of(folder: Path, rows: Rows, queries: Vectors, encoder: Encoder, qui
         draft.table.upsert(rows)
         seconds["write_table"] = time.perf_counter() - started
         put_fitted(draft, rows, Fitted(space, Model(None, Settings())))
-        manifest = draft.commit(Change("build", len(rows), 0, 0), identity_of(encoder))
+        manifest = draft.commit(Change("build", len(rows), 0, 0), Prepared(encoder).identity())
     seconds["write_all"] = time.perf_counter() - started
     replica = replica_of(read_snapshot(store))
     found: dict[str, Any] = {"rows": len(rows), "dimensions": rows.vectors.shape[1], "seconds": seconds}
     found["engine"] = asdict(manifest.replica) | {"folder": ""}
     found["raw_mib"] = replica.vectors.nbytes / MIB
-    found["search"] = searched(replica, space.project(queries), rows.column("category_path"))
+    found["search"] = searched(replica, space.project(queries), list(rows.column("category_path")))
     found["open"] = in_child(opened, store, ROUNDS)
     found["resident"] = {
         engine: in_child(resident, store, space.project(queries), engine) for engine in engines(replica)
@@ -170,9 +171,9 @@ def resident(store: Path, queries: Vectors, engine: str) -> dict[str, float]:
     """MiB of memory that a process has, of its own or mapped: before a store is opened, after it has been searched, and
     at most until then (`peak`)."""
     figures = {"before": memory("VmRSS")}
-    layer = open_store(store, engine)
+    (view,) = open_store(store, engine).views
     for start in range(0, len(queries), 100):
-        layer.searcher.search(queries[start : start + 100], RECALL_K)
+        view.searcher.search(queries[start : start + 100], RECALL_K)
     return figures | {"after": memory("VmRSS"), "peak": memory("VmHWM")}
 
 
@@ -215,11 +216,6 @@ def taken(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Median of what was measured in turns, one by the other."""
-    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
-
-
 def in_child(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """What `work` gives in a process of its own."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -255,7 +251,7 @@ def plot(entries: Sequence[dict[str, Any]], file: Path) -> None:
     def median(entry: dict[str, Any], *path: str) -> float:
         for name in path:
             entry = entry[name]
-        return statistics.median(entry)  # type: ignore[arg-type]
+        return float(np.median(cast(Sequence[float], entry)))
 
     def per_query(who: str) -> list[float]:
         return [1000 / median(entry, "search", "rates", who) for entry in entries]
@@ -306,8 +302,6 @@ def main(data: Path | None, sizes: tuple[int, ...], vectors: Path | None, quick:
         if quick:
             assert figures["search"]["recall"] == figures["search"]["vote_agreement"] == 1
         else:
-            from accuracy import record, recorded
-
             record(RESULTS, f"{n:,} rows", figures | {"threads": usable_threads()})
             entries = sorted(recorded(RESULTS).values(), key=lambda entry: entry["rows"])
             plot(entries, RESULTS.with_suffix(".svg"))

@@ -30,8 +30,7 @@ from typing import Any
 import click
 import numpy as np
 import uvicorn
-from accuracy import ROOT, items_of, measured, record, sample_set
-from rebuild import one_catalog, write
+from harness import ROOT, items_of, measured, one_catalog, record, sample_set, write_catalog
 from titles import mixed, real_titles, sample_titles
 
 from shelfwise.service.app import Config, create_app
@@ -69,7 +68,7 @@ function request()
 end
 function response(status, headers, body)
   local sent = tonumber(string.match(body, '"id":"(%d+)"') or now())
-  out:write(status, " ", now() - sent, "\\n")
+  out:write_catalog(status, " ", now() - sent, "\\n")
 end
 if pause > 0 then
   function delay() return math.floor(pause * (0.5 + math.random())) end
@@ -109,7 +108,17 @@ def load(folder: Path, clients: int, seconds: float, delay: int = 0) -> dict[str
     out = folder / "answers.txt"
     out.unlink(missing_ok=True)
     environment = os.environ | {"TITLES": str(folder / "titles.txt"), "OUT": str(out), "DELAY": str(delay)}
-    command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds:.0f}s", "--timeout", "30s", "-s", folder / "ask.lua", URL]
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{clients}",
+        f"-d{seconds:.0f}s",
+        "--timeout",
+        "30s",
+        "-s",
+        str(folder / "ask.lua"),
+        URL,
+    ]
     said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
     time.sleep(SETTLE)
     status, micros = np.loadtxt(out, dtype=np.int64, unpack=True, ndmin=2)
@@ -187,21 +196,11 @@ def written(store: Path, work: Path, writes: int) -> dict[str, Any]:
                 list(pool.map(put, range(2 * len(reviewed))))
 
         writing, reading = threading.Thread(target=write_all), threading.Thread(target=read)
-        command = [
-            sys.executable,
-            "-m",
-            "shelfwise",
-            "build",
-            work / "next.csv",
-            "--store",
-            changed,
-            "--max-flipped",
-            "1",
-        ]
+        command = [sys.executable, "-m", "shelfwise", "build", str(work / "next.csv"), "--store", str(changed)]
         start = time.monotonic()
         writing.start()
         reading.start()
-        built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        built = subprocess.run([*command, "--max-flipped", "1"], cwd=ROOT, capture_output=True, text=True)
         assert built.returncode == 0, built.stderr
         writing.join()
         took = time.monotonic() - start
@@ -265,7 +264,7 @@ def prepare(data: Path | None, folder: Path) -> Path:
     (folder / "ask.lua").write_text(SCRIPT, encoding="utf-8")
     if not store.exists():
         items = items_of(*sample_set().train) if data is None else one_catalog(data)
-        catalog = write(mixed(items, lambda item: item.id)[:ITEMS], folder / "catalog.csv")
+        catalog = write_catalog(mixed(items, lambda item: item.id)[:ITEMS], folder / "catalog.csv")
         measured("build", catalog, "--store", store, "--encoder", "hashing" if data is None else "minilm")
     return store
 

@@ -19,14 +19,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import pyarrow as pa
-from accuracy import ROOT, items_of, measured, record, recorded, sample_set
-from rebuild import one_catalog, write
-from scale import ratio
+from harness import ROOT, items_of, measured, one_catalog, ratio, record, recorded, sample_set, write_catalog
 from titles import grown, mixed, real_titles, sample_titles
 
 from shelfwise.classifier.changing.maintenance import put_fitted
@@ -51,6 +50,7 @@ from shelfwise.indexer.searching.replica import space_of
 from shelfwise.indexer.store.disk import RUNTIMES
 from shelfwise.indexer.store.manifest import Change
 from shelfwise.indexer.store.snapshot import read_snapshot, writing
+from shelfwise.indexer.text import Words
 from shelfwise.indexer.threads import usable_threads
 
 RESULTS = ROOT / "benchmarks" / "results" / "speed.json"
@@ -125,7 +125,7 @@ def product_rate(precision: str) -> float:
 
 def classified(store: Path, titles: Sequence[str], folder: Path, rounds: int) -> dict[str, Any]:
     """Rates of classifying a file and of encoding its titles alone in turns, and the time of each stage."""
-    listings = write([Item(str(i), title) for i, title in enumerate(titles)], folder / "listings.csv")
+    listings = write_catalog([Item(str(i), title) for i, title in enumerate(titles)], folder / "listings.csv")
     classifier = Classifier.open(store, "cpu")
     texts = [Item("", title).words.text() for title in titles]
     ours: list[float] = []
@@ -151,7 +151,7 @@ def peaks(store: Path, titles: Sequence[str], folder: Path, sizes: Sequence[int]
     found: dict[str, dict[str, float]] = {tier: {} for tier in (FAST, AUTO, FULL)}
     for tier, size in itertools.product(found, sizes):
         items = [Item(str(i), f"{titles[i % len(titles)]} {i // len(titles)}") for i in range(size)]
-        listings = write(items, folder / "listings.csv")
+        listings = write_catalog(items, folder / "listings.csv")
         ran = measured("classify", listings, "--store", store, "-o", folder / "decided.csv", "--tier", tier)
         found[tier][f"{size:,}"] = ran["peak_mib"]
     return {
@@ -174,21 +174,26 @@ def stages(classifier: Classifier, file: Path) -> dict[str, float]:
         batches = read_listings(records, rejects, ReadOptions(), LISTINGS_AT_A_TIME[FULL])
         writer = DecisionWriter(io.StringIO(), "csv", records.columns)
         while many < STAGED:
-            listings: list[Listing] = stage("read", lambda: next(batches, []))
+            listings: list[Listing] = stage("read", partial(next, batches, []))
             if not listings:
                 break
             many += len(listings)
             items = [listing.item for listing in listings]
-            words = stage("clean", lambda items=items: [item.words for item in items])
+            words = stage("clean", partial(words_of, items))
             texts = [said.text() for said in words]
-            counts = stage("n-grams", lambda words=words: ngram_counts(words))
-            vectors = stage("encode", lambda texts=texts: classifier.index.embed(texts))
-            found = stage("search", lambda vectors=vectors: classifier.index.search(vectors, K))
+            counts = stage("n-grams", partial(ngram_counts, words))
+            vectors = stage("encode", partial(classifier.index.embed, texts))
+            found = stage("search", partial(classifier.index.search, vectors, K))
             features = Features(vectors, counts)
-            scores = stage("vote and head", lambda f=features, n=found: classifier.judge(f, n))
-            decisions = stage("decide", lambda words=words, scores=scores: classifier.decide(words, scores))
-            stage("write", lambda rows=listings, said=decisions: writer.write(rows, said))
+            scores = stage("vote and head", partial(classifier.judge, features, found))
+            decisions = stage("decide", partial(classifier.decide, words, scores))
+            stage("write", partial(writer.write, listings, decisions))
     return {name: 1e6 * taken / many for name, taken in seconds.items()}
+
+
+def words_of(items: Sequence[Item]) -> list[Words]:
+    """The cleaned words of some items."""
+    return [item.words for item in items]
 
 
 def started(store: Path, rounds: int) -> dict[str, Any]:
@@ -227,7 +232,7 @@ def store_of(data: Path | None, folder: Path) -> Path:
         items = items_of(*sample_set().train) if data is None else one_catalog(data)
         items = mixed(items, lambda item: item.id)
         encoder = "hashing" if data is None else "minilm"
-        measured("build", write(items[:ITEMS], folder / "catalog.csv"), "--store", store, "--encoder", encoder)
+        measured("build", write_catalog(items[:ITEMS], folder / "catalog.csv"), "--store", store, "--encoder", encoder)
     return store
 
 

@@ -4,16 +4,23 @@ python benchmarks/tables.py            rewrites what stands between the markers
 python benchmarks/tables.py --check    fails where a document says something else
 """
 
-import json
 import statistics
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
-
-ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
+from cells import (
+    cell_of,
+    machine_line,
+    median_of,
+    our_row,
+    resident_of,
+    results_of,
+    seconds_of,
+    their_row,
+)
+from harness import ROOT
 
 NAMES = {
     "linear_svc": "TF-IDF + LinearSVC",
@@ -41,21 +48,21 @@ WAYS = {
 
 def accuracy_table() -> str:
     """The accuracy table, in Markdown."""
-    content = _results("accuracy")
+    content = results_of("accuracy")
     lines = [
         "| catalog | | accuracy | macro-F1 | F1 over levels, weighted / macro | ECE | accepted, right | at 98 % "
         "| minutes |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, entry in content["sets"].items():
-        lines.append(_row(name, entry["shelfwise"]))
-        lines += [_baseline(label, entry[peer]) for peer, label in NAMES.items() if peer in entry]
-    return "\n".join([*lines, "", _machine(content)])
+        lines.append(our_row(name, entry["shelfwise"]))
+        lines += [their_row(label, entry[peer]) for peer, label in NAMES.items() if peer in entry]
+    return "\n".join([*lines, "", machine_line(content)])
 
 
 def new_categories_table() -> str:
     """What a new category is found by, in Markdown: means over the seeds."""
-    content = _results("new_categories")
+    content = results_of("new_categories")
     lines = ["| catalog | examples | | old categories, lost | new categories | H |", "|---|---|---|---|---|---|"]
     for name, entry in content["sets"].items():
         catalog = f"`{name}`, {len(entry['seeds'])} seeds"
@@ -66,12 +73,12 @@ def new_categories_table() -> str:
                 lines.append(
                     f"| {catalog} | {examples} | {label} | {old} | {figures['new']:.3f} | {figures['harmonic']:.3f} |"
                 )
-    return "\n".join([*lines, "", _machine(content)])
+    return "\n".join([*lines, "", machine_line(content)])
 
 
 def ablation_table() -> str:
     """Accuracy and macro-F1 with parts left out, in Markdown."""
-    content = _results("ablation")
+    content = results_of("ablation")
     columns = [(name, state) for name, entry in content["sets"].items() for state in entry if state != "machine"]
     parts = dict.fromkeys(part for name, state in columns for part in content["sets"][name][state])
     lines = [
@@ -79,25 +86,24 @@ def ablation_table() -> str:
         "|---" * (len(columns) + 1) + "|",
     ]
     for part in parts:
-        cells = [_cell(content["sets"][name][state].get(part), "target" in part) for name, state in columns]
+        cells = [cell_of(content["sets"][name][state].get(part), "target" in part) for name, state in columns]
         label = f"{part}: accepted, right" if "target" in part else part
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", _machine(content)])
+    return "\n".join([*lines, "", machine_line(content)])
 
 
 def faults_table() -> str:
     """What killed writers left, in one sentence."""
-    content = _results("faults")
+    content = results_of("faults")
     (entry,) = content["sets"].values()
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(entry["interrupted"].items()) if kind != "none")
-    return (
-        f"{entry['kills']} kills, which broke off {kinds}: {len(entry['wrong'])} stores not whole.\n{_machine(content)}"
-    )
+    kills = f"{entry['kills']} kills, which broke off {kinds}: {len(entry['wrong'])} stores not whole."
+    return "\n".join([kills, machine_line(content)])
 
 
 def readers_table() -> str:
     """What readers saw beside a writer, in one sentence."""
-    content = _results("readers")
+    content = results_of("readers")
     (entry,) = content["sets"].values()
     readers, two = entry["readers"], entry["two_writers"]
     batches = sum(reader["batches"] for reader in readers)
@@ -105,13 +111,13 @@ def readers_table() -> str:
     return (
         f"{len(readers)} readers classified {batches:,} batches while a writer made {sum(entry['changes'].values())} "
         f"changes ({kinds}): no error, no batch of two versions. Two writers at once: {two['acknowledged']} items "
-        f"acknowledged, {two['lost']} lost.\n{_machine(content)}"
+        f"acknowledged, {two['lost']} lost.\n{machine_line(content)}"
     )
 
 
 def rebuild_table() -> str:
     """What a rebuild takes and decides, in one sentence."""
-    content = _results("rebuild")
+    content = results_of("rebuild")
     (entry,) = content["sets"].values()
     builds = entry["builds"]
     return (
@@ -121,13 +127,13 @@ def rebuild_table() -> str:
         f"{entry['share_of_first']:.1%} of it. Of {entry['listings']:,} listings {entry['same_category']:.1%} get the "
         f"category, and {entry['same_decision']:.1%} the decision, that a build from scratch gives them; "
         f"{entry['accuracy']:.1%} of the categories are right, and {entry['scratch_accuracy']:.1%} from scratch.\n"
-        f"{_machine(content)}"
+        f"{machine_line(content)}"
     )
 
 
 def speed_table(file: str = "speed") -> str:
     """How fast Shelfwise encodes, classifies and starts, in Markdown."""
-    content = _results(file)
+    content = results_of(file)
     sets = content["sets"]
     lines = [
         "| encoder | titles/s | sentence-transformers | times | worst cosine | precision | of the limit |",
@@ -135,7 +141,7 @@ def speed_table(file: str = "speed") -> str:
     ]
     for name in (name for name in sets if name.startswith("encode, ")):
         entry = sets[name]
-        ours, theirs = (_median(entry["rates"][who]) for who in ("ours", "sentence_transformers"))
+        ours, theirs = (median_of(entry["rates"][who]) for who in ("ours", "sentence_transformers"))
         lines.append(
             f"| {name.removeprefix('encode, ')} | {ours} | {theirs} | {entry['times']:.2f} | "
             f"{entry['worst_cosine']:.5f} | {entry['precision']} | {entry['share_of_limit']:.0%} |"
@@ -146,8 +152,8 @@ def speed_table(file: str = "speed") -> str:
     lines += [
         "",
         f"Classifying {one['listings']:,} listings, file to file, with {one['items']:,} items of {one['categories']} "
-        f"categories: {_median(one['rates']['classify'])} listings/s from start to end of the process, "
-        f"{one['share_of_encode']:.2f} of the {_median(one['rates']['encode'])} titles/s of encoding alone. Time by "
+        f"categories: {median_of(one['rates']['classify'])} listings/s from start to end of the process, "
+        f"{one['share_of_encode']:.2f} of the {median_of(one['rates']['encode'])} titles/s of encoding alone. Time by "
         f"stage, one after the other: {shares}.",
         *_large_classified(sets),
         "",
@@ -164,7 +170,7 @@ def speed_table(file: str = "speed") -> str:
             for tier, peak in sets["memory"]["peak_mib"].items()
         )
         lines += [f"Classifying {few} and {many} listings takes at most " + ", ".join(parts) + " of memory.", ""]
-    lines.append(_machine(content))
+    lines.append(machine_line(content))
     return "\n".join(lines)
 
 
@@ -174,14 +180,14 @@ def _large_classified(sets: dict[str, Any]) -> list[str]:
         return []
     rates = large["rates"]
     return [
-        f"With {large['items']:,} items: {_median(rates['classify'])} listings/s, {large['share_of_encode']:.2f} of "
-        f"{_median(rates['encode'])} titles/s."
+        f"With {large['items']:,} items: {median_of(rates['classify'])} listings/s, {large['share_of_encode']:.2f} of "
+        f"{median_of(rates['encode'])} titles/s."
     ]
 
 
 def runtimes_table() -> str:
     """What runs the encoders, in Markdown: rate and exactness of each way with each encoder."""
-    content = _results("runtimes")
+    content = results_of("runtimes")
     sets = content["sets"]
     lines = [
         "| | "
@@ -193,18 +199,18 @@ def runtimes_table() -> str:
     ]
     for way in next(iter(sets.values()))["ways"]:
         ways = [entry["ways"][way] for entry in sets.values()]
-        rates = [f"{_median(figures['rates'])}, {figures['times']:.2f}" for figures in ways]
+        rates = [f"{median_of(figures['rates'])}, {figures['times']:.2f}" for figures in ways]
         exact = [
             f"{figures['worst_cosine']:.5f}, {figures['nearest_changed']:.1%}, {figures['accuracy']:.3f}"
             for figures in ways
         ]
         lines.append(f"| {way} | " + " | ".join([*rates, *exact]) + " |")
-    return "\n".join([*lines, "", _machine(content)])
+    return "\n".join([*lines, "", machine_line(content)])
 
 
 def tiers_table() -> str:
     """Rate and accuracy of the tiers and of others, in Markdown."""
-    content = _results("tiers")
+    content = results_of("tiers")
     lines = ["| catalog | | listings/s | times full | accuracy | by n-grams |", "|---|---|---|---|---|---|"]
     for name, entry in content["sets"].items():
         catalog = f"`{name}`, {entry['items']:,} items, {entry['encoder']}"
@@ -213,20 +219,20 @@ def tiers_table() -> str:
                 by_fast = "-" if figures["by_fast"] is None else f"{figures['by_fast']:.0%}"
                 accuracy = f"{figures['accuracy']:.3f}" if way != "transformers" else "-"
                 lines.append(
-                    f"| {catalog} | {label} | {_median(figures['rates'])} | {figures['times_full']:.2f} | {accuracy} "
+                    f"| {catalog} | {label} | {median_of(figures['rates'])} | {figures['times_full']:.2f} | {accuracy} "
                     f"| {by_fast} |"
                 )
-    return "\n".join([*lines, "", _machine(content)])
+    return "\n".join([*lines, "", machine_line(content)])
 
 
 def scale_table() -> str:
     """What a store costs as it grows, in Markdown."""
-    content = _results("scale")
+    content = results_of("scale")
     entries = sorted(content["sets"].values(), key=lambda entry: entry["rows"])
     lines = {
         "engine": [entry["engine"]["engine"] for entry in entries],
-        "queries/s, 1,000 at once": [_median(entry["search"]["rates"]["ours_at_once"]) for entry in entries],
-        "queries/s, one by one": [_median(entry["search"]["rates"]["ours_alone"]) for entry in entries],
+        "queries/s, 1,000 at once": [median_of(entry["search"]["rates"]["ours_at_once"]) for entry in entries],
+        "queries/s, one by one": [median_of(entry["search"]["rates"]["ours_alone"]) for entry in entries],
         "times faiss's exact search: at once, one by one": [
             f"{entry['search']['times_faiss_at_once']:.1f}, {entry['search']['times_faiss_alone']:.1f}"
             for entry in entries
@@ -238,15 +244,15 @@ def scale_table() -> str:
             f"{statistics.median(entry['open']['seconds']['open']):.2f} ({entry['open']['times_reading']:.2f})"
             for entry in entries
         ],
-        "memory of the process, of the vectors' size: exact, own engine": [_resident(entry) for entry in entries],
+        "memory of the process, of the vectors' size: exact, own engine": [resident_of(entry) for entry in entries],
         "building the engine, s (times faiss's own)": [
-            f"{_median(entry['build']['seconds']['ours'])} ({entry['build']['times_faiss']:.2f})"
+            f"{median_of(entry['build']['seconds']['ours'])} ({entry['build']['times_faiss']:.2f})"
             if "build" in entry
             else "-"
             for entry in entries
         ],
-        "added, and found by a reader, s: median, worst": [_seconds(entry, "add") for entry in entries],
-        "removed, and found no more, s: median, worst": [_seconds(entry, "remove") for entry in entries],
+        "added, and found by a reader, s: median, worst": [seconds_of(entry, "add") for entry in entries],
+        "removed, and found no more, s: median, worst": [seconds_of(entry, "remove") for entry in entries],
     }
     return "\n".join(
         [
@@ -254,14 +260,14 @@ def scale_table() -> str:
             "|---" * (len(entries) + 1) + "|",
             *(f"| {label} | " + " | ".join(cells) + " |" for label, cells in lines.items()),
             "",
-            _machine(content),
+            machine_line(content),
         ]
     )
 
 
 def engines_table() -> str:
     """faiss's engines beside each other, in Markdown."""
-    content = _results("engines")
+    content = results_of("engines")
     (entry,) = content["sets"].values()
     lines = [
         f"| {entry['rows']:,} titles | queries/s, 1,000 at once | recall@32 | built in | size, of the vectors |",
@@ -269,15 +275,15 @@ def engines_table() -> str:
     ]
     for name, figures in entry["engines"].items():
         lines.append(
-            f"| {name} | {_median(figures['rates'])} | {figures['recall']:.4f} | {figures['build_seconds']:.0f} s "
+            f"| {name} | {median_of(figures['rates'])} | {figures['recall']:.4f} | {figures['build_seconds']:.0f} s "
             f"| {figures['size']:.2f} |"
         )
-    return "\n".join([*lines, "", _machine(content)])
+    return "\n".join([*lines, "", machine_line(content)])
 
 
 def serving_table(file: str = "serving") -> str:
     """What the service does under load and beside writes, in sentences."""
-    content = _results(file)
+    content = results_of(file)
     load, writes = content["sets"]["load"], content["sets"].get("writes")
     rounds, over, memory = load["rounds"], load["over"], load["resident_mib"]
 
@@ -301,71 +307,10 @@ def serving_table(file: str = "serving") -> str:
             f"{len(writes['failed'])} writes and {sum(one['failed'] for one in writes['reads'])} of the other requests "
             f"failed, {len(writes['lost'])} writes were lost."
         )
-    return f"{said}\n\n{_machine(content)}"
+    return f"{said}\n\n{machine_line(content)}"
 
 
-def _median(values: list[float]) -> str:
-    return f"{statistics.median(values):,.0f}"
-
-
-def _seconds(entry: dict[str, Any], change: str) -> str:
-    seconds = entry["votable"]["seconds"][change]
-    return f"{statistics.median(seconds):.2f}, {max(seconds):.2f}"
-
-
-def _resident(entry: dict[str, Any]) -> str:
-    return ", ".join(f"{figures['after'] / entry['raw_mib']:.2f}" for figures in entry["resident"].values())
-
-
-def _cell(figures: dict[str, Any] | None, target: bool) -> str:
-    if figures is None:
-        return "-"
-    if target:
-        return _accepted(figures)
-    return f"{figures['accuracy']:.3f} / {figures['macro_f1']:.3f}"
-
-
-def _results(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
-    return content
-
-
-def _machine(content: dict[str, Any]) -> str:
-    machines = [entry["machine"] for entry in content["sets"].values()]
-    kinds = sorted({f"{machine['cores']} cores ({machine['cpu']})" for machine in machines})
-    dates = sorted({machine["date"] for machine in machines})
-    return f"{', '.join(kinds)}, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}."
-
-
-def _row(name: str, ours: dict[str, Any]) -> str:
-    tuned = "fine-tuned" if ours.get("switched") else "as it comes"
-    low, high = ours["intervals"]["accuracy"]
-    minutes = (ours["build_seconds"] + ours.get("finetune_seconds", 0)) / 60
-    return (
-        f"| `{name}`, {ours['items']:,} items, {ours['n']:,} listings | **Shelfwise**, {ours['encoder']} {tuned} "
-        f"| **{ours['accuracy']:.3f}** ({low:.3f} to {high:.3f}) | **{ours['macro_f1']:.3f}** | {_levels(ours)} "
-        f"| {ours['ece']:.3f} | {_accepted(ours)} | {_accepted(ours['strict']) if 'strict' in ours else '-'} "
-        f"| {minutes:.0f} |"
-    )
-
-
-def _baseline(label: str, theirs: dict[str, Any]) -> str:
-    return (
-        f"| | {label} | {theirs['accuracy']:.3f} | {theirs['macro_f1']:.3f} | {_levels(theirs)} | - | - | - "
-        f"| {theirs['seconds'] / 60:.0f} |"
-    )
-
-
-def _accepted(figures: dict[str, Any]) -> str:
-    right = figures["accepted_accuracy"]
-    return f"{figures['accepted']:.0%}, " + ("-" if right is None else f"{right:.1%}")
-
-
-def _levels(figures: dict[str, Any]) -> str:
-    return f"{figures['levels_weighted_f1']:.3f} / {figures['levels_macro_f1']:.3f}"
-
-
-TABLES = {
+TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {
         "accuracy": accuracy_table,
         "new-categories": new_categories_table,

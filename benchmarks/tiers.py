@@ -17,13 +17,12 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import numpy as np
 import peers
-from accuracy import ROOT, Set, items_of, measured, real_sets, record, recorded, sample_set
-from scale import ratio
+from harness import ROOT, Set, items_of, measured, ratio, real_sets, record, recorded, sample_set
 
 from shelfwise.classifier.measuring.baselines import timed
 from shelfwise.classifier.measuring.output import DecisionWriter
@@ -31,6 +30,7 @@ from shelfwise.classifier.model.decision import FAST, FULL, Decision
 from shelfwise.classifier.model.pipeline import AUTO, LISTINGS_AT_A_TIME, TIERS, Classifier
 from shelfwise.indexer.encoding import lexical
 from shelfwise.indexer.encoding.kinds import load_encoder
+from shelfwise.indexer.encoding.sentence import SentenceEncoder
 from shelfwise.indexer.reading.catalog import ReadOptions, read_listings
 from shelfwise.indexer.reading.files import open_records
 from shelfwise.indexer.reading.rejects import RejectFile
@@ -55,7 +55,7 @@ def tried(one: Set, folder: Path, wanted: Sequence[str], rounds: int) -> dict[st
         [row.category_path for row in rows],
         [i.words.text() for i in listings],
     )
-    encoder = functools.cache(lambda: load_encoder(one.encoder, "cpu"))
+    encoder = functools.cache(lambda: cast(SentenceEncoder, load_encoder(one.encoder, "cpu")))
     ways: dict[str, Callable[[], peers.Predict]] = {
         "knn": lambda: peers.knn(texts, paths, encoder()),
         "setfit": lambda: peers.setfit(texts, paths, encoder()),

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ SEEN = os.environ.get("SHELFWISE_PICTURES")  # a folder that pictures of the pag
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator["sync_api.Browser"]:
+def browser() -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         yield browser
@@ -34,7 +35,7 @@ def browser() -> Iterator["sync_api.Browser"]:
 
 
 @pytest.fixture
-def page(browser, service) -> Iterator["sync_api.Page"]:
+def page(browser, service) -> Iterator[Any]:
     """A page on which nothing may go wrong: no error in a script, nothing that the security policy stops."""
     context = browser.new_context(base_url=service, viewport=WIDE, locale="en-GB")
     page, wrong = context.new_page(), []

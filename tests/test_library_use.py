@@ -60,7 +60,7 @@ def test_every_public_function_has_an_example():
     methods = [value for name, value in inspect.getmembers(sw.Store, inspect.isfunction) if not name.startswith("_")]
     assert len(methods) > 15
     for function in (sw.open, sw.build, sw.to_frame, *methods):
-        assert ">>>" in inspect.getdoc(function), function.__name__
+        assert ">>>" in inspect.getdoc(function), function
 
 
 def test_every_public_object_has_a_one_line_repr(store, catalog_file):

@@ -1,0 +1,80 @@
+"""Cells and rows of the tables of documents, from what benchmarks measured."""
+
+import json
+import statistics
+from typing import Any
+
+from harness import ROOT
+
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def median_of(values: list[float]) -> str:
+    """Return the median of some numbers, as a whole number."""
+    return f"{statistics.median(values):,.0f}"
+
+
+def seconds_of(entry: dict[str, Any], change: str) -> str:
+    """Return the median and the longest of the seconds that a change took."""
+    seconds = entry["votable"]["seconds"][change]
+    return f"{statistics.median(seconds):.2f}, {max(seconds):.2f}"
+
+
+def resident_of(entry: dict[str, Any]) -> str:
+    """Return how many times the vectors themselves each reader has in memory."""
+    return ", ".join(f"{figures['after'] / entry['raw_mib']:.2f}" for figures in entry["resident"].values())
+
+
+def cell_of(figures: dict[str, Any] | None, target: bool) -> str:
+    """Return the figures of a cell; a dash where nothing was measured."""
+    if figures is None:
+        return "-"
+    if target:
+        return accepted_of(figures)
+    return f"{figures['accuracy']:.3f} / {figures['macro_f1']:.3f}"
+
+
+def results_of(name: str) -> dict[str, Any]:
+    """Return what a benchmark has measured."""
+    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return content
+
+
+def machine_line(content: dict[str, Any]) -> str:
+    """Return the machines and the days of what was measured."""
+    machines = [entry["machine"] for entry in content["sets"].values()]
+    kinds = sorted({f"{machine['cores']} cores ({machine['cpu']})" for machine in machines})
+    dates = sorted({machine["date"] for machine in machines})
+    return f"{', '.join(kinds)}, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}."
+
+
+def our_row(name: str, ours: dict[str, Any]) -> str:
+    """Return the row of Shelfwise on a catalog."""
+    tuned = "fine-tuned" if ours.get("switched") else "as it comes"
+    low, high = ours["intervals"]["accuracy"]
+    minutes = (ours["build_seconds"] + ours.get("finetune_seconds", 0)) / 60
+    return (
+        f"| `{name}`, {ours['items']:,} items, {ours['n']:,} listings | **Shelfwise**, {ours['encoder']} {tuned} "
+        f"| **{ours['accuracy']:.3f}** ({low:.3f} to {high:.3f}) | **{ours['macro_f1']:.3f}** | {levels_of(ours)} "
+        f"| {ours['ece']:.3f} | {accepted_of(ours)} | {accepted_of(ours['strict']) if 'strict' in ours else '-'} "
+        f"| {minutes:.0f} |"
+    )
+
+
+def their_row(label: str, theirs: dict[str, Any]) -> str:
+    """Return the row of another on the same catalog."""
+    return (
+        f"| | {label} | {theirs['accuracy']:.3f} | {theirs['macro_f1']:.3f} | {levels_of(theirs)} | - | - | - "
+        f"| {theirs['seconds'] / 60:.0f} |"
+    )
+
+
+def accepted_of(figures: dict[str, Any]) -> str:
+    """Return which share was accepted, and which share of that was right."""
+    right = figures["accepted_accuracy"]
+    return f"{figures['accepted']:.0%}, " + ("-" if right is None else f"{right:.1%}")
+
+
+def levels_of(figures: dict[str, Any]) -> str:
+    """Return weighted and macro F1 over levels."""
+    return f"{figures['levels_weighted_f1']:.3f} / {figures['levels_macro_f1']:.3f}"
