@@ -23,12 +23,11 @@ from shelfwise.classifier.fitting.mixing import Grid
 from shelfwise.classifier.fitting.training import choose_settings
 from shelfwise.classifier.labels import Labels
 from shelfwise.classifier.metrics import expected_calibration_error, macro_f1, share
-from shelfwise.classifier.model.head import Head
+from shelfwise.classifier.model.fusion import K
 from shelfwise.classifier.model.model import Goals, Model
-from shelfwise.classifier.model.opinions import Features
+from shelfwise.classifier.model.opinions import Features, Head
 from shelfwise.classifier.model.opinions.vectors import KINDS
 from shelfwise.classifier.model.pipeline import Classifier
-from shelfwise.classifier.model.voting import K
 from shelfwise.indexer.encoding.encoder import Encoder
 from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.encoding.lexical import ngram_counts

@@ -19,7 +19,7 @@ import torch
 from harness import ROOT, record
 from titles import Titles, grown, read_titles
 
-from shelfwise.classifier.model.voting import VoteSettings, vote
+from shelfwise.classifier.model.fusion import VoteSettings, vote
 from shelfwise.indexer.encoding.encoder import Encoder
 from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.searching.engine import RECALL_K

@@ -24,17 +24,15 @@ from shelfwise.classifier.fitting.finetune import Limits, finetune
 from shelfwise.classifier.fitting.heldout import rank_within, share_kept_back
 from shelfwise.classifier.fitting.training import train
 from shelfwise.classifier.labels import Labels, Numbers, Probabilities
-from shelfwise.classifier.model.fusion import Evidence, Mix, Opinions, blend, known_to, opinions_of
-from shelfwise.classifier.model.head import Head
+from shelfwise.classifier.model.fusion import Evidence, K, Mix, Opinions, blend, known_to, opinions_of
 from shelfwise.classifier.model.model import Goals
-from shelfwise.classifier.model.opinions import Features
-from shelfwise.classifier.model.voting import K
+from shelfwise.classifier.model.opinions import Features, Head
 from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.encoding.sentence import SentenceEncoder
+from shelfwise.indexer.item import words_of
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.search import FaissSearcher
-from shelfwise.indexer.text import words_of
 from shelfwise.indexer.types import Vectors
 
 RESULTS = ROOT / "benchmarks" / "results" / "new_categories.json"

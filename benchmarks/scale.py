@@ -27,8 +27,8 @@ from titles import Titles, grown, read_titles
 
 from shelfwise.classifier.changing.maintenance import Edit, apply, put_fitted, remove
 from shelfwise.classifier.fitting.training import Fitted
+from shelfwise.classifier.model.fusion import VoteSettings, category_weights, vote
 from shelfwise.classifier.model.model import Model, Settings
-from shelfwise.classifier.model.voting import VoteSettings, category_weights, vote
 from shelfwise.indexer.encoding.encoder import Encoder
 from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.item import Item

@@ -33,15 +33,15 @@ from shelfwise.classifier.fitting.training import Fitted
 from shelfwise.classifier.measuring.baselines import timed
 from shelfwise.classifier.measuring.output import DecisionWriter
 from shelfwise.classifier.model.decision import FAST, FULL
+from shelfwise.classifier.model.fusion import K
 from shelfwise.classifier.model.model import model_of
 from shelfwise.classifier.model.opinions import Features
 from shelfwise.classifier.model.pipeline import AUTO, LISTINGS_AT_A_TIME, Classifier
-from shelfwise.classifier.model.voting import K
 from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.encoding.runtime import Runtime, export
 from shelfwise.indexer.encoding.sentence import TEXTS_PER_PASS, SentenceEncoder
-from shelfwise.indexer.item import Item
+from shelfwise.indexer.item import Item, Words
 from shelfwise.indexer.reading.catalog import Listing, ReadOptions, read_listings
 from shelfwise.indexer.reading.files import open_records
 from shelfwise.indexer.reading.rejects import RejectFile
@@ -50,7 +50,6 @@ from shelfwise.indexer.searching.replica import space_of
 from shelfwise.indexer.store.disk import RUNTIMES
 from shelfwise.indexer.store.manifest import Change
 from shelfwise.indexer.store.snapshot import read_snapshot, writing
-from shelfwise.indexer.text import Words
 from shelfwise.indexer.threads import usable_threads
 
 RESULTS = ROOT / "benchmarks" / "results" / "speed.json"

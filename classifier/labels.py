@@ -95,3 +95,9 @@ class Labels:
     def numbers(self, paths: Sequence[str]) -> Numbers:
         """(n,) numbers of `paths`, NO_CATEGORY for those that are not in the set."""
         return np.array([self.number_of.get(path, NO_CATEGORY) for path in paths], np.int64)
+
+
+def renormalised(shares: Probabilities) -> Probabilities:
+    """Rows divided by their sums; rows of zeros stay."""
+    total = shares.sum(axis=1, keepdims=True)
+    return np.asarray(np.divide(shares, total, out=np.zeros_like(shares), where=total > 0))

@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shelfwise.indexer.item import FIELDS
-from shelfwise.indexer.text import Words, words_of
+from shelfwise.indexer.item import FIELDS, Words, words_of
 from shelfwise.indexer.types import Vectors
 
 TEXT_COLUMNS = (*FIELDS, "origin", "text_digest", "twin_key")

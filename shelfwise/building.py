@@ -3,7 +3,7 @@
 from typing import Literal, Unpack, overload
 
 from shelfwise import arguments
-from shelfwise.checks import device_of, goal_overrides, release_limits, watched_by
+from shelfwise.arguments import device_of, goal_overrides, release_limits, watched_by
 from shelfwise.classifier.changing import release
 from shelfwise.indexer.store.migration import migrate
 from shelfwise.results import Preview, with_rows

@@ -28,8 +28,13 @@ class OpenStore:
         self._closed, self._classifier = False, cast(Classifier | None, None)
         self._report = report
         self._folder, self._temporary = path, cast(TemporaryDirectory[str] | None, None)
-        self._folder, self._temporary = migrated(path)
-        self._version = read_manifest(self._folder).version
+        try:
+            self._version = read_manifest(path).version
+        except StoreError as error:
+            if error.code != "old_format":
+                raise
+            self._folder, self._temporary = migrated(path)
+            self._version = read_manifest(self._folder).version
 
     @property
     def path(self) -> Path:

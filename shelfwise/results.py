@@ -12,8 +12,8 @@ from shelfwise.classifier.model.decision import Decision, SimilarItem
 from shelfwise.indexer.errors import InputError
 from shelfwise.indexer.reading.catalog import Catalog
 from shelfwise.indexer.reading.rejects import Reject
-from shelfwise.indexer.store.difference import Difference
 from shelfwise.indexer.store.history import Entry
+from shelfwise.indexer.store.sync import Difference
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,22 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast, overload
 
 from shelfwise import arguments
-from shelfwise.checks import device_of, filter_of, goal_overrides, version_of, watched_by
+from shelfwise.arguments import device_of, filter_of, goal_overrides, version_of, watched_by
 from shelfwise.classifier.changing import maintenance
 from shelfwise.classifier.changing.maintenance import Report
 from shelfwise.classifier.measuring.output import COLUMNS, free_name
 from shelfwise.classifier.model.decision import FULL, Decision, SimilarItem
 from shelfwise.classifier.model.pipeline import LISTINGS_AT_A_TIME, TIERS, Classifier
 from shelfwise.indexer.errors import InputError
-from shelfwise.indexer.item import Item
+from shelfwise.indexer.item import Item, words_of
 from shelfwise.indexer.reading.rejects import RejectList
 from shelfwise.indexer.searching import compaction
 from shelfwise.indexer.searching.compaction import Cleared
 from shelfwise.indexer.store import history
-from shelfwise.indexer.store.difference import Difference, difference, state_of
 from shelfwise.indexer.store.manifest import read_manifest
 from shelfwise.indexer.store.snapshot import read_snapshot
-from shelfwise.indexer.text import words_of
+from shelfwise.indexer.store.sync import Difference, difference, state_of
 from shelfwise.opened import OpenStore
 from shelfwise.results import Version, to_frame, with_rows
 from shelfwise.rows import Frame, is_frame, labelled_batches, options_of, read_items, read_labelled

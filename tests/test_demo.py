@@ -3,7 +3,7 @@
 import re
 
 from shelfwise.commands.demo import sample
-from shelfwise.indexer.text import beyond_latin
+from shelfwise.indexer.item import beyond_latin
 
 
 def test_the_sample_data_is_what_it_should_be():

@@ -13,8 +13,7 @@ from shelfwise.classifier.model.explanation import explain
 from shelfwise.classifier.model.opinions import Features
 from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.encoding.lexical import FEATURES, ngram_counts, placed_ngrams
-from shelfwise.indexer.item import Item
-from shelfwise.indexer.text import Words, clean
+from shelfwise.indexer.item import Item, Words, clean
 
 NEW = "Home > Kitchen > Air Fryers"
 

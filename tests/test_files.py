@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from shelfwise.indexer.errors import InputError
-from shelfwise.indexer.reading.files import detect_encoding, open_records
-from shelfwise.indexer.reading.formats import Record
-from shelfwise.indexer.reading.formats.csv import MAX_RECORD_LINES
+from shelfwise.indexer.reading.files import Record, detect_encoding, open_records
+from shelfwise.indexer.reading.files.csv import MAX_RECORD_LINES
 from shelfwise.indexer.reading.rejects import Reject
 
 CHINESE = "编号,标题,类目\n1,无线蓝牙耳机,电子产品\n2,纯棉T恤 男,服装\n"

@@ -21,8 +21,8 @@ from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.encoding.runtime import Runtime
 from shelfwise.indexer.encoding.sentence import SentenceEncoder
 from shelfwise.indexer.errors import EncoderError, QueryError
+from shelfwise.indexer.item import words_of
 from shelfwise.indexer.searching.index import Index
-from shelfwise.indexer.text import words_of
 
 
 @pytest.fixture(scope="module")

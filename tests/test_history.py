@@ -15,10 +15,10 @@ from shelfwise.indexer.searching import compaction
 from shelfwise.indexer.searching.compaction import compact
 from shelfwise.indexer.searching.index import Index
 from shelfwise.indexer.store import history as module
-from shelfwise.indexer.store.difference import difference, state_of
 from shelfwise.indexer.store.history import history, rollback, tag
 from shelfwise.indexer.store.manifest import read_manifest, versions_of
 from shelfwise.indexer.store.snapshot import read_snapshot
+from shelfwise.indexer.store.sync import difference, state_of
 
 LETTERS = "abcdef"
 

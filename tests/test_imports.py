@@ -125,7 +125,7 @@ def test_the_wings_are_in_an_order():
         ("shelfwise.indexer.rows", "from shelfwise.indexer.encoding import encoder"),
         ("shelfwise.indexer.encoding.space", "from shelfwise.indexer.store.manifest import read_manifest"),
         ("shelfwise.indexer.store.history", "def f():\n    from shelfwise.indexer.searching import replica"),
-        ("shelfwise.classifier.model.head", "from shelfwise.classifier.fitting.training import fit"),
+        ("shelfwise.classifier.model.opinions", "from shelfwise.classifier.fitting.training import fit"),
         ("shelfwise.classifier.fitting.training", "from shelfwise.service.desk import Desk"),
         ("shelfwise.service.desk", "from shelfwise.commands import main"),
         ("shelfwise.store", "from shelfwise.service.desk import Desk"),
@@ -137,7 +137,7 @@ def test_the_guard_of_imports_sees_a_wrong_one(module, wrong):
 
 
 def test_the_guard_of_imports_lets_right_ones_pass():
-    assert not forbidden("shelfwise.classifier.model.head", "from shelfwise.indexer.rows import Rows")
+    assert not forbidden("shelfwise.classifier.model.opinions", "from shelfwise.indexer.rows import Rows")
     assert not forbidden("shelfwise.commands.main", "import click")
 
 

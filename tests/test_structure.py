@@ -10,7 +10,7 @@ from test_imports import FILES, ROOT, module_of
 LONGEST_MODULE, LONGEST_FUNCTION = 400, 60  # lines
 MOST_PARAMETERS = 6  # of a command
 # Modules of these folders have the same names on purpose: that is how they are found.
-FOUND_BY_NAME = ("shelfwise.indexer.reading.formats.", "shelfwise.indexer.encoding.kinds.",
+FOUND_BY_NAME = ("shelfwise.indexer.reading.files.", "shelfwise.indexer.encoding.kinds.",
                  "shelfwise.classifier.model.opinions.")  # fmt: skip
 COPIES = {"MEASURES", "TIERS"}  # in `commands.options`, so that --help loads nothing; a test compares them
 ALL = [*FILES, *(path for folder in ("tests", "benchmarks", "docs") for path in sorted((ROOT / folder).rglob("*.py")))]

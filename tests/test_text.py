@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shelfwise.indexer.text import MAX_DESCRIPTION, beyond_latin, clean, words_of
+from shelfwise.indexer.item import MAX_DESCRIPTION, beyond_latin, clean, words_of
 
 
 def test_clean_folds_width_markup_entities_and_space():

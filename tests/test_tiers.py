@@ -101,7 +101,8 @@ def outcomes(seed, n):
 def test_the_threshold_keeps_its_promise_on_other_rows():
     broken, found = 0, []
     for seed in range(100):
-        threshold = stand_in_from(*outcomes(seed, 4000), 0.01)
+        confidence, correct, right = outcomes(seed, 4000)
+        threshold = stand_in_from(confidence, correct, right, 0.01)
         confidence, correct, right = outcomes(1000 + seed, 40_000)
         taken = confidence >= threshold
         found.append(taken.mean())
@@ -112,7 +113,8 @@ def test_the_threshold_keeps_its_promise_on_other_rows():
 
 @given(st.integers(0, 1000), st.integers(0, 300))
 def test_few_rows_promise_nothing(seed, n):
-    assert stand_in_from(*outcomes(seed, n), 0.003) == NEVER
+    confidence, correct, right = outcomes(seed, n)
+    assert stand_in_from(confidence, correct, right, 0.003) == NEVER
 
 
 def test_small_catalogs_have_no_fast_decisions_in_auto(store):

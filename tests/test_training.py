@@ -32,11 +32,10 @@ from shelfwise.classifier.model.model import Goals, Model, Settings
 from shelfwise.indexer.encoding.kinds.hashing import HashingEncoder
 from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.errors import StoreError
-from shelfwise.indexer.item import Item
+from shelfwise.indexer.item import Item, words_of
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.search import FaissSearcher
 from shelfwise.indexer.store.snapshot import read_snapshot
-from shelfwise.indexer.text import words_of
 
 
 def rows_of(items):

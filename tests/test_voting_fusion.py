@@ -3,16 +3,24 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shelfwise.classifier.labels import NO_CATEGORY, Labels
+from shelfwise.classifier.labels import NO_CATEGORY, Labels, renormalised
 from shelfwise.classifier.model.decision import ranked
-from shelfwise.classifier.model.fusion import Opinion, balanced, blend, fuse, known_to, opinions_of
-from shelfwise.classifier.model.head import Head
-from shelfwise.classifier.model.opinions import FIT_SEED, Features, kinds, ngrams
+from shelfwise.classifier.model.fusion import (
+    Opinion,
+    VoteSettings,
+    balanced,
+    blend,
+    category_weights,
+    fuse,
+    known_to,
+    opinions_of,
+    vote,
+)
+from shelfwise.classifier.model.opinions import FIT_SEED, Features, Head, kinds, ngrams
 from shelfwise.classifier.model.opinions.vectors import KINDS, fit_svm, linear_scores
-from shelfwise.classifier.model.voting import VoteSettings, category_weights, renormalised, vote
 from shelfwise.indexer.encoding.lexical import CHARACTERS, FEATURES, REST_SHARE, WORD, ngram_counts, weighted
+from shelfwise.indexer.item import Words
 from shelfwise.indexer.searching.search import NONE, Neighbors
-from shelfwise.indexer.text import Words
 
 
 def neighbors(rows, similarities):

@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import contextmanager
 
 import shelfwise as sw
-from shelfwise.indexer import text
+from shelfwise.indexer import item
 
 PARTS = ("title", "brand", "attributes", "description")
 
@@ -51,7 +51,7 @@ def write(path, table):
 def test_each_field_of_a_row_is_cleaned_once(run, tmp_path):
     catalog = rows(60)
     file = write(tmp_path / "catalog.csv", catalog)
-    with counted_calls(text.clean) as counts:
+    with counted_calls(item.clean) as counts:
         assert run("build", file, "--store", tmp_path / "store", "--encoder", "hashing").exit_code == 0
     expected = Counter(row[name] for row in catalog for name in (*PARTS, "category_path"))
     assert Counter({said: many for said, many in counts.items() if said}) == expected
@@ -62,7 +62,7 @@ def test_a_build_of_a_few_changes_cleans_what_it_needs_once(run, tmp_path):
     sw.build(tmp_path / "store", catalog, encoder="hashing").close()
     catalog[0]["title"] = "a new title"
     file = write(tmp_path / "catalog.csv", catalog)
-    with counted_calls(text.clean) as counts:
+    with counted_calls(item.clean) as counts:
         assert run("build", file, "--store", tmp_path / "store").exit_code == 0
     assert counts["a new title"] == 1
     # A row of the catalog is cleaned as it is read, and one of the store when it is asked for what it gets.
@@ -74,7 +74,7 @@ def test_each_field_of_a_listing_is_cleaned_once(run, tmp_path):
     listings = [{name: value for name, value in row.items() if name != "category_path"} for row in rows(20)]
     file = write(tmp_path / "new.csv", listings)
     for tier in ("full", "auto", "fast"):
-        with counted_calls(text.clean) as counts:
+        with counted_calls(item.clean) as counts:
             out = tmp_path / "out.csv"
             assert run("classify", file, "--store", tmp_path / "store", "-o", out, "--tier", tier).exit_code == 0
         cleaned = Counter({said: many for said, many in counts.items() if said})

@@ -9,12 +9,12 @@ import numpy as np
 from shelfwise.classifier.model.model import HEAD_BLOB, SETTINGS_BLOB, Model
 from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.errors import ShelfwiseError, StoreError
+from shelfwise.indexer.item import digest
 from shelfwise.indexer.searching.replica import SPACE_BLOB, open_replica
 from shelfwise.indexer.store.disk import locked, verify_files
 from shelfwise.indexer.store.history import tags_of
 from shelfwise.indexer.store.manifest import Manifest, read_manifest, versions_of
 from shelfwise.indexer.store.snapshot import Snapshot
-from shelfwise.indexer.text import digest
 
 UNIT_ERROR = 1e-3  # by which the length of a stored vector may differ from 1
 

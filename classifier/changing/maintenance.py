@@ -11,9 +11,8 @@ import numpy as np
 from shelfwise.classifier.fitting.training import Fitted
 from shelfwise.classifier.fitting.training import train as fit_all
 from shelfwise.classifier.labels import Labels, Numbers, lies_in
-from shelfwise.classifier.model.fusion import known_to
+from shelfwise.classifier.model.fusion import K, category_weights, known_to, vote
 from shelfwise.classifier.model.model import Goals, Model, Settings, model_of, settings_of
-from shelfwise.classifier.model.voting import K, category_weights, vote
 from shelfwise.indexer.encoding.encoder import Encoder
 from shelfwise.indexer.encoding.kinds import EncoderChoice
 from shelfwise.indexer.errors import AbsentError, BusyError, QueryError, listed

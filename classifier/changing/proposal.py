@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shelfwise.classifier.labels import Numbers
+from shelfwise.classifier.model.fusion import K
 from shelfwise.classifier.model.opinions import Features
 from shelfwise.classifier.model.pipeline import Classifier
-from shelfwise.classifier.model.voting import K
 from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.item import Item
 from shelfwise.indexer.store.sync import embed_changes, find_changes

@@ -25,12 +25,18 @@ from shelfwise.indexer.errors import EncoderError, ReleaseError
 from shelfwise.indexer.item import Item
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.index import Index
-from shelfwise.indexer.store.difference import EXAMPLES_SHOWN, difference, state_of
 from shelfwise.indexer.store.embedded import Embedded, forget_embedded
 from shelfwise.indexer.store.manifest import versions_of
 from shelfwise.indexer.store.snapshot import Draft, Snapshot, writing
 from shelfwise.indexer.store.store_encoder import Prepared, encoder_for, prepare
-from shelfwise.indexer.store.sync import changed, embed_changes, find_catalog_changes
+from shelfwise.indexer.store.sync import (
+    EXAMPLES_SHOWN,
+    changed,
+    difference,
+    embed_changes,
+    find_catalog_changes,
+    state_of,
+)
 from shelfwise.indexer.types import Progress
 
 FLIP_PROBES = 500  # stored items that are asked for before and after

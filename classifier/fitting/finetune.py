@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shelfwise.classifier.labels import Numbers
-from shelfwise.classifier.model.voting import K, VoteSettings, vote
+from shelfwise.classifier.model.fusion import K, VoteSettings, vote
 from shelfwise.indexer.encoding.encoder import Trainable
 from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.searching.search import FaissSearcher

@@ -7,10 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shelfwise.classifier.labels import Labels, Numbers
-from shelfwise.classifier.model.fusion import Evidence, known_to, opinions_of
-from shelfwise.classifier.model.head import Head
-from shelfwise.classifier.model.opinions import Features, kinds
-from shelfwise.classifier.model.voting import K, VoteSettings, vote
+from shelfwise.classifier.model.fusion import Evidence, K, VoteSettings, known_to, opinions_of, vote
+from shelfwise.classifier.model.opinions import Features, Head, kinds
 from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.rows import Rows

@@ -7,12 +7,11 @@ from itertools import product, starmap
 import numpy as np
 
 from shelfwise.classifier.fitting.heldout import Fold
-from shelfwise.classifier.labels import Numbers, Probabilities
+from shelfwise.classifier.labels import Numbers, Probabilities, renormalised
 from shelfwise.classifier.metrics import macro_f1
 from shelfwise.classifier.model.calibration import FLOOR
-from shelfwise.classifier.model.fusion import Mix, balanced, blend, fuse
+from shelfwise.classifier.model.fusion import Mix, VoteSettings, balanced, blend, fuse
 from shelfwise.classifier.model.opinions import kinds
-from shelfwise.classifier.model.voting import VoteSettings, renormalised
 
 SLACK = 0.002  # of the measure: mixes so close to the best may still be chosen for what they do for new categories
 GOOD_MIXES = 10

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shelfwise.classifier.model.fusion import K, category_weights, vote
 from shelfwise.classifier.model.pipeline import SPARE_TWINS, Classifier
-from shelfwise.classifier.model.voting import K, category_weights, vote
 
 EACH = 20  # items of a category that are looked at
 ROWS_AT_ONCE = 1_000

@@ -19,10 +19,9 @@ from shelfwise.classifier.model.calibration import (
     stand_in_from,
     threshold_for,
 )
-from shelfwise.classifier.model.head import Head
+from shelfwise.classifier.model.fusion import VoteSettings
 from shelfwise.classifier.model.model import FAST_OPINION, Goals, Model, Settings
-from shelfwise.classifier.model.opinions import Features, kinds
-from shelfwise.classifier.model.voting import VoteSettings
+from shelfwise.classifier.model.opinions import Features, Head, kinds
 from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.rows import Rows

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.classifier.labels import Probabilities
+from shelfwise.classifier.labels import Probabilities, renormalised
 from shelfwise.classifier.metrics import among_surest
-from shelfwise.classifier.model.voting import renormalised
 
 FLOOR = 1e-12  # a probability of 0 would make one held-out row outweigh all the others
 ASSURANCE = 0.9  # probability with which a threshold keeps its precision, whatever catalog it was found on

@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.classifier.model.head import Head
 from shelfwise.classifier.model.model import FAST_OPINION
+from shelfwise.classifier.model.opinions import Head
 from shelfwise.indexer.encoding.lexical import placed_ngrams
 
 PIECE = re.compile(r"[㐀-䶿一-鿿豈-﫿]|[^\W㐀-䶿一-鿿豈-﫿]+|[\W]+")  # a Chinese character, a word, or what is between

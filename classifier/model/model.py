@@ -6,11 +6,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Self
 
 from shelfwise.classifier.model.calibration import NEVER, Calibration
-from shelfwise.classifier.model.fusion import Mix
-from shelfwise.classifier.model.head import Head
-from shelfwise.classifier.model.opinions import default_temperatures
+from shelfwise.classifier.model.fusion import Mix, VoteSettings
+from shelfwise.classifier.model.opinions import Head, default_temperatures
 from shelfwise.classifier.model.opinions.vectors import KINDS
-from shelfwise.classifier.model.voting import VoteSettings
 from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.store.snapshot import Snapshot
 

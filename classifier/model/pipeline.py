@@ -28,17 +28,15 @@ from shelfwise.classifier.model.decision import (
     ranked,
     reasons,
 )
-from shelfwise.classifier.model.fusion import Evidence, Mixed, known_to, opinion_of, opinions_of
+from shelfwise.classifier.model.fusion import Evidence, K, Mixed, known_to, opinion_of, opinions_of
 from shelfwise.classifier.model.model import FAST_OPINION, Model, model_of
 from shelfwise.classifier.model.opinions import Features
-from shelfwise.classifier.model.voting import K
 from shelfwise.indexer.encoding.lexical import Counts, ngram_counts
-from shelfwise.indexer.item import Item
+from shelfwise.indexer.item import Item, Words
 from shelfwise.indexer.reading.catalog import Listing
 from shelfwise.indexer.searching.index import Index
 from shelfwise.indexer.searching.search import NONE, Neighbors
 from shelfwise.indexer.searching.segments import Filter
-from shelfwise.indexer.text import Words
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Progress, Vectors
 

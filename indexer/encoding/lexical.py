@@ -11,7 +11,7 @@ import mmh3
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.indexer.text import Words
+from shelfwise.indexer.item import Words
 
 Counts = Any  # scipy.sparse.csr_array, (n, FEATURES) float32
 Rarity = NDArray[np.float32]  # (FEATURES,) inverse document frequency of every n-gram

@@ -18,16 +18,15 @@ from shelfwise.indexer.item import (
     KEPT,
     TEXT,
     Item,
+    clean,
     derived_id,
     joined_path,
     leaf_of,
     names_of,
     normal_path,
 )
-from shelfwise.indexer.reading.files import RecordFile, open_records
-from shelfwise.indexer.reading.formats import Record
+from shelfwise.indexer.reading.files import Record, RecordFile, open_records
 from shelfwise.indexer.reading.rejects import IN_MEMORY, Reject, Rejects
-from shelfwise.indexer.text import clean
 
 JOINED = " and ".join(name for name, field in FIELDS.items() if field.joined)
 # Control characters, and halves of characters, which no encoding can write: none of them is printable.

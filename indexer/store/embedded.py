@@ -9,9 +9,9 @@ import numpy as np
 
 from shelfwise.indexer.encoding.encoder import Encoder
 from shelfwise.indexer.errors import StoreError
+from shelfwise.indexer.item import RECIPE, digest
 from shelfwise.indexer.store.disk import EMBEDDED, remove, replacing, verify_files
 from shelfwise.indexer.store.snapshot import read_snapshot
-from shelfwise.indexer.text import RECIPE, digest
 from shelfwise.indexer.types import Progress, Vectors
 
 TEXTS_PER_FILE = 4_096  # texts in a file

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from shelfwise.indexer.encoding.encoder import fingerprint_of
 from shelfwise.indexer.errors import StoreError
+from shelfwise.indexer.item import RECIPE
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.store.disk import (
     BLOBS,
@@ -38,7 +39,6 @@ from shelfwise.indexer.store.manifest import (
     write_manifest,
 )
 from shelfwise.indexer.store.table import TABLE, RowIds, TableReader, TableWriter, cleared_away, table_files
-from shelfwise.indexer.text import RECIPE
 
 LIBRARIES = ("lancedb", "numpy", "scikit-learn", "sentence-transformers", "torch")
 

@@ -9,10 +9,10 @@ from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.encoding.runtime import Runtime
 from shelfwise.indexer.encoding.sentence import SentenceEncoder
 from shelfwise.indexer.errors import EncoderError, StoreError
+from shelfwise.indexer.item import RECIPE
 from shelfwise.indexer.store.disk import RUNTIMES, making
 from shelfwise.indexer.store.manifest import EncoderIdentity, Manifest
 from shelfwise.indexer.store.tuning import tuning_for
-from shelfwise.indexer.text import RECIPE
 
 COMPARED_TEXTS = 256  # texts of the catalog on which model and exported form are compared
 

@@ -23,7 +23,7 @@ from shelfwise.commands.terminal import (
     show_rejects,
     show_unlearned,
 )
-from shelfwise.indexer.reading import formats
+from shelfwise.indexer.reading import files
 
 DEFAULT_NEIGHBORS = 3
 NOT_WRITTEN = (".parquet", ".gz", ".xlsx", ".xls")  # endings of files that decisions are not written to
@@ -78,7 +78,7 @@ class EvaluateCommand:
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Alternatives for each listing.")
 @click.option("--neighbors", type=click.IntRange(0), help="Similar items as evidence.  [default: 3]")
 @click.option("--raw", is_flag=True, help="Leave what a spreadsheet would run as a formula live in CSV output.")
-@click.option("--format", "fmt", default=None, type=click.Choice(formats.names()))
+@click.option("--format", "fmt", default=None, type=click.Choice(files.names()))
 @TIER
 @DEVICE
 @reads_input
@@ -152,7 +152,7 @@ def similar(asked: SimilarCommand) -> None:
       shelfwise similar "t-shirt" --store my.store --where "category_path LIKE 'Fashion%'"
     """
     import shelfwise
-    from shelfwise.indexer.text import clean, words_of
+    from shelfwise.indexer.item import clean, words_of
 
     if (asked.text is None) == (asked.id_ is None):
         raise click.UsageError("Give a TEXT to look for, or an item with --id.")

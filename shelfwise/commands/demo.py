@@ -7,9 +7,9 @@ from pathlib import Path
 import shelfwise
 from shelfwise import Decision, Item
 from shelfwise.classifier.model.decision import ACCEPT
+from shelfwise.indexer.item import beyond_latin
 from shelfwise.indexer.reading.catalog import read_catalog
 from shelfwise.indexer.reading.rejects import RejectList
-from shelfwise.indexer.text import beyond_latin
 from shelfwise.indexer.types import Progress
 
 DATA = files("shelfwise.data")

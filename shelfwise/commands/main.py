@@ -52,17 +52,19 @@ class BuildCommand:
     as_json: bool
 
 
-@click.group(cls=ShelfwiseGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="shelfwise")
-def main() -> None:
-    """Put listings into the right category by the labelled items most like them.
+main = ShelfwiseGroup(
+    "shelfwise",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Put listings into the right category by the labelled items most like them.
 
     \b
     Start here:
       shelfwise demo
       shelfwise build catalog.csv --store my.store
       shelfwise classify new.csv --store my.store -o decided.csv
-    """
+    """,
+)
+click.version_option(__version__, prog_name="shelfwise")(main)
 
 
 @main.command()

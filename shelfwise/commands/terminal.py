@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shelfwise.classifier.model.pipeline import Classifier
     from shelfwise.commands.options import InputOptions
     from shelfwise.indexer.reading.catalog import Catalog
-    from shelfwise.indexer.store.difference import Difference
+    from shelfwise.indexer.store.sync import Difference
     from shelfwise.indexer.types import Progress
 
 SHOWN_CONFUSIONS = 5

@@ -10,9 +10,8 @@ import orjson
 
 from shelfwise.classifier.model.decision import ACCEPT, Alternative, Decision, SimilarItem
 from shelfwise.indexer.errors import AbsentError, QueryError
-from shelfwise.indexer.item import Item
+from shelfwise.indexer.item import Item, digest
 from shelfwise.indexer.store.disk import now
-from shelfwise.indexer.text import digest
 from shelfwise.service.desk import Desk, to_json
 
 OPEN, ACCEPTED, CORRECTED, SKIPPED = "open", "accepted", "corrected", "skipped"  # states of a review

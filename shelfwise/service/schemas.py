@@ -6,10 +6,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model, model_validator
 
 from shelfwise.indexer.errors import InputError
-from shelfwise.indexer.item import FIELDS, ID, IMAGE, KEPT, MAX_FIELD, MAX_TITLE, TARGET, TEXT, Item, names_of
+from shelfwise.indexer.item import FIELDS, ID, IMAGE, KEPT, MAX_FIELD, MAX_TITLE, TARGET, TEXT, Item, names_of, words_of
 from shelfwise.indexer.reading.catalog import item_of
 from shelfwise.indexer.searching.segments import Filter
-from shelfwise.indexer.text import words_of
 
 MOST = 1_000  # listings or items in one request
 MAX_ID = 2_000  # characters

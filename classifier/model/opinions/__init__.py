@@ -4,17 +4,18 @@ A module has DEFAULT_TEMPERATURE, DEFAULT_WEIGHT and the functions `fit` and `sc
 The vote of the neighbours is an opinion, too, but learns nothing: it speaks for what the others do not know.
 """
 
+import json
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.classifier.labels import Numbers
+from shelfwise.classifier.labels import Numbers, Probabilities
 from shelfwise.indexer.encoding.lexical import Counts
 from shelfwise.indexer.types import Vectors
 
@@ -70,3 +71,59 @@ def default_temperatures() -> dict[str, float]:
 def default_weights() -> dict[str, float]:
     """Return the weight of each opinion where none was chosen."""
     return {name: kind.DEFAULT_WEIGHT for name, kind in kinds().items()}
+
+
+@dataclass(frozen=True)
+class Head:
+    """Opinions over `paths`, the c categories that they were trained on, in sorted order.
+
+    `learned` has the tensors of each opinion by its name; `kind` is that of the classifier of vectors. They are
+    apart because a fine-tuned encoder knows the rows that it learned from too well: one classifier on vectors and
+    n-grams would hardly listen to the n-grams.
+    """
+
+    kind: str
+    paths: tuple[str, ...]
+    learned: Mapping[str, Tensors]
+
+    @classmethod
+    def fit(cls, kind: str, features: Features, paths: Sequence[str]) -> Self | None:
+        """Return the head of n labelled rows; None where there are fewer than two categories."""
+        if len(set(paths)) < 2:
+            return None
+        categories, numbers = np.unique(np.asarray(paths, dtype=object), return_inverse=True)
+        learned = {name: one.fit(features, numbers, len(categories), kind) for name, one in kinds().items()}
+        return cls(kind, tuple(categories), learned)
+
+    def shares(self, name: str, features: Features, temperature: float = 1.0) -> Probabilities:
+        """Return the (m, c) softmax of an opinion's scores: it means something at the temperature fitted to it."""
+        return _softmax(kinds()[name].scores(self.learned[name], features, self.kind), temperature)
+
+    def to_bytes(self) -> bytes:
+        """Return a safetensors file with kind and paths in its metadata."""
+        from safetensors.numpy import save
+
+        tensors = {f"{name}.{part}": array for name, parts in self.learned.items() for part, array in parts.items()}
+        described = json.dumps({"kind": self.kind, "paths": self.paths}, ensure_ascii=False)
+        return bytes(save(tensors, metadata={"head": described}))  # of several entries the order would vary
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """Return the inverse of `to_bytes`."""
+        from safetensors.numpy import load
+
+        size = int.from_bytes(content[:8], "little")
+        described = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["head"])
+        learned: dict[str, dict[str, Scores]] = {}
+        for full, array in load(content).items():
+            name, _, part = full.partition(".")
+            learned.setdefault(name, {})[part] = array
+        return cls(described["kind"], tuple(described["paths"]), learned)
+
+
+def _softmax(scores: Scores, temperature: float) -> Probabilities:
+    shares = (scores - scores.max(axis=1, keepdims=True)).astype(np.float64)
+    shares /= temperature
+    np.exp(shares, out=shares)
+    shares /= shares.sum(axis=1, keepdims=True)
+    return np.asarray(shares)

@@ -14,7 +14,7 @@ from typing import Protocol, cast
 from shelfwise.indexer.encoding.encoder import Encoder, resolve_device
 from shelfwise.indexer.encoding.sentence import SentenceEncoder, hub_folder
 from shelfwise.indexer.errors import EncoderError
-from shelfwise.indexer.text import beyond_latin
+from shelfwise.indexer.item import beyond_latin
 
 SCRIPT_SAMPLE = 20_000  # titles that `choose_encoder` looks at
 MIN_SHARE_BEYOND_LATIN = 0.01

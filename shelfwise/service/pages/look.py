@@ -14,8 +14,7 @@ from starlette.responses import Response
 from shelfwise.classifier.measuring.output import guarded
 from shelfwise.classifier.model.decision import SimilarItem
 from shelfwise.indexer.errors import ShelfwiseError
-from shelfwise.indexer.item import FIELDS
-from shelfwise.indexer.text import words_of
+from shelfwise.indexer.item import FIELDS, words_of
 from shelfwise.service.answers import Look
 from shelfwise.service.batching import SERVER_BUSY, OverloadError
 from shelfwise.service.pages.parts import OPTIONS, page_router

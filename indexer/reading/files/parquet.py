@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from shelfwise.indexer.errors import InputError, first_line
-from shelfwise.indexer.reading.formats import Content, Record, Records, Source
+from shelfwise.indexer.reading.files import Content, Record, Records, Source
 
 SUFFIXES, MAGIC, IS_TEXT = (".parquet", ".pq"), b"PAR1", False
 BATCH = 4096  # rows read at a time

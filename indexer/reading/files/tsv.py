@@ -1,7 +1,7 @@
 """Tables with a tab between fields, as spreadsheets copy them."""
 
-from shelfwise.indexer.reading.formats import Content, Source
-from shelfwise.indexer.reading.formats.csv import table
+from shelfwise.indexer.reading.files import Content, Source
+from shelfwise.indexer.reading.files.csv import table
 
 SUFFIXES, MAGIC, IS_TEXT = (".tsv", ".tab"), b"", True
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from shelfwise.indexer.errors import InputError, listed
-from shelfwise.indexer.reading.formats import Content, Lines, Record, Records, Source, decodable
+from shelfwise.indexer.reading.files import Content, Lines, Record, Records, Source, decodable
 from shelfwise.indexer.reading.rejects import Reject
 
 SUFFIXES, MAGIC, IS_TEXT = (".csv", ".txt"), b"", True

@@ -3,7 +3,7 @@
 import json
 
 from shelfwise.indexer.errors import InputError
-from shelfwise.indexer.reading.formats import Content, Record, Records, Source, decodable
+from shelfwise.indexer.reading.files import Content, Record, Records, Source, decodable
 from shelfwise.indexer.reading.rejects import Reject
 
 SUFFIXES, MAGIC, IS_TEXT = (".jsonl", ".ndjson", ".json"), b"", True
