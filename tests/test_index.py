@@ -117,8 +117,8 @@ class ApproximateStoreMachine(StoreMachine):
     def start(self):
         self.patched = pytest.MonkeyPatch()
         for name, value in {
-            "APPROXIMATE_FROM": 20, "CELL": 5, "EVERY": 1, "RECALL": 0.1, "PROBES": 9, "FEWEST_CELLS": 0.1,
-            "MOST_CELLS": 1, "PROPOSED": (1,), "RECALL_K": 8, "SPARE": 2, "LARGE": 0,
+            "APPROXIMATE_FROM": 20, "CELL": 5, "SAMPLED_EVERY": 1, "RECALL": 0.1, "ENGINE_PROBES": 9, "FEWEST_CELLS": 0.1,
+            "MOST_CELLS": 1, "PROPOSED": (1,), "RECALL_K": 8, "SPARE_FOUND": 2, "LARGE": 0,
         }.items():  # fmt: skip
             self.patched.setattr(engine, name, value)
         self.build(small_catalog(8))

@@ -41,7 +41,7 @@ SPARE_FOUND = 8  # of them are put in order beyond those that are asked for, in 
 FEWEST_ALLOWED = 0.2  # share of the rows that a filter lets through: below it all of those are searched
 QUERIES_AT_A_TIME = 1_024  # queries at a time
 LARGE = 1 << 27  # bytes of vectors: fewer stay in memory, since having them mapped again takes time
-TRAINED_ROWS = 65_536  # rows that are added at a time
+ADDED_ROWS = 65_536  # rows that are added at a time
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ def build_engine(vectors: Vectors, progress: Progress | None = None) -> Engine |
     index = import_faiss().index_factory(d, layout(n, d), import_faiss().METRIC_INNER_PRODUCT)
     index.cp.min_points_per_centroid = 1  # its warning goes to stderr; how many are enough is decided here
     index.train(typical(vectors))
-    for start in range(0, n, TRAINED_ROWS):
-        index.add(np.ascontiguousarray(vectors[start : start + TRAINED_ROWS]))
+    for start in range(0, n, ADDED_ROWS):
+        index.add(np.ascontiguousarray(vectors[start : start + ADDED_ROWS]))
         if progress:
-            progress("index", min(start + TRAINED_ROWS, n), n)
+            progress("index", min(start + ADDED_ROWS, n), n)
     return _tuned(index, vectors)
 
 
