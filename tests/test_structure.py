@@ -59,3 +59,11 @@ def test_a_constant_has_one_meaning():
 def test_a_command_with_many_options_takes_one_object(path):
     for node in functions_of(path):
         assert len(node.args.args) + len(node.args.kwonlyargs) <= MOST_PARAMETERS, node.name
+
+
+def test_one_module_touches_the_folder_of_a_store():
+    touching = {"rmtree", "unlink", "rename", "fsync", "FileLock"}
+    folders = ("indexer/store", "indexer/searching", "classifier")
+    for path in [path for folder in folders for path in (ROOT / folder).rglob("*.py") if path.name != "disk.py"]:
+        used = {getattr(node, "attr", getattr(node, "id", "")) for node in ast.walk(tree_of(path))}
+        assert not used & touching, path

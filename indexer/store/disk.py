@@ -117,7 +117,7 @@ def move(work: Path, folder: Path) -> None:
 
 
 def remove(*places: Path) -> None:
-    """Delete files and folders with all that is in them; what is not there, or cannot be deleted, is left."""
+    """Delete files, and folders with what can be deleted of them; what is not there need not be deleted."""
     for place in places:
         if place.is_dir() and not place.is_symlink():
             shutil.rmtree(place, ignore_errors=True)
