@@ -156,11 +156,13 @@ def test_the_library_prints_nothing_and_unpickles_nothing(path):
 def test_the_options_on_the_command_line_are_the_librarys():
     from shelfwise.classifier.model import model, pipeline
     from shelfwise.classifier.model.opinions import vectors
-    from shelfwise.commands.options import HEADS, MEASURES, TIERS
+    from shelfwise.commands.options import FORMATS, HEADS, MEASURES, TIERS
+    from shelfwise.indexer.reading import files
 
     assert tuple(vectors.KINDS) == HEADS
     assert model.MEASURES == MEASURES
     assert pipeline.TIERS == TIERS
+    assert files.names() == list(FORMATS)
 
 
 def test_no_import_cycles():

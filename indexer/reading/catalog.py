@@ -28,6 +28,7 @@ from shelfwise.indexer.item import (
 from shelfwise.indexer.reading.files import Record, RecordFile, open_records
 from shelfwise.indexer.reading.rejects import IN_MEMORY, Reject, Rejects
 
+AS_WRITTEN = names_of(ID, TEXT, IMAGE, KEPT)  # fields that are kept as the shop wrote them
 JOINED = " and ".join(name for name, field in FIELDS.items() if field.joined)
 # Control characters, and halves of characters, which no encoding can write: none of them is printable.
 _UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -316,7 +317,7 @@ def _item(values: Mapping[str, str], labelled: bool) -> Item | _Fault:
             if found[0] < "\ud800":
                 return _Fault(name, "control_character", f"control character U+{ord(found[0]):04X}")
             return _Fault(name, "invalid_character", f"half a character, U+{ord(found[0]):04X}")
-    said = {name: values.get(name, "").strip() for name in names_of(ID, TEXT, IMAGE, KEPT)}
+    said = {name: values.get(name, "").strip() for name in AS_WRITTEN}
     path, category = normal_path(values.get("category_path", "")), clean(values.get("category", ""))
     if not path:
         path, category = joined_path(category), ""

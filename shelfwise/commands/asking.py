@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from shelfwise.commands.options import AS_JSON, DEVICE, STORE, TIER, InputOptions, as_one, reads_input
+from shelfwise.commands.options import AS_JSON, DEVICE, FORMATS, STORE, TIER, InputOptions, as_one, reads_input
 from shelfwise.commands.terminal import (
     ShelfwiseCommand,
     output_file,
@@ -23,7 +23,6 @@ from shelfwise.commands.terminal import (
     show_rejects,
     show_unlearned,
 )
-from shelfwise.indexer.reading import files
 
 DEFAULT_NEIGHBORS = 3
 NOT_WRITTEN = (".parquet", ".gz", ".xlsx", ".xls")  # endings of files that decisions are not written to
@@ -78,7 +77,7 @@ class EvaluateCommand:
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Alternatives for each listing.")
 @click.option("--neighbors", type=click.IntRange(0), help="Similar items as evidence.  [default: 3]")
 @click.option("--raw", is_flag=True, help="Leave what a spreadsheet would run as a formula live in CSV output.")
-@click.option("--format", "fmt", default=None, type=click.Choice(files.names()))
+@click.option("--format", "fmt", default=None, type=click.Choice(FORMATS))
 @TIER
 @DEVICE
 @reads_input

@@ -2,8 +2,10 @@
 
 import functools
 import math
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 HEADS = ("mlp", "svm", "logistic", "closed-form")
 MEASURES = ("accuracy", "macro-f1")
 TIERS = ("full", "auto", "fast")
+# Each module of the folder is a format; none of them is loaded for its name.
+_FOUND = find_spec("shelfwise.indexer.reading.files")
+_FOLDERS = (_FOUND.submodule_search_locations if _FOUND else None) or []
+FORMATS = tuple(sorted(module.name for module in pkgutil.iter_modules(_FOLDERS)))
 
 STORE = click.option("--store", required=True, type=click.Path(path_type=Path), help="Folder of the store.")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
