@@ -70,17 +70,17 @@ class Rehearsed:
         return 2 * old * self.new_accuracy / max(old + self.new_accuracy, FLOOR)
 
 
-def choose_mix(evidence: Sequence[Fold], measure: str, grid: Grid) -> tuple[Mix, Rehearsed]:
+def choose_mix(held_out: Sequence[Fold], measure: str, grid: Grid) -> tuple[Mix, Rehearsed]:
     """The mix, and what it did in the rehearsals.
 
     Of the mixes that are good by the `measure` (one of `model.MEASURES`) on the catalog as it is, the one
     with the best harmonic mean of accuracy on old and new categories in the rehearsals, while old ones lose at most
     MAX_OLD_LOSS, or as little as they can.
     """
-    good = _good_mixes(evidence, measure, grid)
+    good = _good_mixes(held_out, measure, grid)
     if measure == "macro-f1":
-        good = _best(_with_balance(evidence, mix) for mix in good)
-    rehearsed = _rehearsed(evidence, good, grid.new_exponents)
+        good = _best(_with_balance(held_out, mix) for mix in good)
+    rehearsed = _rehearsed(held_out, good, grid.new_exponents)
     affordable = [entry for entry in rehearsed if entry[1].old_loss <= MAX_OLD_LOSS]
     if affordable:
         return max(affordable, key=lambda entry: entry[1].harmonic)
@@ -92,13 +92,13 @@ def _measured(fused: Sequence[Probabilities], truth: Numbers, measure: str) -> f
     return macro_f1(truth, predicted) if measure == "macro-f1" else float((predicted == truth).mean())
 
 
-def _good_mixes(evidence: Sequence[Fold], measure: str, grid: Grid) -> list[Mix]:
+def _good_mixes(held_out: Sequence[Fold], measure: str, grid: Grid) -> list[Mix]:
     """The best mixes of the grid, without any balance."""
-    truth = np.concatenate([fold.truth for fold in evidence])
-    blends = [[blend(fold.closed.opinions, weights) for fold in evidence] for weights in grid.weights]
+    truth = np.concatenate([fold.truth for fold in held_out])
+    blends = [[blend(fold.closed.opinions, weights) for fold in held_out] for weights in grid.weights]
     scored: list[tuple[float, Mix]] = []
     for vote in starmap(VoteSettings, product(grid.temperatures, grid.prior_exponents)):
-        votes = [fold.closed.vote(vote) for fold in evidence]
+        votes = [fold.closed.vote(vote) for fold in held_out]
         for vote_weight, (weights, blended) in product(grid.vote_weights, zip(grid.weights, blends, strict=True)):
             fused = [fuse(share, part, vote_weight) for share, part in zip(votes, blended, strict=True)]
             scored.append((_measured(fused, truth, measure), Mix(vote, vote_weight, weights)))
@@ -111,25 +111,25 @@ def _best(scored: Iterable[tuple[float, Mix]]) -> list[Mix]:
     return [mix for measured, mix in ranked if measured >= ranked[0][0] - SLACK][:GOOD_MIXES]
 
 
-def _with_balance(evidence: Sequence[Fold], mix: Mix) -> tuple[float, Mix]:
+def _with_balance(held_out: Sequence[Fold], mix: Mix) -> tuple[float, Mix]:
     """Macro-F1 of the mix at the balance that is best for it, and the mix with that balance."""
-    truth = np.concatenate([fold.truth for fold in evidence])
-    plain = [fold.closed.mixed(mix).fused for fold in evidence]
+    truth = np.concatenate([fold.truth for fold in held_out])
+    plain = [fold.closed.mixed(mix).fused for fold in held_out]
     scored = []
     for balance in BALANCES:
-        fused = [balanced(part, fold.closed.counts, balance) for fold, part in zip(evidence, plain, strict=True)]
+        fused = [balanced(part, fold.closed.counts, balance) for fold, part in zip(held_out, plain, strict=True)]
         scored.append((_measured(fused, truth, "macro-f1"), -balance))
     measured, balance = max(scored)
     return measured, replace(mix, balance=-balance)
 
 
 def _rehearsed(
-    evidence: Sequence[Fold], mixes: Sequence[Mix], exponents: Sequence[float]
+    held_out: Sequence[Fold], mixes: Sequence[Mix], exponents: Sequence[float]
 ) -> list[tuple[Mix, Rehearsed]]:
     """What each of the mixes does with each of the exponents for new categories, over all rehearsals."""
     tried = [(mix, [replace(mix, vote=replace(mix.vote, new_exponent=b)) for b in exponents]) for mix in mixes]
     found = [(variant, Rehearsed()) for _, variants in tried for variant in variants]
-    for fold in evidence:
+    for fold in held_out:
         for opened in fold.opened():
             old, counted = opened.known[fold.truth], iter(found)
             for mix, variants in tried:
@@ -138,10 +138,10 @@ def _rehearsed(
                 right_before = balanced(before, opened.counts, mix.balance).argmax(axis=1) == fold.truth
                 for variant in variants:
                     right = opened.mixed(variant).fused.argmax(axis=1) == fold.truth
-                    _, counts = next(counted)
-                    counts.old += int(old.sum())
-                    counts.new += int((~old).sum())
-                    counts.old_right += int(right[old].sum())
-                    counts.new_right += int(right[~old].sum())
-                    counts.old_right_before += int(right_before[old].sum())
+                    _, tally = next(counted)
+                    tally.old += int(old.sum())
+                    tally.new += int((~old).sum())
+                    tally.old_right += int(right[old].sum())
+                    tally.new_right += int(right[~old].sum())
+                    tally.old_right_before += int(right_before[old].sum())
     return found

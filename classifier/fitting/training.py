@@ -64,15 +64,15 @@ def hold_out(rows: Rows, goals: Goals, kept_back: float, progress: Progress | No
     labels = Labels.from_paths(rows.column("category_path"), rows.column("category"))
     among = splits(rows, labels, kept_back)
     axes = choose_axes(rows, labels, among)
-    evidence: list[Fold] = []
+    held_out: list[Fold] = []
     for fold in folds(rows, labels, among, axes, goals.head):
-        evidence.append(fold)
+        held_out.append(fold)
         if progress:
-            progress("hold out", len(evidence), len(among))
-    if sum(len(fold.truth) for fold in evidence) < MIN_HELD_OUT:
+            progress("hold out", len(held_out), len(among))
+    if sum(len(fold.truth) for fold in held_out) < MIN_HELD_OUT:
         return HoldOut(Settings(goals=goals), axes, np.empty(0, bool))
-    voted = [fold.closed.vote(VoteSettings()).argmax(axis=1) == fold.truth for fold in evidence]
-    return HoldOut(choose_settings(evidence, labels, goals), axes, np.concatenate(voted))
+    voted = [fold.closed.vote(VoteSettings()).argmax(axis=1) == fold.truth for fold in held_out]
+    return HoldOut(choose_settings(held_out, labels, goals), axes, np.concatenate(voted))
 
 
 def fit(rows: Rows, trial: HoldOut, progress: Progress | None = None) -> Fitted:
@@ -85,23 +85,23 @@ def fit(rows: Rows, trial: HoldOut, progress: Progress | None = None) -> Fitted:
     return Fitted(space, Model(head, trial.settings))
 
 
-def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals, grid: Grid | None = None) -> Settings:
+def choose_settings(held_out: Sequence[Fold], labels: Labels, goals: Goals, grid: Grid | None = None) -> Settings:
     """Mix, temperatures and thresholds from held-out rows, each chosen for what it is there for.
 
     First the temperatures of the trained opinions, so that they meet each other and the vote with shares that mean what
     they say. Then how they are mixed (see `choose_mix`), and what comes of it is calibrated; so are the n-grams alone;
     and from where on these can stand in for the mix.
     """
-    temperatures = _temperatures(evidence)
-    evidence = [fold.sharpened(temperatures) for fold in evidence]
-    mix, rehearsed = choose_mix(evidence, goals.optimize, grid or Grid())
+    temperatures = _temperatures(held_out)
+    held_out = [fold.sharpened(temperatures) for fold in held_out]
+    mix, rehearsed = choose_mix(held_out, goals.optimize, grid or Grid())
 
-    truth = np.concatenate([fold.truth for fold in evidence])
-    opinions = [fold.closed.mixed(mix) for fold in evidence]
+    truth = np.concatenate([fold.truth for fold in held_out])
+    opinions = [fold.closed.mixed(mix) for fold in held_out]
     vote, head, fused = (
         np.concatenate([getattr(said, name) for said in opinions]) for name in ("vote", "head", "fused")
     )
-    lexical = np.concatenate([fold.closed.opinions[FAST_OPINION].shares for fold in evidence])
+    lexical = np.concatenate([fold.closed.opinions[FAST_OPINION].shares for fold in held_out])
     full, fast = (_calibrated(shares, truth, labels, goals) for shares in (fused, lexical))
     probabilities, by_ngrams = full.probabilities(fused), fast.probabilities(lexical)
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -109,7 +109,7 @@ def choose_settings(evidence: Sequence[Fold], labels: Labels, goals: Goals, grid
     fast_correct, fast_confidence = by_ngrams.argmax(axis=1) == truth, by_ngrams.max(axis=1)
     fast_from = stand_in_from(fast_confidence, fast_correct, correct, FAST_LOSS)
     by_fast = fast_confidence >= fast_from
-    nearest = np.concatenate([fold.closed.neighbors.best() for fold in evidence])
+    nearest = np.concatenate([fold.closed.neighbors.best() for fold in held_out])
     return Settings(
         goals=goals,
         temperatures=temperatures,
@@ -154,11 +154,11 @@ def _calibrated(shares: Probabilities, truth: Numbers, labels: Labels, goals: Go
     )
 
 
-def _temperatures(evidence: Sequence[Fold]) -> dict[str, float]:
+def _temperatures(held_out: Sequence[Fold]) -> dict[str, float]:
     """Of each opinion, by log-loss on the rows whose category it knows."""
     temperatures = dict.fromkeys(kinds(), 1.0)
     for name in temperatures:
-        opinions = [(fold.truth, fold.closed.opinions[name]) for fold in evidence]
+        opinions = [(fold.truth, fold.closed.opinions[name]) for fold in held_out]
         known = [(truth[rows], opinion.shares[rows]) for truth, opinion in opinions for rows in [opinion.known[truth]]]
         if any(len(truth) for truth, _ in known):
             shares, truths = np.concatenate([said for _, said in known]), np.concatenate([truth for truth, _ in known])
