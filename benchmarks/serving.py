@@ -68,7 +68,7 @@ function request()
 end
 function response(status, headers, body)
   local sent = tonumber(string.match(body, '"id":"(%d+)"') or now())
-  out:write_catalog(status, " ", now() - sent, "\\n")
+  out:write(status, " ", now() - sent, "\\n")
 end
 if pause > 0 then
   function delay() return math.floor(pause * (0.5 + math.random())) end
