@@ -135,7 +135,7 @@ def reads_input(command: Callable[..., None]) -> Callable[..., None]:
 def goal_options(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command the options of what a model is fitted for, as one argument `overrides`."""
 
-    @click.option("--head", type=click.Choice(HEADS), help="Kind of the dense half of the head.  [default: mlp]")
+    @click.option("--head", type=click.Choice(HEADS), help="Kind of the classifier of vectors.  [default: mlp]")
     @click.option("--optimize", type=click.Choice(MEASURES), help="What settings are chosen for.  [default: accuracy]")
     @click.option(
         "--target-precision",
