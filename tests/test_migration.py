@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -133,10 +134,9 @@ def test_the_desk_comes_along_with_what_waits(hashing):
     desk.close()
     assert migrate_desk(store) is None
     with client_of(store) as client:
-        for _ in range(100):
-            ready = client.get("/readyz").json()
-            if not ready["writes_waiting"]:
-                break
+        until = time.monotonic() + 60
+        while client.get("/readyz").json()["writes_waiting"] and time.monotonic() < until:
+            time.sleep(0.05)
         assert client.get("/v1/items/W-2").json()["title"] == "diamond kite"
         gone = client.get("/v1/items/als-003")
         assert (gone.status_code, gone.json()["code"]) == (404, "no_such_item")

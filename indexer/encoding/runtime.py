@@ -7,6 +7,7 @@ OpenVINO runs it, in bfloat16 where the CPU computes with it, else in float32.
 import json
 import sys
 import warnings
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -132,6 +133,7 @@ class Runtime:
             at_once = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
             queue = openvino.AsyncInferQueue(compiled, QUEUED_BATCHES * at_once)
             queue.set_callback(_keep)
+            weakref.finalize(self, queue.wait_all)  # at exit, too: no callback may come when Python is gone
             return Loaded(
                 Tokenizer.from_file(str(self.folder / TOKENIZER)),
                 queue,
