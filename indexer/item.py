@@ -114,14 +114,15 @@ class Field:
 class Item:
     """One catalog row; a listing is one whose category is not known yet (both category fields empty).
 
-    `category_path` ("A > B > C") is what a category is told apart by; `category` is the name of its leaf.
+    `category_path` ("A > B > C") is what a category is told apart by; `category` is the name of its leaf. Where it has
+    no id, one is made from its texts when it is read.
     """
 
     id: Annotated[
         str,
         Field(ID, ("id", "itemid", "productid", "sku", "skuid", "goodsid", "asin",
                    "编号", "商品编号", "商品id", "货号")),
-    ]  # fmt: skip
+    ] = ""  # fmt: skip
     title: Annotated[
         str,
         Field(
@@ -130,7 +131,7 @@ class Item:
              "商品名称", "标题", "商品标题", "名称", "品名", "商品名"),
             MAX_TITLE,
         ),
-    ]  # fmt: skip
+    ] = ""  # fmt: skip
     description: Annotated[
         str,
         Field(TEXT, ("description", "desc", "productdescription", "details", "描述", "商品描述", "详情", "简介")),

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import small_catalog
+from conftest import small_catalog, write_catalog
 from test_imports import PACKAGES, ROOT
+
+import shelfwise as sw
 
 EXAMPLES = Path(__file__).parent / "extending"
 PLACES = {
@@ -61,8 +63,21 @@ def test_one_file_adds_a_format_an_encoder_or_an_opinion(shelfwise, site, tmp_pa
     assert info["settings"]["temperatures"].keys() == {"ngrams", "prior", "vectors"}
     decided = list(csv.DictReader(io.StringIO(shelfwise("classify", listings, "--store", store))))
     assert [row["predicted_path"] for row in decided] == [item.category_path for item in small_catalog()[:5]]
-    piped = tmp_path / "named otherwise.data"
+    catalog.write_text("id:1\ttitle:red mug\tcategory:Mugs\njunk\nid:2\ttitle:blue pan\tbrand:VELORO\tcategory:Pans\n")
+    rejects = tmp_path / "rejects.jsonl"
+    shelfwise("build", catalog, "--store", tmp_path / "other", "--encoder", "hashing", "--rejects", rejects)
+    assert json.loads(shelfwise("similar", "pan", "--store", tmp_path / "other", "--json"))[0]["brand"] == "VELORO"
+    assert json.loads(rejects.read_text())["code"] == "no_label"
+    piped = tmp_path / "named otherwise.txt"
     shutil.copy(listings, piped)
     assert shelfwise("classify", piped, "--store", store).count("\n") == 6  # known by its first line
     assert "ltsv" in shelfwise("classify", "--help")
     assert not list((ROOT / "indexer").rglob("ltsv.py"))
+
+
+def test_a_store_whose_opinion_is_not_there_any_more_says_so(site, shelfwise, tmp_path):
+    catalog = write_catalog(tmp_path / "c.csv", small_catalog())
+    shelfwise("build", catalog, "--store", tmp_path / "store", "--encoder", "hashing")
+    with pytest.raises(sw.ShelfwiseError) as error:
+        sw.open(tmp_path / "store").classify("mug")
+    assert (error.value.code, "prior" in error.value.found) == ("unknown_opinion", True)

@@ -4,6 +4,7 @@ Copied to `indexer/reading/files/`, it is read by every command and call.
 """
 
 from shelfwise.indexer.reading.files import Content, Record, Records, Source, decodable
+from shelfwise.indexer.reading.rejects import Reject
 
 SUFFIXES, MAGIC, IS_TEXT = (".ltsv",), b"", True
 
@@ -15,17 +16,22 @@ def recognises(text: str) -> bool:
 
 
 def opened(source: Source) -> Content:
-    """Return the labels of the first line, and the lines."""
-    return Content(list(_values(source.sample.partition("\n")[0])), lambda: _records(source))
+    """Return the labels of all lines that the sample has, in order of appearance, and the lines."""
+    columns = {label: None for line in source.sample.splitlines() for label in _values(line)}
+    return Content(list(columns), lambda: _records(source))
 
 
 def _records(source: Source) -> Records:
     with source.lines() as lines:
-        for line in lines:
-            if line.strip():
-                yield decodable(Record(lines.number, dict(_values(line))), source.name)
+        for line in filter(str.strip, lines):
+            values = _values(line)
+            if values:
+                yield decodable(Record(lines.number, dict(values)), source.name)
+            else:  # one bad line never costs its neighbours, and is told
+                reason = "no field has a label, such as title:Red mug"
+                yield Reject(source.name, lines.number, "", line.rstrip(), "no_label", reason)
 
 
 def _values(line: str) -> dict[str, str]:
     fields = (field.partition(":") for field in line.rstrip("\r\n").split("\t"))
-    return {label: value for label, _, value in fields}
+    return {label: value for label, colon, value in fields if colon}

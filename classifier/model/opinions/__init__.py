@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from shelfwise.classifier.labels import Numbers, Probabilities
 from shelfwise.indexer.encoding.lexical import Counts
+from shelfwise.indexer.errors import StoreError, listed
 from shelfwise.indexer.types import Vectors
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -109,7 +110,7 @@ class Head:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """Return the inverse of `to_bytes`."""
+        """Return the inverse of `to_bytes`. Raises StoreError for an opinion that is not installed."""
         from safetensors.numpy import load
 
         size = int.from_bytes(content[:8], "little")
@@ -118,6 +119,13 @@ class Head:
         for full, array in load(content).items():
             name, _, part = full.partition(".")
             learned.setdefault(name, {})[part] = array
+        if absent := learned.keys() - kinds().keys():
+            raise StoreError(
+                "unknown_opinion",
+                f"the model of the store has the opinion {listed(sorted(absent))}",
+                f"opinions of this installation: {', '.join(kinds())}",
+                "install what it was trained with, or train the store",
+            )
         return cls(described["kind"], tuple(described["paths"]), learned)
 
 

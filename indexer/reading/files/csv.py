@@ -10,7 +10,7 @@ from shelfwise.indexer.errors import InputError, listed
 from shelfwise.indexer.reading.files import Content, Lines, Record, Records, Source, decodable
 from shelfwise.indexer.reading.rejects import Reject
 
-SUFFIXES, MAGIC, IS_TEXT = (".csv", ".txt"), b"", True
+SUFFIXES, MAGIC, IS_TEXT = (".csv",), b"", True  # one that ends otherwise is a table if it is nothing else
 DELIMITERS = ",;\t|"
 MAX_RECORD_LINES = 500  # a quoted field that runs longer was never closed
 
