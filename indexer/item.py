@@ -101,7 +101,8 @@ class Field:
 
     `role` is ID (tells items apart), TEXT (says what the item is), IMAGE (shows it), TARGET (what is to be told) or
     KEPT (stored and shown, without a part in any decision). `headers` are in lower case, without spaces and marks, the
-    more usual one first; `longest` is in characters; `joined` fields can be put together from several columns.
+    more usual one first; `longest` is in characters; `joined` fields can be put together from several columns. A TEXT
+    field is embedded once `Words` has it, which makes another RECIPE.
     """
 
     role: str
@@ -200,7 +201,9 @@ def content_of(item: Item) -> tuple[str, ...]:
 
 def derived_id(item: Item) -> str:
     """Return an id made from what the item says, not from its category: a corrected label keeps the id."""
-    return "auto-" + digest("\x1f".join((item.title, item.brand, item.attributes, item.description)))[:16]
+    others = [name for name in names_of(TEXT, IMAGE) if name not in Words._fields]
+    said = (getattr(item, name) for name in (*Words._fields, *others))
+    return "auto-" + digest("\x1f".join(said))[:16]
 
 
 def normal_path(path: str) -> str:

@@ -15,7 +15,7 @@ from shelfwise.indexer.store.disk import MANIFEST
 from shelfwise.indexer.store.manifest import read_manifest
 from shelfwise.indexer.store.migration import migrated
 
-Answer = TypeVar("Answer")
+Told = TypeVar("Told")
 
 
 class OpenStore:
@@ -138,7 +138,7 @@ class OpenStore:
     def _is_closed(self) -> StoreError:
         return StoreError("store_closed", f"store {self._path} is closed", "an open store", "open it again")
 
-    def _read(self, question: Callable[[Path], Answer]) -> Answer:
+    def _read(self, question: Callable[[Path], Told]) -> Told:
         """Return what the folder answers; once more where another process cleared away meanwhile what it was about."""
         while True:
             self._require_usable()
@@ -160,7 +160,7 @@ class OpenStore:
     def _use(self, classifier: Classifier) -> None:
         self._classifier, self._version = classifier, classifier.index.snapshot.manifest.version
 
-    def _asked(self, question: Callable[[Classifier], Answer]) -> Answer:
+    def _asked(self, question: Callable[[Classifier], Told]) -> Told:
         """Return an answer of the version that is open or, where it was cleared away meanwhile, of the newest."""
         classifier = self.classifier
         while True:

@@ -134,7 +134,7 @@ class Store(OpenStore):
             raise InputError("text_or_id", given, "one of them", "pass a text, or the id of a stored item")
         wanted = None if text is None else words_of(arguments.text("text", text)).text()
         if wanted == "":
-            raise InputError("empty_text", f"text {str(text)[:60]!r}", "a text with some words", "pass some words")
+            raise InputError("empty_text", f"text {text!r:.60}", "a text with some words", "pass some words")
         like = None if id is None else arguments.text("id", id)
         many = None if k is None else arguments.whole("k", k, 1)
         chosen = filter_of(where)

@@ -63,13 +63,15 @@ def wing_of(module: str) -> str:
 
 
 def imported_by(source: str) -> set[str]:
-    """The full names of the modules that a source text imports."""
+    """The full names of the modules that a source text imports; a relative import keeps its dots."""
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            names |= {f"{module}.{alias.name}" for alias in node.names}
+            names |= {module} if node.module and node.module != "shelfwise" else set()
     return names
 
 
@@ -81,7 +83,9 @@ def forbidden(module: str, source: str) -> set[str]:
     for name in imported_by(source):
         if name.partition(".")[0] in TERMINAL and wing != "commands" and module != "shelfwise.progress":
             wrong.add(name)
-        if allowed is not None and name.startswith("shelfwise.") and wing_of(name) not in (wing, *allowed):
+        if name.startswith("."):
+            wrong.add(name)
+        if allowed is not None and f"{name}.".startswith("shelfwise.") and wing_of(name) not in (wing, *allowed):
             wrong.add(name)
     return wrong - {"shelfwise.__version__"}
 
@@ -130,6 +134,10 @@ def test_the_wings_are_in_an_order():
         ("shelfwise.service.desk", "from shelfwise.commands import main"),
         ("shelfwise.store", "from shelfwise.service.desk import Desk"),
         ("shelfwise.service.app", "from click import echo"),
+        ("shelfwise.indexer.rows", "import shelfwise"),
+        ("shelfwise.indexer.rows", "from .store import manifest"),
+        ("shelfwise.indexer.rows", "from . import store"),
+        ("shelfwise.indexer.encoding.space", "from ..searching.index import Index"),
     ],
 )
 def test_the_guard_of_imports_sees_a_wrong_one(module, wrong):

@@ -277,10 +277,24 @@ def test_a_desk_of_an_unknown_layout_is_left_alone(built, tmp_path):
     Desk(store).close()
 
 
-def test_a_model_that_is_damaged_is_not_sealed_as_whole(hashing):
+@pytest.mark.parametrize("newest", [True, False])
+def test_a_model_that_is_damaged_is_not_sealed_as_whole(hashing, newest):
     store, _ = hashing
-    content = read_sealed(store / MANIFEST, "")
-    (store / "blobs" / content["blobs"]["settings"]).write_text("{}")
-    with pytest.raises(sw.ShelfwiseError) as error:
-        sw.open(store)
-    assert error.value.code == "damaged_store"
+    now = read_sealed(store / MANIFEST, "")["blobs"]["settings"]
+    kept = {read_sealed(file, "")["blobs"]["settings"] for file in (store / VERSIONS).glob("*.json")}
+    blob = now if newest else min(kept - {now})
+    (store / "blobs" / blob).write_text("{}")
+    with sw.open(store) as opened:
+        assert formats(store) == {FORMAT}
+        assert len(opened.versions()) == 9
+        assert any(blob in problem for problem in opened.check().problems)
+        if newest:
+            with pytest.raises(sw.ShelfwiseError) as error:
+                opened.classify("red sandal")
+            assert error.value.code == "damaged_store"
+        else:
+            assert opened.classify("red sandal").category
+            opened.tag("first", delete=True)
+            opened.tag("before-sale", delete=True)
+            opened.compact(1)
+            assert opened.check().problems == ()

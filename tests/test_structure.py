@@ -31,12 +31,16 @@ def test_no_module_and_no_function_is_long(path):
     assert not long
 
 
-def test_a_class_name_is_used_once():
-    places = defaultdict(list)
+def test_the_name_of_a_type_is_used_once():
+    """Of classes, aliases and type variables."""
+    places = defaultdict(set)
     for path in FILES:
         for node in tree_of(path).body:
-            if isinstance(node, ast.ClassDef):
-                places[node.name].append(module_of(path))
+            named = [target.id for target in getattr(node, "targets", []) if isinstance(target, ast.Name)]
+            named += [node.name] if isinstance(node, ast.ClassDef) else []
+            for name in named:
+                if name[0].isupper() and not name.isupper():
+                    places[name].add(module_of(path))
     assert not {name: where for name, where in places.items() if len(where) > 1}
 
 

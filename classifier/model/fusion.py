@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from shelfwise.classifier.labels import NO_CATEGORY, Labels, Numbers, Probabilities, renormalised
 from shelfwise.classifier.model.calibration import sharpened
-from shelfwise.classifier.model.opinions import Features, Head, default_weights, kinds
+from shelfwise.classifier.model.opinions import Features, Head, default_weights
 from shelfwise.indexer.searching.search import Neighbors
 
 K = 32  # neighbours that vote
@@ -156,7 +156,7 @@ def opinions_of(
 
     `known` (c,) is `known_to(head, labels)`.
     """
-    names = head.learned if head else kinds()
+    names = head.learned if head else temperatures
     return {name: opinion_of(head, name, features, labels, known, temperatures[name]) for name in names}
 
 

@@ -29,7 +29,6 @@ from shelfwise.indexer.reading.files import Record, RecordFile, open_records
 from shelfwise.indexer.reading.rejects import IN_MEMORY, Reject, Rejects
 
 AS_WRITTEN = names_of(ID, TEXT, IMAGE, KEPT)  # fields that are kept as the shop wrote them
-JOINED = " and ".join(name for name, field in FIELDS.items() if field.joined)
 # Control characters, and halves of characters, which no encoding can write: none of them is printable.
 _UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
@@ -106,7 +105,7 @@ def named_columns(columns: Mapping[str, str | Sequence[str]]) -> dict[str, tuple
             raise InputError(
                 "bad_columns",
                 f"columns {found!r} for {name!r}",
-                f"one column: only {JOINED} can be joined from several",
+                "one column: this field is not joined from several",
                 "name one column",
             )
         named[name] = found

@@ -1,6 +1,7 @@
 """What touches the folder of a store: names, locks, writes that survive a crash, and checksums.
 
-Everything else in a store is asked for here, but for the LanceDB table and what OpenVINO and FAISS read themselves.
+What a file holds is written and read by the module that owns it, LanceDB, OpenVINO and FAISS among them: into a place
+that this module gives, and under the checksums that it makes and verifies.
 """
 
 import hashlib

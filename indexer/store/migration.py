@@ -28,29 +28,28 @@ from shelfwise.indexer.store.disk import (
 )
 from shelfwise.indexer.store.manifest import FORMAT, WRITERS, file_of
 
-Manifest = dict[str, Any]  # the content of a manifest of any format
-Step = Callable[[Path, Manifest], Manifest]
+ManifestContent = dict[str, Any]  # the content of a manifest of any format
+Step = Callable[[Path, ManifestContent], ManifestContent]
 log = logging.getLogger("shelfwise.migration")
 
 
-def _from_8(store: Path, manifest: Manifest) -> Manifest:
+def _from_8(store: Path, manifest: ManifestContent) -> ManifestContent:
     """Say who wrote the version: format 8 named another version of shelfwise than the one that wrote it."""
     libraries = {name: version for name, version in manifest["libraries"].items() if name != "shelfwise"}
     return manifest | {"written_by": WRITERS[8], "libraries": libraries}
 
 
-def _from_9(store: Path, manifest: Manifest) -> Manifest:
+def _from_9(store: Path, manifest: ManifestContent) -> ManifestContent:
     """Name the opinions of a head, and mix them by name: format 9 had a dense and a lexical half."""
     blobs, files = dict(manifest["blobs"]), dict(manifest["files"])
     for name, upgrade in {"head": _with_named_opinions, "settings": _with_named_weights}.items():
-        if name not in blobs:
-            continue
-        old = f"{BLOBS}/{blobs[name]}"
-        verify_files(store, {old: files[old]})  # what is damaged must not get a checksum that says it is whole
-        blobs[name] = put_blob(store, name, upgrade((store / old).read_bytes()))
-        del files[old]
+        old = f"{BLOBS}/{blobs.get(name)}"
+        with suppress(KeyError, StoreError):  # one that is damaged keeps the checksum that tells
+            verify_files(store, {old: files[old]})
+            blobs[name] = put_blob(store, name, upgrade((store / old).read_bytes()))
+            del files[old]
     made = [f"{BLOBS}/{file}" for file in blobs.values()]
-    return manifest | {"blobs": blobs, "files": files | sum_files(store, made, files)}
+    return manifest | {"blobs": blobs, "files": sum_files(store, made, files) | files}
 
 
 def _with_named_opinions(head: bytes) -> bytes:
@@ -149,7 +148,7 @@ def _write_migrated(store: Path, target: Path) -> None:
     write_sealed(target / MANIFEST, newest)
 
 
-def _upgraded(store: Path, manifest: Manifest) -> Manifest:
+def _upgraded(store: Path, manifest: ManifestContent) -> ManifestContent:
     while manifest["format"] in STEPS:
         manifest = STEPS[manifest["format"]](store, manifest) | {"format": manifest["format"] + 1}
     return manifest

@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 
 from shelfwise.indexer.encoding.encoder import Encoder
-from shelfwise.indexer.item import CONTENT, FIELDS, TEXT, Item, content_of, digest, names_of
+from shelfwise.indexer.item import CONTENT, FIELDS, IMAGE, KEPT, TEXT, Item, content_of, digest, names_of
 from shelfwise.indexer.rows import ADDED, CATALOG, Rows
 from shelfwise.indexer.store.manifest import Change
 from shelfwise.indexer.types import Progress
 
 EXAMPLES_SHOWN = 5  # examples of each kind
 
-State = Mapping[str, tuple[str, ...]]  # of an item, by its id: the values of CONTENT
+CatalogState = Mapping[str, tuple[str, ...]]  # of an item, by its id: the values of CONTENT
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Difference:
             yield name, getattr(self, name)
 
 
-def state_of(rows: Rows | Mapping[str, Item] | None) -> State:
+def state_of(rows: Rows | Mapping[str, Item] | None) -> CatalogState:
     """The items of a version of a store, or of a catalog; none where there is none."""
     if rows is None:
         return {}
@@ -160,10 +160,10 @@ def state_of(rows: Rows | Mapping[str, Item] | None) -> State:
     return {id_: content_of(item) for id_, item in rows.items()}
 
 
-def difference(before: State, after: State) -> Difference:
+def difference(before: CatalogState, after: CatalogState) -> Difference:
     """What happened to the items of one state so that they became another."""
     title, category, path = (CONTENT.index(name) for name in ("title", "category", "category_path"))
-    texts = [CONTENT.index(name) for name in names_of(TEXT)]
+    texts = [CONTENT.index(name) for name in names_of(TEXT, IMAGE, KEPT)]
     changed = [id_ for id_, content in after.items() if id_ in before and before[id_] != content]
     reworded = [id_ for id_ in changed if any(before[id_][text] != after[id_][text] for text in texts)]
     relabelled = [id_ for id_ in changed if before[id_][category] != after[id_][category]]
@@ -173,7 +173,7 @@ def difference(before: State, after: State) -> Difference:
         if before[id_][category] == after[id_][category] and before[id_][path] != after[id_][path]
     ]
 
-    def kind(ids: list[str], *states: State, column: int) -> ChangedItems:
+    def kind(ids: list[str], *states: CatalogState, column: int) -> ChangedItems:
         shown = (f"{id_}: {' -> '.join(state[id_][column] for state in states)}" for id_ in ids[:EXAMPLES_SHOWN])
         return ChangedItems(len(ids), tuple(shown))
 

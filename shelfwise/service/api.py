@@ -21,6 +21,7 @@ from shelfwise.service.schemas import (
     ClassifyIn,
     DecisionsOut,
     FoundOut,
+    ItemOut,
     ItemsIn,
     Refusal,
     ReviewIn,
@@ -106,7 +107,7 @@ async def add_items(asked: ItemsIn, state: OneState, who: Writes) -> Response:
     return _acknowledged(await state.write(who, f"put {listed(items, IDS_SHOWN)}", list(items.values())))
 
 
-@router.get("/items/{id:path}", response_model=Item)
+@router.get("/items/{id:path}", response_model=ItemOut)
 def item(id: str, state: OneState) -> Response:
     """A stored item."""
     return json(asdict(state.served.classifier.index.item(id)))

@@ -59,7 +59,8 @@ class Job:
         return self.folder / REJECTS
 
 
-Classify = Callable[[Sequence[Item], bool], Awaitable[Sequence[Decision]]]  # listings, and whether to review them
+# Takes listings, and whether to review them.
+ClassifyListings = Callable[[Sequence[Item], bool], Awaitable[Sequence[Decision]]]
 
 
 class Jobs:
@@ -79,7 +80,7 @@ class Jobs:
         """A file by its secret."""
         return self._jobs.get(id_)
 
-    async def begin(self, classify: Classify, name: str, content: IO[bytes], review: bool) -> Job:
+    async def begin(self, classify: ClassifyListings, name: str, content: IO[bytes], review: bool) -> Job:
         """Take in a file and begin to classify it. Raises InputError where too many are being classified."""
         while len(self._jobs) >= JOBS_KEPT:
             over = next((job for job in self._jobs.values() if job.ended), None)
@@ -105,7 +106,7 @@ class Jobs:
         task.add_done_callback(self._tasks.discard)
         return job
 
-    async def _run(self, classify: Classify, job: Job, file: Path) -> None:
+    async def _run(self, classify: ClassifyListings, job: Job, file: Path) -> None:
         try:
             await _classify(classify, job, file)
         except ShelfwiseError as error:
@@ -121,7 +122,7 @@ class Jobs:
 ENDINGS = frozenset({".csv", ".tsv", ".jsonl", ".txt"})
 
 
-async def _classify(classify: Classify, job: Job, file: Path) -> None:
+async def _classify(classify: ClassifyListings, job: Job, file: Path) -> None:
     with (
         open_records(file) as records,
         RejectFile(job.rejects) as rejects,
@@ -146,7 +147,7 @@ async def _classify(classify: Classify, job: Job, file: Path) -> None:
         job.rejected = rejects.count
 
 
-async def _decided(classify: Classify, listings: Sequence[Listing], review: bool) -> Sequence[Decision]:
+async def _decided(classify: ClassifyListings, listings: Sequence[Listing], review: bool) -> Sequence[Decision]:
     items = [listing.item for listing in listings]
     while True:
         try:

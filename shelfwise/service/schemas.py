@@ -169,6 +169,10 @@ class FoundOut(BaseModel):
     items: list[SimilarOut]
 
 
+class ItemOut(create_model("Stored", **dict.fromkeys(FIELDS, (str, ...)))):  # type: ignore[misc]
+    """A stored item."""
+
+
 class CategoryOut(BaseModel):
     """A category, how many items it has, and whether the head has been trained on it."""
 
@@ -207,7 +211,7 @@ class WritesOut(BaseModel):
 class ReviewOut(BaseModel):
     """A doubtful decision with its listing; see `GET /v1/reviews`."""
 
-    listing: Item
+    listing: ItemOut
     decision: DecisionOut
     times: int
     value: float

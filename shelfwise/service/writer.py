@@ -14,7 +14,7 @@ from shelfwise.indexer.store.manifest import read_manifest, versions_of
 from shelfwise.service.served import Served
 from shelfwise.service.writes import Write, WriteLog
 
-Asked = tuple[int, asyncio.AbstractEventLoop, asyncio.Future[None]]  # who waits for a write, and where
+Waiter = tuple[int, asyncio.AbstractEventLoop, asyncio.Future[None]]  # who waits for a write, and where
 
 MADE = re.compile(r"writes (\d+) to (\d+)")  # how a version says which it has
 AGAIN = 1.0  # seconds until the next try where the store cannot be written, since another writer holds it, say
@@ -28,7 +28,7 @@ class Writer:
         self.problem = ""
         self._log, self._served = written, served
         self._arrived, self._ended = threading.Event(), threading.Event()
-        self._alone, self._asked = threading.Lock(), list[Asked]()
+        self._alone, self._asked = threading.Lock(), list[Waiter]()
         self._thread = threading.Thread(target=self._run, name="writer")
 
     def start(self) -> None:

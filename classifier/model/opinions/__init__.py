@@ -21,7 +21,7 @@ from shelfwise.indexer.errors import StoreError, listed
 from shelfwise.indexer.types import Vectors
 
 Tensors = Mapping[str, NDArray[Any]]
-Scores = NDArray[Any]  # (m, c), higher is likelier
+RawScores = NDArray[Any]  # (m, c), higher is likelier
 
 FIT_SEED = 0
 
@@ -52,7 +52,7 @@ class OpinionKind(Protocol):
         that the user chose."""
         ...
 
-    def scores(self, tensors: Tensors, features: Features, head: str) -> Scores:
+    def scores(self, tensors: Tensors, features: Features, head: str) -> RawScores:
         """Return (m, c) scores of m texts: their softmax at a temperature are the shares."""
         ...
 
@@ -115,7 +115,7 @@ class Head:
 
         size = int.from_bytes(content[:8], "little")
         described = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["head"])
-        learned: dict[str, dict[str, Scores]] = {}
+        learned: dict[str, dict[str, RawScores]] = {}
         for full, array in load(content).items():
             name, _, part = full.partition(".")
             learned.setdefault(name, {})[part] = array
@@ -129,7 +129,7 @@ class Head:
         return cls(described["kind"], tuple(described["paths"]), learned)
 
 
-def _softmax(scores: Scores, temperature: float) -> Probabilities:
+def _softmax(scores: RawScores, temperature: float) -> Probabilities:
     shares = (scores - scores.max(axis=1, keepdims=True)).astype(np.float64)
     shares /= temperature
     np.exp(shares, out=shares)

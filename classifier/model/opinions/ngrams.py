@@ -1,7 +1,7 @@
 """What the n-grams of a text say: one-vs-rest support vector machines."""
 
 from shelfwise.classifier.labels import Numbers
-from shelfwise.classifier.model.opinions import FIT_SEED, Features, Scores, Tensors
+from shelfwise.classifier.model.opinions import FIT_SEED, Features, RawScores, Tensors
 from shelfwise.classifier.model.opinions.vectors import linear_scores, linear_tensors
 from shelfwise.indexer.encoding.lexical import rarity_of, weighted
 
@@ -22,7 +22,7 @@ def fit(features: Features, numbers: Numbers, c: int, head: str) -> Tensors:
     return {**linear_tensors(machines, weighted(features.counts, rarity), numbers), "rarity": rarity}
 
 
-def scores(tensors: Tensors, features: Features, head: str) -> Scores:
+def scores(tensors: Tensors, features: Features, head: str) -> RawScores:
     """Return (m, c) margins."""
     grams = weighted(features.counts, tensors["rarity"])
     # By column, so that the weights of an n-gram, in a table larger than the caches, are read once for all texts.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from shelfwise.classifier.labels import Numbers
-from shelfwise.classifier.model.opinions import FIT_SEED, Features, Scores, Tensors
+from shelfwise.classifier.model.opinions import FIT_SEED, Features, RawScores, Tensors
 from shelfwise.indexer.types import Vectors
 
 DEFAULT_TEMPERATURE, DEFAULT_WEIGHT = 1.0, 0.5
@@ -43,7 +43,7 @@ def linear_tensors(model: Any, features: Any, numbers: Numbers) -> Tensors:
     return {"weights": weights.T.astype(np.float32, order="C"), "bias": bias.astype(np.float32)}
 
 
-def linear_scores(tensors: Tensors, features: Any) -> Scores:
+def linear_scores(tensors: Tensors, features: Any) -> RawScores:
     """(m, c) scores of a linear model."""
     return np.asarray(features @ tensors["weights"] + tensors["bias"])
 
@@ -71,7 +71,7 @@ def fit_mlp(vectors: Vectors, numbers: Numbers, c: int) -> Tensors:
     return {name: value.detach().numpy().copy(order="C") for name, value in learned.items()}
 
 
-def mlp_scores(tensors: Tensors, vectors: Vectors) -> Scores:
+def mlp_scores(tensors: Tensors, vectors: Vectors) -> RawScores:
     """(m, c) scores of the network."""
     inner = np.maximum(SPREAD * vectors @ tensors["inner"] + tensors["inner_bias"], 0)
     return linear_scores(tensors, inner)
@@ -94,7 +94,7 @@ def fit_closed_form(vectors: Vectors, numbers: Numbers, c: int) -> Tensors:
     return tensors | {"weights": np.asarray(solve(gram, cross, assume_a="pos"), np.float32, order="C")}
 
 
-def closed_form_scores(tensors: Tensors, vectors: Vectors) -> Scores:
+def closed_form_scores(tensors: Tensors, vectors: Vectors) -> RawScores:
     """(m, c) scores of the regression."""
     return np.asarray(_random_features(tensors, vectors) @ tensors["weights"])
 
@@ -108,7 +108,7 @@ class VectorKind(NamedTuple):
     """How a classifier of vectors is fitted to n rows with category numbers, and how it scores m others."""
 
     fit: Callable[[Vectors, Numbers, int], Tensors]
-    scores: Callable[[Tensors, Vectors], Scores]
+    scores: Callable[[Tensors, Vectors], RawScores]
 
 
 KINDS = {
@@ -124,6 +124,6 @@ def fit(features: Features, numbers: Numbers, c: int, head: str) -> Tensors:
     return KINDS[head].fit(features.vectors, numbers, c)
 
 
-def scores(tensors: Tensors, features: Features, head: str) -> Scores:
+def scores(tensors: Tensors, features: Features, head: str) -> RawScores:
     """Return (m, c) scores."""
     return KINDS[head].scores(tensors, features.vectors)

@@ -13,7 +13,7 @@ from shelfwise.classifier.changing.proposal import propose
 from shelfwise.indexer.errors import QueryError, ShelfwiseError, listed
 from shelfwise.indexer.item import PATH_SEPARATOR, Item
 from shelfwise.service.overview import tree_of
-from shelfwise.service.pages.parts import OPTIONS, Lines, items_from, lines_of, page_router, part_of
+from shelfwise.service.pages.parts import OPTIONS, TitleLines, items_from, lines_of, page_router, part_of
 from shelfwise.service.rendering import render
 from shelfwise.service.schemas import MAX_ID, MOST
 from shelfwise.service.state import OneState, State, Writes
@@ -64,7 +64,7 @@ def new_category(
 
 @router.post("/categories/dry-run")
 async def dry_run(
-    request: Request, state: OneState, _: Writes, category_path: CategoryPath, examples: Lines
+    request: Request, state: OneState, _: Writes, category_path: CategoryPath, examples: TitleLines
 ) -> Response:
     """What a new category would do."""
     proposal, problem, ids, titles = None, "", list[str](), list[str]()
@@ -97,7 +97,7 @@ async def insert_category(
     state: OneState,
     who: Writes,
     category_path: CategoryPath,
-    titles: Lines = "",
+    titles: TitleLines = "",
     ids: Ids = [],  # noqa: B006
 ) -> Response:
     """Put examples into the index, in a category: some of these titles, and the items and listings of some ids."""

@@ -13,7 +13,7 @@ from shelfwise.service.answers import Way
 from shelfwise.service.batching import SERVER_BUSY, OverloadError
 from shelfwise.service.guard import UPLOAD, UPLOAD_BYTES
 from shelfwise.service.jobs import Job
-from shelfwise.service.pages.parts import Card, Lines, cards_of, items_from, lines_of, page_router, part_of
+from shelfwise.service.pages.parts import Card, TitleLines, cards_of, items_from, lines_of, page_router, part_of
 from shelfwise.service.rendering import render
 from shelfwise.service.state import OneState, State
 
@@ -30,7 +30,7 @@ def classify(request: Request) -> Response:
 async def classify_titles(
     request: Request,
     state: OneState,
-    titles: Lines,
+    titles: TitleLines,
     review: Annotated[str, Form()] = "",
 ) -> Response:
     """Decisions on what was pasted."""

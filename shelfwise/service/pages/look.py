@@ -44,24 +44,24 @@ class Search:
     k: Annotated[int, Query(ge=1, le=MOST_SIMILAR)] = 10
 
 
-Asked = Annotated[Search, Depends()]
+Searched = Annotated[Search, Depends()]
 
 
 @router.get("/")
-async def look(request: Request, state: OneState, asked: Asked) -> Response:
+async def look(request: Request, state: OneState, asked: Searched) -> Response:
     """Look up similar items."""
     paths = list(state.served.classifier.labels.paths)[:OPTIONS]
     return render(request, "look.html", "Look up", paths=paths, **await _content(state, asked))
 
 
 @router.get("/found")
-async def found(request: Request, state: OneState, asked: Asked) -> Response:
+async def found(request: Request, state: OneState, asked: Searched) -> Response:
     """The part of the page that changes as somebody types."""
     return render(request, "found.html", "Look up", **await _content(state, asked))
 
 
 @router.get("/found.csv")
-async def found_csv(state: OneState, asked: Asked) -> Response:
+async def found_csv(state: OneState, asked: Searched) -> Response:
     """The same as a file; what a spreadsheet would run as a formula gets an apostrophe before it."""
     found = await _found(state, asked)
     out = io.StringIO()

@@ -18,7 +18,7 @@ from shelfwise.service.state import State
 
 OPTIONS = 50  # categories that are offered while one is typed
 
-Lines = Annotated[str, Form(max_length=400_000)]
+TitleLines = Annotated[str, Form(max_length=400_000)]
 WriteNumber = Annotated[int, Form(ge=1, le=2**63 - 1)]
 
 
