@@ -70,9 +70,10 @@ class Writer:
             while not self._ended.is_set() and (writes := self._log.waiting()):
                 if left := self._settle_landed(writes):
                     self._write(left)
+                self.problem = ""  # before anybody is told, who may write again at once
                 self._tell()
-            self._tell()
             self.problem = ""
+            self._tell()
             return True
         except ShelfwiseError as error:
             if self.problem != str(error):
