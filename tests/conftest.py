@@ -159,3 +159,15 @@ def ask(client: TestClient, title: str, **more: object) -> dict[str, object]:
 
 def rejects(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def failed(result, *said, code=1):
+    """The command failed with one line on stderr that has every part of `said`; stdout stayed clean."""
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    message = result.stderr.strip().splitlines()[-1]
+    for part in said:
+        assert part in message
+    if code == 1:
+        assert len([line for line in result.stderr.splitlines() if not line.startswith("Note:")]) == 1
+        assert message.startswith("Error: ")

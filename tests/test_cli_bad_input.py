@@ -3,19 +3,7 @@
 import json
 
 import pytest
-from conftest import rejects
-
-
-def failed(result, *said, code=1):
-    """The command failed with one line on stderr that has every part of `said`; stdout stayed clean."""
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    message = result.stderr.strip().splitlines()[-1]
-    for part in said:
-        assert part in message
-    if code == 1:
-        assert len([line for line in result.stderr.splitlines() if not line.startswith("Note:")]) == 1
-        assert message.startswith("Error: ")
+from conftest import failed, rejects
 
 
 def test_missing_column(run, tmp_path):

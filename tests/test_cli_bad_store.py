@@ -7,23 +7,10 @@ import sys
 import time
 
 import pytest
-from conftest import small_catalog, write_catalog
+from conftest import failed, small_catalog, write_catalog
 
 from shelfwise.indexer.store.disk import read_sealed, write_sealed
 from shelfwise.indexer.store.manifest import FORMAT, WRITERS
-
-
-def failed(result, *said, code=1):
-    """The command failed with one line on stderr that has every part of `said`; stdout stayed clean."""
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    message = result.stderr.strip().splitlines()[-1]
-    for part in said:
-        assert part in message
-    if code == 1:
-        assert len([line for line in result.stderr.splitlines() if not line.startswith("Note:")]) == 1
-        assert message.startswith("Error: ")
-
 
 COMMANDS = [
     ("info",),
