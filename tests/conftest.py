@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 from starlette.testclient import TestClient
 
+import shelfwise as sw
 from shelfwise.commands.main import main
 from shelfwise.indexer.item import Item
 from shelfwise.service.app import Config, create_app
@@ -171,3 +172,10 @@ def failed(result, *said, code=1):
     if code == 1:
         assert len([line for line in result.stderr.splitlines() if not line.startswith("Note:")]) == 1
         assert message.startswith("Error: ")
+
+
+@pytest.fixture(scope="module")
+def shared(built, tmp_path_factory):
+    """A store, open, that no test changes."""
+    with sw.open(shutil.copytree(built, tmp_path_factory.mktemp("shared") / "store")) as opened:
+        yield opened

@@ -19,13 +19,6 @@ def store(built, tmp_path):
         yield opened
 
 
-@pytest.fixture(scope="module")
-def shared(built, tmp_path_factory):
-    """A store that no test changes."""
-    with sw.open(shutil.copytree(built, tmp_path_factory.mktemp("shared") / "store")) as opened:
-        yield opened
-
-
 def test_the_notebook_of_the_readme(tmp_path, catalog_file):
     store = sw.build(tmp_path / "my.store", str(catalog_file), encoder="hashing")
     assert repr(store) == f"<Store {tmp_path / 'my.store'}: version 1, 50 items, 5 categories, hashing>"

@@ -26,13 +26,6 @@ def store(built, tmp_path):
         yield opened
 
 
-@pytest.fixture(scope="module")
-def shared(built, tmp_path_factory):
-    """A store that no test changes."""
-    with sw.open(shutil.copytree(built, tmp_path_factory.mktemp("shared") / "store")) as opened:
-        yield opened
-
-
 WITH_EXAMPLES = [module_of(path) for path in FILES if "    >>> " in path.read_text(encoding="utf-8")]
 
 
