@@ -1,4 +1,4 @@
-"""The command line of a checkout: `python cli.py ...` is `shelfwise ...`."""
+"""Command line of a checkout: `python cli.py ...` runs `shelfwise ...`."""
 
 import sys
 

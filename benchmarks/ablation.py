@@ -1,10 +1,10 @@
-"""What each part is worth: the stores that benchmarks/accuracy.py kept, with parts left out or exchanged.
+"""Measure the contribution of each part of the model, on the stores of benchmarks/accuracy.py.
 
     python benchmarks/ablation.py --data DIR --stores DIR [--set instacart]
-    python benchmarks/ablation.py --quick        checks itself on the sample catalog
+    python benchmarks/ablation.py --quick        smoke test on the sample catalog, writes no results
 
-Whatever is left, its settings are chosen anew on the held-out rows; figures are of the test file. Results go to
-benchmarks/results/ablation.json.
+Each variant leaves out or replaces one part. Its settings are chosen again on the held-out rows, and the figures are
+measured on the test file. Results go to benchmarks/results/ablation.json.
 """
 
 import tempfile
@@ -54,29 +54,29 @@ TARGETS = (0.95, 0.98)
 
 @dataclass(frozen=True)
 class Found:
-    """A searcher that has the answer already: the same neighbours serve every variant."""
+    """A searcher that returns precomputed neighbours, which all variants share."""
 
     neighbors: Neighbors
 
     def search(self, queries: Vectors, k: int, allowed: object = None) -> Neighbors:
-        """What was found for these queries before."""
+        """Return the precomputed neighbours of the queries."""
         assert allowed is None and k == self.neighbors.rows.shape[1] and len(queries) == len(self.neighbors.rows)
         return self.neighbors
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A catalog and its test file in the vectors of one encoder."""
+    """A catalog and its test file, embedded by one encoder."""
 
     snapshot: Snapshot
     rows: Rows
     encoder: Encoder
     asked: Features
     truth: np.ndarray
-    kept_back: float  # share of the catalog kept back from the encoder, 0 for one as it comes
+    kept_back: float  # share of the catalog held out from fine-tuning; 0 for a pretrained encoder
 
     def variants(self, kinds: list[str]) -> Iterator[tuple[str, dict[str, float | None]]]:
-        """Figures by name of the variant."""
+        """Yield the name and the figures of each variant."""
         rows = self.rows
         labels = Labels.from_paths(rows.column("category_path"), rows.column("category"))
         among = splits(rows, labels, self.kept_back)
@@ -109,7 +109,7 @@ class Encoded:
 
 
 def _wanted(kind: str) -> Iterator[tuple[str, Grid, float]]:
-    """Name, grid and target precision of each variant with a head of this kind."""
+    """Yield the name, grid and target precision of each variant with a head of this kind."""
     if kind != next(iter(KINDS)):
         yield f"head {kind}", Grid(), TARGETS[0]
         return
@@ -119,7 +119,7 @@ def _wanted(kind: str) -> Iterator[tuple[str, Grid, float]]:
 
 
 def run(one: Set, store: Path, kinds: list[str]) -> dict[str, Any]:
-    """Figures of each variant, by encoder."""
+    """Return the figures of each variant, by encoder."""
     snapshot = read_snapshot(store)
     identity = snapshot.manifest.encoder
     listings = items_of(one.test)
@@ -147,8 +147,8 @@ def run(one: Set, store: Path, kinds: list[str]) -> dict[str, Any]:
 @click.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--stores", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--set", "names", multiple=True, help="Only this set; can be given more than once.")
-@click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
+@click.option("--set", "names", multiple=True, help="Run only this set; repeat it for several sets.")
+@click.option("--quick", is_flag=True, help="Smoke test on the sample catalog; writes no results.")
 def main(data: Path | None, stores: Path | None, names: tuple[str, ...], quick: bool) -> None:
     """Measure, print and write the results, set by set."""
     if quick:
@@ -159,7 +159,7 @@ def main(data: Path | None, stores: Path | None, names: tuple[str, ...], quick: 
         assert all(figures["accuracy"] > 0.4 for figures in found["as it comes"].values())
         return
     if data is None or stores is None:
-        raise click.UsageError("Give --data DIR and --stores DIR, or --quick.")
+        raise click.UsageError("Pass --data DIR and --stores DIR, or --quick.")
     for one in real_sets(data):
         if (not names or one.name in names) and (stores / one.name).exists():
             found = run(one, stores / one.name, list(KINDS))

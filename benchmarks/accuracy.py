@@ -1,10 +1,10 @@
-"""Accuracy, speed and memory of the main job on real catalogs, beside what others would use, in the same run.
+"""Measure accuracy, speed and memory on real catalogs, and compare with alternative classifiers in the same run.
 
     python benchmarks/accuracy.py --data DIR [--set instacart] [--minutes 20] [--stores DIR]
-    python benchmarks/accuracy.py --quick        checks itself on the sample catalog
+    python benchmarks/accuracy.py --quick        smoke test on the sample catalog, writes no results
 
-DIR has a folder for each set with train.tsv.gz and test.tsv.gz. Shelfwise runs as its users run it: the
-command line in a process of its own. Results go to benchmarks/results/accuracy.json.
+DIR has a folder for each set with train.tsv.gz and test.tsv.gz. Shelfwise runs as users run it: each command in its own
+process. Results go to benchmarks/results/accuracy.json.
 """
 
 import csv
@@ -28,14 +28,14 @@ from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.item import PATH_SEPARATOR, Item
 
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy.json"
-TARGET, STRICT_TARGET = 0.95, 0.98  # precision of what is accepted: what the figures are for, and what else is told
+TARGET, STRICT_TARGET = 0.95, 0.98  # target precisions of accepted decisions: the main one, and a stricter one
 PEERS = ("linear_svc", "frozen_logistic", "fasttext", "lstm", "bert")
 
 
 def run_shelfwise(one: Set, folder: Path, minutes: float) -> dict[str, Any]:
-    """Build from train, fine-tune for `minutes` (not at all for 0) and evaluate on test, each in a process of its own.
+    """Build from train, fine-tune for `minutes` (0 for no fine-tuning) and evaluate on test, each in its own process.
 
-    A store that is in `folder` already is taken as it is, and only its head is fitted again.
+    An existing store in `folder` is reused, and only its model is retrained.
     """
     store, notes = folder / one.name, folder / f"{one.name}.json"
     if notes.exists():
@@ -78,7 +78,7 @@ def run_shelfwise(one: Set, folder: Path, minutes: float) -> dict[str, Any]:
 
 
 def accepted_at(target: float, one: Set, store: Path, folder: Path) -> dict[str, Any]:
-    """What a store accepts of the test file once it is fitted for a target precision, and how much of that is right."""
+    """Retrain a store for a target precision, and return its acceptance rate and accuracy on the test file."""
     measured("train", "--store", store, "--target-precision", target)
     measured("evaluate", one.test, "--store", store, "--json", folder / "strict.json")
     found = json.loads((folder / "strict.json").read_text(encoding="utf-8"))
@@ -86,7 +86,7 @@ def accepted_at(target: float, one: Set, store: Path, folder: Path) -> dict[str,
 
 
 def run_peers(one: Set, folder: Path, wanted: Sequence[str], minutes: float) -> dict[str, Any]:
-    """What the others in `wanted` make of the same rows, each compared with what Shelfwise left in `folder`."""
+    """Fit the peers in `wanted` to the same rows, and compare each with the predictions of Shelfwise in `folder`."""
     rows, listings = items_of(*one.train), items_of(one.test)
     truth, ours = answers(one, listings, folder)
     paths = [item.category_path for item in rows]
@@ -108,7 +108,7 @@ def run_peers(one: Set, folder: Path, wanted: Sequence[str], minutes: float) -> 
 
 
 def answers(one: Set, listings: Sequence[Item], folder: Path) -> tuple[Names, Names]:
-    """The right path of each listing, and the one that Shelfwise left in `folder`."""
+    """Return the right path of each listing, and the path that Shelfwise predicted, read from `folder`."""
     with (folder / "classified").open(encoding="utf-8", newline="") as stream:
         delimiter = "," if ".csv" in one.test.name else "\t"
         said = {row["id"]: row["predicted_path"] for row in csv.DictReader(stream, delimiter=delimiter)}
@@ -117,13 +117,13 @@ def answers(one: Set, listings: Sequence[Item], folder: Path) -> tuple[Names, Na
 
 
 def by_name(truth: Names, predicted: Names) -> dict[str, float]:
-    """Accuracy and macro-F1 where categories are told apart by the last part of their paths alone."""
+    """Return accuracy and macro-F1 if categories are distinguished only by the last part of their paths."""
     right, said = (np.array([path.split(PATH_SEPARATOR)[-1] for path in part]) for part in (truth, predicted))
     return {"name_accuracy": float((right == said).mean()), "name_macro_f1": macro_f1(right, said)}
 
 
 def over_levels(truth: Names, predicted: Names) -> dict[str, float]:
-    """Weighted and macro F1, each the mean over the levels of the category tree, to which the paths are cut."""
+    """Return weighted and macro F1 with the paths cut to each level of the category tree, averaged over the levels."""
     figures = [
         precision_recall_f1(
             *(np.array([node_of(path, depth) for path in part], dtype=object) for part in (truth, predicted))
@@ -135,17 +135,19 @@ def over_levels(truth: Names, predicted: Names) -> dict[str, float]:
 
 @click.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--set", "names", multiple=True, help="Only this set; can be given more than once.")
-@click.option("--peer", "peers", multiple=True, type=click.Choice(PEERS), default=PEERS, help="Whom to compare with.")
-@click.option("--minutes", default=20.0, show_default=True, help="Of fine-tuning a set; 0 for none.")
-@click.option("--stores", type=click.Path(path_type=Path), help="Keep the stores here; those that are here are used.")
-@click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
+@click.option("--set", "names", multiple=True, help="Run only this set; repeat it for several sets.")
+@click.option("--peer", "peers", multiple=True, type=click.Choice(PEERS), default=PEERS, help="Compare with this peer.")
+@click.option("--minutes", default=20.0, show_default=True, help="Minutes of fine-tuning per set; 0 for none.")
+@click.option(
+    "--stores", type=click.Path(path_type=Path), help="Folder that keeps the stores; existing ones are reused."
+)
+@click.option("--quick", is_flag=True, help="Smoke test on the sample catalog; writes no results.")
 def main(
     data: Path | None, names: tuple[str, ...], peers: tuple[str, ...], minutes: float, stores: Path | None, quick: bool
 ) -> None:
     """Measure, print and write the results, set by set."""
     if (data is None) != quick:
-        raise click.UsageError("Give --data DIR or --quick.")
+        raise click.UsageError("Pass either --data DIR or --quick.")
     sets = [sample_set()] if data is None else real_sets(data)
     for one in sets:
         if names and one.name not in names:

@@ -1,4 +1,4 @@
-"""Cells and rows of the tables of documents, from what benchmarks measured."""
+"""Cells and rows of the tables in the documents, made from benchmark results."""
 
 import json
 import statistics
@@ -10,23 +10,23 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def median_of(values: list[float]) -> str:
-    """Return the median of some numbers, as a whole number."""
+    """Return the median of some numbers, rounded to an integer."""
     return f"{statistics.median(values):,.0f}"
 
 
 def seconds_of(entry: dict[str, Any], change: str) -> str:
-    """Return the median and the longest of the seconds that a change took."""
+    """Return the median and the maximum of the seconds that a change took."""
     seconds = entry["votable"]["seconds"][change]
     return f"{statistics.median(seconds):.2f}, {max(seconds):.2f}"
 
 
 def resident_of(entry: dict[str, Any]) -> str:
-    """Return how many times the vectors themselves each reader has in memory."""
+    """Return the resident memory of each reader, as a multiple of the size of the vectors."""
     return ", ".join(f"{figures['after'] / entry['raw_mib']:.2f}" for figures in entry["resident"].values())
 
 
 def cell_of(figures: dict[str, Any] | None, target: bool) -> str:
-    """Return the figures of a cell; a dash where nothing was measured."""
+    """Return the figures of a cell, or a dash if nothing was measured."""
     if figures is None:
         return "-"
     if target:
@@ -35,13 +35,13 @@ def cell_of(figures: dict[str, Any] | None, target: bool) -> str:
 
 
 def results_of(name: str) -> dict[str, Any]:
-    """Return what a benchmark has measured."""
+    """Return the results of a benchmark."""
     content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
     return content
 
 
 def machine_line(content: dict[str, Any]) -> str:
-    """Return the machines and the days of what was measured."""
+    """Return the machines and the dates of the measurements."""
     machines = [entry["machine"] for entry in content["sets"].values()]
     kinds = sorted({f"{machine['cores']} cores ({machine['cpu']})" for machine in machines})
     dates = sorted({machine["date"] for machine in machines})
@@ -62,7 +62,7 @@ def our_row(name: str, ours: dict[str, Any]) -> str:
 
 
 def their_row(label: str, theirs: dict[str, Any]) -> str:
-    """Return the row of another on the same catalog."""
+    """Return the row of a peer on the same catalog."""
     return (
         f"| | {label} | {theirs['accuracy']:.3f} | {theirs['macro_f1']:.3f} | {levels_of(theirs)} | - | - | - "
         f"| {theirs['seconds'] / 60:.0f} |"
@@ -70,7 +70,7 @@ def their_row(label: str, theirs: dict[str, Any]) -> str:
 
 
 def accepted_of(figures: dict[str, Any]) -> str:
-    """Return which share was accepted, and which share of that was right."""
+    """Return the share of accepted decisions, and their accuracy."""
     right = figures["accepted_accuracy"]
     return f"{figures['accepted']:.0%}, " + ("-" if right is None else f"{right:.1%}")
 

@@ -1,11 +1,11 @@
-"""Which of faiss's engines serves a large catalog best: queries/s at a recall of 0.99 at k = 32, building time, size.
+"""Compare the engines of faiss on a large catalog: queries/s at a recall of 0.99 at k = 32, build time and size.
 
     python benchmarks/engines.py --data DIR [--rows 190000] [--vectors FILE]
-    python benchmarks/engines.py --quick        checks itself on the sample catalog, writes nothing
+    python benchmarks/engines.py --quick        smoke test on the sample catalog, writes no results
 
-Rows and queries are those of benchmarks/scale.py. An engine works harder and harder until it finds enough, or as hard
-as it is let; Shelfwise takes what it chose for itself, on rows that it holds. Then all are timed in turns. Results go
-to benchmarks/results/engines.json.
+Rows and queries are those of benchmarks/scale.py. The search effort of each engine is raised until its recall suffices
+or the maximum effort is reached. Shelfwise uses the effort that it chose on its own rows. Then all engines are timed in
+turns. Results go to benchmarks/results/engines.json.
 """
 
 import itertools
@@ -37,16 +37,16 @@ from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Vectors
 
 RESULTS = ROOT / "benchmarks" / "results" / "engines.json"
-SHARES = [1.25**step / 64 for step in range(13)]  # of all cells, that are gone through for a query: up to a quarter
-VIEWS = [int(48 * 2 ** (step / 2)) for step in range(9)]  # nodes of a graph that are kept in view: up to 768
+SHARES = [1.25**step / 64 for step in range(13)]  # of all cells, probed for a query: up to a quarter
+VIEWS = [int(48 * 2 ** (step / 2)) for step in range(9)]  # efSearch of a graph: up to 768
 ROUNDS = 5
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
-Search = Callable[[Vectors], Rows]  # the nearest RECALL_K rows of queries
+Search = Callable[[Vectors], Rows]  # returns the nearest RECALL_K rows of each query
 
 
 def contenders(n: int, d: int) -> dict[str, tuple[str, list[Any]]]:
-    """faiss's own engines for n vectors of d dimensions, each with the efforts to try, least first."""
+    """Return faiss's engines for n vectors of d dimensions, each with the search efforts to try, lowest first."""
     faiss, cells = import_faiss(), cells_for(n)
     views = [faiss.SearchParametersHNSW(efSearch=view) for view in VIEWS]
     probes = [faiss.SearchParametersIVF(nprobe=max(1, int(share * cells))) for share in SHARES]
@@ -64,7 +64,7 @@ def contenders(n: int, d: int) -> dict[str, tuple[str, list[Any]]]:
 
 
 def built(vectors: Vectors, queries: Vectors, exact: Rows) -> Iterator[tuple[str, Search, dict[str, float]]]:
-    """Each engine with its name, how it searches, and what is known of it by then; exact search first."""
+    """Yield the name, search function, build time and relative size of each engine; exact search comes first."""
     faiss = import_faiss()
     n, d = vectors.shape
     flat = faiss.IndexFlatIP(d)
@@ -88,24 +88,24 @@ def built(vectors: Vectors, queries: Vectors, exact: Rows) -> Iterator[tuple[str
 
 
 def found_by(index: Any, effort: Any) -> Search:
-    """How an engine searches with an effort."""
+    """Return the search function of an engine at a given effort."""
     return lambda some: index.search(some, RECALL_K, params=effort)[1]
 
 
 def size_of(index: Any) -> int:
-    """Bytes of an engine."""
+    """Return the serialized size of an engine in bytes."""
     return int(import_faiss().serialize_index(index).nbytes)
 
 
 @click.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--rows", type=click.IntRange(1000), default=190_000, show_default=True)
-@click.option("--vectors", type=click.Path(path_type=Path), help="Where the titles' vectors are kept (.npy).")
-@click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
+@click.option("--vectors", type=click.Path(path_type=Path), help="File that caches the vectors of the titles (.npy).")
+@click.option("--quick", is_flag=True, help="Smoke test on the sample catalog; writes no results.")
 def main(data: Path | None, rows: int, vectors: Path | None, quick: bool) -> None:
     """Measure, print and write the results."""
     if (data is None) != quick:
-        raise click.UsageError("Give --data DIR or --quick.")
+        raise click.UsageError("Pass either --data DIR or --quick.")
     titles = read_titles(data, vectors)
     made, queries = grown(titles.vectors, 1200 if quick else rows)[0], titles.queries
     exact = FaissSearcher(made).search(queries, RECALL_K).rows

@@ -1,11 +1,11 @@
-"""Kills writers of a store at random moments, and looks at what they leave.
+"""Kill writers of a store at random moments, and check the state of the store afterwards.
 
     python benchmarks/faults.py [--kills 200]
-    python benchmarks/faults.py --quick        a few, writes nothing
+    python benchmarks/faults.py --quick        smoke test with a few kills, writes no results
 
-One process changes a store over and over (build, add, remove, train, roll back, compact, tag) and says so after each;
-another kills it with SIGKILL. Then the store must open, `check` must find nothing, and it must stand where the last
-change that was acknowledged left it, or the one after that. Results go to benchmarks/results/faults.json.
+One process changes a store repeatedly (build, add, remove, train, roll back, compact, tag) and acknowledges each
+change. Another process kills it with SIGKILL. Then the store must open, and `check` must find no problem. Its state
+must be that of the last acknowledged change or of the next one. Results go to benchmarks/results/faults.json.
 """
 
 import json
@@ -30,13 +30,13 @@ from shelfwise.indexer.store.manifest import read_manifest
 from shelfwise.indexer.store.snapshot import read_snapshot
 
 RESULTS = ROOT / "benchmarks" / "results" / "faults.json"
-ITEMS = 300  # of the sample catalog: small, so that most of the time goes into writing
+ITEMS = 300  # of the sample catalog; few, so that writing takes most of the time
 KINDS = ("add", "build", "remove", "train", "add", "rollback", "tag", "compact")
-LONGEST = 4.0  # seconds until the kill
+LONGEST = 4.0  # maximum seconds until the kill
 
 
 def change(store: Path, items: list[Item], step: int) -> None:
-    """Make the change that is the turn of `step`."""
+    """Make the change that belongs to `step`."""
     opened = sw.open(store)
     match KINDS[step % len(KINDS)]:
         case "add":
@@ -58,7 +58,7 @@ def change(store: Path, items: list[Item], step: int) -> None:
 
 
 def write_on(store: Path, step: int) -> None:
-    """Change the store until killed; a line on stdout before and after every change."""
+    """Change the store until killed, and print a line before and after each change."""
     items = sample()
     while True:
         print(json.dumps({"begin": step, "kind": step % len(KINDS)}), flush=True)
@@ -68,27 +68,27 @@ def write_on(store: Path, step: int) -> None:
 
 
 def state_of(store: Path) -> list[Any]:
-    """What can be told of a store that two changes of it do not share."""
+    """Return values that identify the state of a store after any change."""
     manifest = read_manifest(store)
     return [manifest.version, read_snapshot(store).rows.digest(), dict(manifest.blobs), tags_of(store)]
 
 
 def sample() -> list[Item]:
-    """Some of the sample catalog."""
+    """Return the first ITEMS items of the sample catalog by id."""
     return sorted(items_of(ROOT / "data" / "catalog.csv"), key=lambda item: item.id)[:ITEMS]
 
 
 def kill_one(store: Path, step: int, seconds: float) -> tuple[int, str, dict[str, Any]]:
-    """Let a writer go on from `step` and kill it after so many seconds of work.
+    """Run a writer from `step` and kill it after the given seconds of work.
 
-    Gives the next step, what was interrupted, and what is wrong.
+    Return the next step, the kind of change that was interrupted, and the faults found.
     """
     before = state_of(store)
     with subprocess.Popen(
         [sys.executable, __file__, "--write", str(store), "--step", str(step)], stdout=subprocess.PIPE, text=True
     ) as writer:
         assert writer.stdout is not None
-        lines = [writer.stdout.readline()]  # it is ready
+        lines = [writer.stdout.readline()]  # printed when the writer is ready
         time.sleep(seconds)
         writer.kill()
         lines += writer.stdout.readlines()
@@ -104,7 +104,7 @@ def kill_one(store: Path, step: int, seconds: float) -> tuple[int, str, dict[str
     now = state_of(store)
     tagging = interrupted == KINDS.index("tag")
     same = now == acknowledged or (tagging and now[:3] == acknowledged[:3])
-    if not same and now[0] != acknowledged[0] + 1:  # what was interrupted is there or is not
+    if not same and now[0] != acknowledged[0] + 1:  # the interrupted change may be committed or not
         wrong["state"] = [acknowledged, now]
     if not told:
         return step, "none", wrong
@@ -114,7 +114,7 @@ def kill_one(store: Path, step: int, seconds: float) -> tuple[int, str, dict[str
 
 @click.command()
 @click.option("--kills", default=200, show_default=True)
-@click.option("--quick", is_flag=True, help="Check the benchmark itself with a few kills; writes nothing.")
+@click.option("--quick", is_flag=True, help="Smoke test with a few kills; writes no results.")
 @click.option("--write", "store", type=click.Path(path_type=Path), hidden=True)
 @click.option("--step", default=0, hidden=True)
 def main(kills: int, quick: bool, store: Path | None, step: int) -> None:

@@ -1,10 +1,10 @@
-"""What a GPU does: encode, copy, search and vote at 1 and 10 million rows, beside what its matrix products allow.
+"""Measure encoding, copying, search and vote on a GPU at 1 and 10 million rows, relative to its matrix products.
 
     python benchmarks/gpu.py --data DIR [--rows 1000000 --rows 10000000] [--vectors FILE]
-    python benchmarks/gpu.py --quick        checks itself on the sample catalog and the CPU, writes nothing
+    python benchmarks/gpu.py --quick        smoke test on the sample catalog and the CPU, writes no results
 
-Rows and queries are those of benchmarks/scale.py. What the GPU finds must be what exact search on the CPU finds.
-Results go to benchmarks/results/gpu.json, with the name of the device.
+Rows and queries are those of benchmarks/scale.py. The GPU must find the same rows as exact search on the CPU. Results
+go to benchmarks/results/gpu.json, with the name of the device.
 """
 
 import json
@@ -26,15 +26,15 @@ from shelfwise.indexer.searching.engine import RECALL_K
 from shelfwise.indexer.searching.search import FLOAT32_ERROR, FaissSearcher, copy_on_gpu
 
 RESULTS = ROOT / "benchmarks" / "results" / "gpu.json"
-CHECKED = 200  # queries of which the CPU says, too, what is nearest
+CHECKED = 200  # queries whose nearest rows are compared with the CPU's
 ENCODED = 20_000  # titles
-PRODUCT = 4096  # rows and columns of matrices whose product is timed
+PRODUCT = 4096  # rows and columns of the matrices in the timed product
 CATEGORIES = 500
 ROUNDS = 5
 
 
 def figures_of(titles: Titles, encoder: Encoder, rows: int, device: str) -> dict[str, Any]:
-    """All figures at so many rows."""
+    """Return all figures for a catalog of `rows` rows."""
     vectors, queries = grown(titles.vectors, rows)[0], titles.queries
     started = time.perf_counter()
     copy = copy_on_gpu(vectors) if device == "cuda" else None
@@ -62,7 +62,7 @@ def figures_of(titles: Titles, encoder: Encoder, rows: int, device: str) -> dict
 
 
 def rate(work: Callable[[], object], many: int) -> float:
-    """So many a second, at the median of some rounds after a first one that does not count."""
+    """Return `many` divided by the median seconds of ROUNDS rounds, after one round of warm-up."""
     work()
     seconds = []
     for _ in range(ROUNDS):
@@ -73,11 +73,11 @@ def rate(work: Callable[[], object], many: int) -> float:
 
 
 def products(device: str) -> float:
-    """Operations a second of a float32 matrix product."""
+    """Return the operations per second of a float32 matrix product."""
     matrix = torch.rand(PRODUCT, PRODUCT, device=device)
 
     def multiply() -> None:
-        _ = (matrix @ matrix)[0, 0].item()  # waits for it
+        _ = (matrix @ matrix)[0, 0].item()  # waits for the result
 
     return rate(multiply, 2 * PRODUCT**3)
 
@@ -85,12 +85,12 @@ def products(device: str) -> float:
 @click.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--rows", "sizes", multiple=True, type=click.IntRange(1000), default=(1_000_000, 10_000_000))
-@click.option("--vectors", type=click.Path(path_type=Path), help="Where the titles' vectors are kept (.npy).")
-@click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
+@click.option("--vectors", type=click.Path(path_type=Path), help="File that caches the vectors of the titles (.npy).")
+@click.option("--quick", is_flag=True, help="Smoke test on the sample catalog; writes no results.")
 def main(data: Path | None, sizes: tuple[int, ...], vectors: Path | None, quick: bool) -> None:
     """Measure, print and write the results."""
     if (data is None) != quick:
-        raise click.UsageError("Give --data DIR or --quick.")
+        raise click.UsageError("Pass either --data DIR or --quick.")
     device = "cpu" if quick else "cuda"
     titles = read_titles(data, vectors)
     encoder = load_encoder("hashing" if quick else "minilm", device)

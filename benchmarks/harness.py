@@ -1,4 +1,4 @@
-"""What benchmarks share: labelled sets, commands of the product in processes of their own, and files of results."""
+"""Shared code of the benchmarks: labelled sets, product commands in their own processes, and result files."""
 
 import csv
 import json
@@ -33,7 +33,7 @@ sys.exit(code)
 
 @dataclass(frozen=True)
 class Set:
-    """A labelled catalog and listings to classify; `chinese` decides about encoder and n-grams."""
+    """A labelled catalog and listings to classify; with `chinese`, peers split the text into characters."""
 
     name: str
     train: tuple[Path, ...]
@@ -43,7 +43,7 @@ class Set:
 
 
 def real_sets(data: Path) -> list[Set]:
-    """The sets of which the figures are published."""
+    """Return the sets whose figures are published."""
 
     def of(folder: str, encoder: str, chinese: bool = False, more: tuple[str, ...] = ()) -> Set:
         files = tuple(data / folder / f"{part}.tsv.gz" for part in ("train", *more))
@@ -59,14 +59,14 @@ def real_sets(data: Path) -> list[Set]:
 
 
 def sample_set() -> Set:
-    """The sample catalog, with the encoder that needs no model: quick."""
+    """Return the sample catalog as a set, with the hashing encoder, which needs no model."""
     return Set("sample", (ROOT / "data" / "catalog.csv",), ROOT / "data" / "listings.csv", "hashing", True)
 
 
 def measured(*arguments: object) -> dict[str, Any]:
-    """What a command of the product prints, its seconds, and the peak of its memory.
+    """Run a command of the product, and return its output, its seconds and its peak memory in MiB.
 
-    A small process starts it: one that a large one starts is said to have had the large one's memory.
+    A small process starts the command, because the peak of a child includes the memory of the process that forked it.
     """
     command = [sys.executable, "-m", "shelfwise", *map(str, arguments)]
     start = time.perf_counter()
@@ -80,12 +80,12 @@ def measured(*arguments: object) -> dict[str, Any]:
 
 
 def items_of(*paths: Path) -> list[Item]:
-    """The items of labelled files."""
+    """Return the items of labelled files."""
     return list(read_catalog(list(map(str, paths)), RejectList()).items.values())
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on and with."""
+    """Return the CPU, library versions, commit and date of a measurement."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
@@ -99,25 +99,25 @@ def machine() -> dict[str, Any]:
 
 
 def recorded(results: Path) -> dict[str, Any]:
-    """What a file of results has of each set; nothing where there is no such file yet."""
+    """Return the results of each set in a result file; empty if the file does not exist."""
     sets: dict[str, Any] = json.loads(results.read_text())["sets"] if results.exists() else {}
     return sets
 
 
 def record(results: Path, name: str, content: dict[str, Any]) -> None:
-    """Put what was measured of a set, and on what, into a file of results, beside the other sets."""
+    """Write the results and the machine of a set into a result file, and keep the other sets."""
     results.parent.mkdir(exist_ok=True)
     sets = recorded(results) | {name: content | {"machine": machine()}}
     results.write_text(json.dumps({"sets": sets}, indent=1) + "\n")
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Median of what was measured in turns, one by the other."""
+    """Return the median ratio of two series that were measured in turns."""
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 def one_catalog(data: Path) -> list[Item]:
-    """The items of all sets."""
+    """Return the items of all sets as one catalog, with a branch of the category tree for each set."""
     items = {}
     for one in real_sets(data):
         name = one.name.partition("+")[0]
@@ -128,7 +128,7 @@ def one_catalog(data: Path) -> list[Item]:
 
 
 def write_catalog(items: Sequence[Item], file: Path) -> Path:
-    """A catalog as a file."""
+    """Write a catalog to a CSV file and return the file."""
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, list(asdict(items[0])))
         writer.writeheader()

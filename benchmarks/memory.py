@@ -1,10 +1,10 @@
-"""Time and memory of a large catalog: built from scratch and fine-tuned, each in a process of its own.
+"""Measure time and memory of building and fine-tuning a large catalog, each in its own process.
 
     python benchmarks/memory.py --data DIR [--rows 100000] [--minutes 30] [--categories 20]
-    python benchmarks/memory.py --quick        checks itself on the titles of the sample catalog
+    python benchmarks/memory.py --quick        smoke test on the titles of the sample catalog, writes no results
 
-DIR has a folder scale_mix with titles.tsv.gz: real titles without labels. They get made-up categories, by their first
-letters: good for measuring time and memory, and for nothing else. Results go to benchmarks/results/memory.json.
+DIR has a folder scale_mix with titles.tsv.gz: real titles without labels. Artificial categories are made from their
+first letters, which is good enough for time and memory only. Results go to benchmarks/results/memory.json.
 """
 
 import csv
@@ -23,7 +23,7 @@ FIRST_LETTERS = 2
 
 
 def run(titles: list[str], categories: int, encoder: str, minutes: float) -> dict[str, Any]:
-    """Figures of building and, unless `minutes` is 0, of fine-tuning."""
+    """Return the figures of building and, unless `minutes` is 0, of fine-tuning."""
     with tempfile.TemporaryDirectory() as folder:
         catalog, store = Path(folder) / "catalog.tsv", Path(folder) / "store"
         with catalog.open("w", encoding="utf-8", newline="") as stream:
@@ -44,14 +44,14 @@ def run(titles: list[str], categories: int, encoder: str, minutes: float) -> dic
 
 @click.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--rows", type=click.IntRange(1000), help="So many of the titles, or a few more.  [default: all]")
-@click.option("--minutes", default=30.0, show_default=True, help="Of fine-tuning.")
+@click.option("--rows", type=click.IntRange(1000), help="Approximate number of titles to use.  [default: all]")
+@click.option("--minutes", default=30.0, show_default=True, help="Minutes of fine-tuning.")
 @click.option("--categories", default=20, show_default=True)
-@click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
+@click.option("--quick", is_flag=True, help="Smoke test on the sample catalog; writes no results.")
 def main(data: Path | None, rows: int | None, minutes: float, categories: int, quick: bool) -> None:
     """Measure, print and write the results."""
     if (data is None) != quick:
-        raise click.UsageError("Give --data DIR or --quick.")
+        raise click.UsageError("Pass either --data DIR or --quick.")
     if data is None:
         with (ROOT / "data" / "catalog.csv").open(encoding="utf-8", newline="") as stream:
             figures = run([row["title"] for row in csv.DictReader(stream)], categories, "hashing", 0)

@@ -1,11 +1,11 @@
-"""New categories from a few examples, beside refitting the head with the same examples, and beside a fixed mix.
+"""Measure new categories learned from a few examples, compared with retraining the head and with a fixed mix.
 
     python benchmarks/new_categories.py --data DIR [--set instacart] [--seeds 5] [--minutes 10]
-    python benchmarks/new_categories.py --quick        checks itself on the sample catalog
+    python benchmarks/new_categories.py --quick        smoke test on the sample catalog, writes no results
 
-For each seed a fifth of the categories is held out of encoder, head and index; then 1, 5 and 10 examples of each are
-inserted. Old are the categories that were there before; H is the harmonic mean of accuracy on old and new ones. Results
-go to benchmarks/results/new_categories.json.
+For each seed, a fifth of the categories is held out from encoder, head and index. Then 1, 5 and 10 examples of each are
+inserted. The old categories are the remaining ones. H is the harmonic mean of the accuracies on old and new categories.
+Results go to benchmarks/results/new_categories.json.
 """
 
 import tempfile
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from shelfwise.classifier.changing.finetuning import lessons_of
 from shelfwise.classifier.fitting.finetune import Limits, finetune
-from shelfwise.classifier.fitting.heldout import rank_within, share_kept_back
+from shelfwise.classifier.fitting.heldout import rank_within, share_held_out
 from shelfwise.classifier.fitting.training import train
 from shelfwise.classifier.labels import Labels, Numbers, Probabilities
 from shelfwise.classifier.model.fusion import Evidence, K, Mix, Opinions, blend, known_to, opinions_of
@@ -43,7 +43,7 @@ COLUMNS = ("id", "title", "description", "brand", "attributes", "category", "cat
 
 
 class Catalog:
-    """The n items and m listings of a set, embedded once by the encoder as it comes."""
+    """The n items and m listings of a set, embedded once by the pretrained encoder."""
 
     def __init__(self, one: Set) -> None:
         items = items_of(*one.train)
@@ -60,17 +60,17 @@ class Catalog:
         self.vectors, self.asked_vectors = encoder.encode(self.texts), encoder.encode(self.asked)
 
     def finetuned(self, old: Numbers, minutes: float) -> tuple[Vectors, Vectors]:
-        """Vectors of items and listings by an encoder that was fine-tuned on the rows `old`."""
+        """Fine-tune the encoder on the rows `old`, and return its vectors of items and listings."""
         encoder = load_encoder(self.encoder_name)
         assert isinstance(encoder, SentenceEncoder)
-        lessons = lessons_of(Rows(self.table.take(old), self.vectors[old]), share_kept_back(len(old)))
+        lessons = lessons_of(Rows(self.table.take(old), self.vectors[old]), share_held_out(len(old)))
         with tempfile.TemporaryDirectory() as folder:
             finetune(encoder, lessons, Limits(seconds=60 * minutes), Path(folder) / "checkpoint")
         return encoder.encode(self.texts), encoder.encode(self.asked)
 
 
 def run_seed(catalog: Catalog, seed: int, minutes: float) -> dict[str, Any]:
-    """One choice of hidden categories."""
+    """Return the accuracies for one random choice of held-out categories."""
     random = np.random.default_rng(seed)
     c, categories = len(catalog.labels), catalog.categories
     hidden = np.isin(np.arange(c), random.choice(c, max(1, round(HIDDEN_SHARE * c)), replace=False))
@@ -78,7 +78,7 @@ def run_seed(catalog: Catalog, seed: int, minutes: float) -> dict[str, Any]:
     vectors, asked_vectors = catalog.vectors, catalog.asked_vectors
     if minutes:
         vectors, asked_vectors = catalog.finetuned(old, minutes)
-    kept = share_kept_back(len(old)) if minutes else 0.0
+    kept = share_held_out(len(old)) if minutes else 0.0
     fitted = train(Rows(catalog.table.take(old), vectors[old]), Goals(), kept)
     settings, head = fitted.model.settings, fitted.model.head
     mix = settings.mix
@@ -119,20 +119,20 @@ def run_seed(catalog: Catalog, seed: int, minutes: float) -> dict[str, Any]:
 
 
 def _fixed_mix(evidence: Evidence, mix: Mix) -> Probabilities:
-    """Vote and head mixed by weight, whether the head knows a category or not."""
+    """Mix vote and head with the same weight for all categories, even those that the head does not know."""
     head = blend(evidence.opinions, mix.weights).shares
     return mix.vote_weight * evidence.vote(mix.vote) + (1 - mix.vote_weight) * head
 
 
 def _accuracies(shares: Probabilities, truth: Numbers, hidden: NDArray[np.bool_]) -> dict[str, float]:
-    """Accuracy on old and on new categories, and their harmonic mean."""
+    """Return the accuracies on old and on new categories, and their harmonic mean."""
     correct, new = shares.argmax(axis=1) == truth, hidden[truth]
     old, found = float(correct[~new].mean()), float(correct[new].mean())
     return {"old": old, "new": found, "harmonic": 2 * old * found / max(old + found, 1e-12)}
 
 
 def summarised(seeds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over the seeds, and what old categories lose."""
+    """Return the means over the seeds, with the loss of accuracy on old categories."""
     means: dict[str, Any] = {}
     for examples in map(str, EXAMPLES):
         means[examples] = {}
@@ -147,14 +147,14 @@ def summarised(seeds: list[dict[str, Any]]) -> dict[str, Any]:
 
 @click.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--set", "names", multiple=True, help="Only this set; can be given more than once.")
+@click.option("--set", "names", multiple=True, help="Run only this set; repeat it for several sets.")
 @click.option("--seeds", default=5, show_default=True)
-@click.option("--minutes", default=10.0, show_default=True, help="Of fine-tuning for each seed; 0 for none.")
-@click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
+@click.option("--minutes", default=10.0, show_default=True, help="Minutes of fine-tuning per seed; 0 for none.")
+@click.option("--quick", is_flag=True, help="Smoke test on the sample catalog; writes no results.")
 def main(data: Path | None, names: tuple[str, ...], seeds: int, minutes: float, quick: bool) -> None:
     """Measure, print and write the results, set by set."""
     if (data is None) != quick:
-        raise click.UsageError("Give --data DIR or --quick.")
+        raise click.UsageError("Pass either --data DIR or --quick.")
     sets = [sample_set()] if data is None else [one for one in real_sets(data) if one.name in (names or NAMES)]
     for one in sets:
         catalog, found = Catalog(one), list[dict[str, Any]]()

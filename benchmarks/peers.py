@@ -1,6 +1,7 @@
-"""What a team would use instead of Shelfwise, beyond `measuring.baselines`: neighbours, networks and fastText.
+"""Alternatives to Shelfwise beyond `measuring.baselines`: nearest neighbours, neural networks and fastText.
 
-Each takes n texts with their paths, and m texts or gives what takes those; what comes out are m paths.
+Each peer is fitted to n texts with their category paths. It returns the m paths predicted for m texts, or a function
+that predicts them.
 """
 
 import copy
@@ -26,19 +27,21 @@ from shelfwise.indexer.encoding.sentence import SentenceEncoder
 
 SEED = 0
 AUTOTUNE_SECONDS = 120
-VALIDATION = 10  # one row in so many, for fastText's autotune, the number of neighbours and that of the LSTM's epochs
+VALIDATION = 10  # every tenth row validates fastText's autotune, the number of neighbours and of LSTM epochs
 NEIGHBORS = (1, 3, 5, 10, 20, 32)
 Predict = Callable[[Sequence[str]], np.ndarray]
 
 
 def words_of(text: str, chinese: bool) -> list[str]:
-    """Words and signs in lower case; of Chinese the characters, and what is Latin in it as words."""
+    """Split a text into lower-case words and symbols; with `chinese`, into Latin words and single characters."""
     return re.findall(r"[a-z0-9]+|\S" if chinese else r"\w+|[^\w\s]", text.casefold())
 
 
 def fasttext(texts: Sequence[str], paths: Sequence[str], chinese: bool) -> Predict:
-    """fastText supervised, Chinese by characters: its own autotune chooses the settings on a tenth of the rows, and all
-    rows are learned with them."""
+    """Fit a supervised fastText model; Chinese is split into characters.
+
+    Its autotune chooses the settings on a tenth of the rows. The final model is trained on all rows.
+    """
     import fasttext as library
 
     names = sorted(set(paths))
@@ -73,7 +76,7 @@ def fasttext(texts: Sequence[str], paths: Sequence[str], chinese: bool) -> Predi
 
 
 def knn(texts: Sequence[str], paths: Sequence[str], encoder: SentenceEncoder) -> Predict:
-    """sentence-transformers and scikit-learn's nearest neighbours, as many as are best on a tenth of the rows."""
+    """Fit scikit-learn's nearest neighbours to sentence-transformers vectors; k is the best on a tenth of the rows."""
     from sklearn.neighbors import KNeighborsClassifier
 
     vectors = _usual(encoder, texts)
@@ -88,7 +91,7 @@ def knn(texts: Sequence[str], paths: Sequence[str], encoder: SentenceEncoder) ->
 
 
 def setfit(texts: Sequence[str], paths: Sequence[str], encoder: SentenceEncoder) -> Predict:
-    """SetFit's model of the encoder as it comes and the head that it takes by default, fitted to all rows."""
+    """Fit SetFit's default head to all rows, on the pretrained encoder."""
     from setfit import SetFitModel
     from sklearn.linear_model import LogisticRegression
 
@@ -98,8 +101,10 @@ def setfit(texts: Sequence[str], paths: Sequence[str], encoder: SentenceEncoder)
 
 
 def transformers_loop(paths: Sequence[str], encoder: SentenceEncoder) -> Predict:
-    """A loop over transformers' sequence classification, as its documentation has it: for its rate only, since what it
-    says is not trained; that is what `bert` is."""
+    """Return the documented loop over transformers' sequence classification, untrained: only its rate is measured.
+
+    `bert` is the trained counterpart.
+    """
     import torch
     from transformers import AutoModelForSequenceClassification
 
@@ -119,17 +124,17 @@ def transformers_loop(paths: Sequence[str], encoder: SentenceEncoder) -> Predict
 
 
 def _usual(encoder: SentenceEncoder, texts: Sequence[str]) -> np.ndarray:
-    """Vectors as sentence-transformers gives them to anyone who asks."""
+    """Return the vectors of sentence-transformers with its default settings, normalized."""
     return encoder.module.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
 
 
 def bert(
     texts: Sequence[str], paths: Sequence[str], asked: Sequence[str], encoder_name: str, minutes: float
 ) -> np.ndarray:
-    """The encoder's transformer with a classification layer on its pooled states, all fine-tuned by cross-entropy.
+    """Fine-tune the encoder's transformer with a classification layer on its pooled states, by cross-entropy.
 
-    AdamW, warm-up and linear decay over as many epochs as Shelfwise takes, or `minutes`, dropout before the layer: the
-    usual recipe of Devlin et al., NAACL 2019, at the rate that small transformers want.
+    This is the usual recipe of Devlin et al., NAACL 2019, at a learning rate for small transformers: AdamW, warm-up and
+    linear decay, dropout before the layer. It trains for as many epochs as Shelfwise, or for `minutes`.
     """
     import torch
     from sentence_transformers.sentence_transformer.modules import Normalize
@@ -186,7 +191,7 @@ def bert(
 
 
 def _network(words: int, categories: int) -> Any:
-    """Embedding, LSTM and dense layers."""
+    """Return a network of embedding, LSTM and dense layers."""
     import torch
     from torch import nn
 
@@ -205,10 +210,10 @@ def _network(words: int, categories: int) -> Any:
 
 
 def lstm(texts: Sequence[str], paths: Sequence[str], asked: Sequence[str], chinese: bool) -> np.ndarray:
-    """Embedding, LSTM and dense layers, as in early surveys of the field; Chinese by characters.
+    """Train embedding, LSTM and dense layers, as in early surveys of the field; Chinese is split into characters.
 
-    128 dimensions each way, dropout 0.3, Adam 1e-3. A tenth of the rows says which of ten epochs is the best, then all
-    rows are learned for as many.
+    The LSTM has 128 dimensions in each direction, with dropout 0.3 and Adam at 1e-3. A tenth of the rows selects the
+    best of ten epochs. The final network is trained on all rows for that number of epochs.
     """
     import torch
     from torch import nn
@@ -230,7 +235,7 @@ def lstm(texts: Sequence[str], paths: Sequence[str], asked: Sequence[str], chine
         return np.concatenate(parts)
 
     def learned(rows: np.ndarray, epochs: int) -> Iterator[nn.Module]:
-        """The network after each epoch."""
+        """Yield the network after each epoch."""
         torch.manual_seed(SEED)
         network, random = _network(len(place) + 2, len(names)), np.random.default_rng(SEED)
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)

@@ -1,11 +1,11 @@
-"""Eight readers classify while a writer changes their store; then two writers change it at once.
+"""Run eight readers that classify while a writer changes their store; then run two writers at once.
 
     python benchmarks/readers.py [--changes 500]
-    python benchmarks/readers.py --quick        a few changes, writes nothing
+    python benchmarks/readers.py --quick        smoke test with a few changes, writes no results
 
-All are processes. Every batch of decisions must come from one version, whose rows, and an item that says in which
-version it was written, are as they were when that version was made; what two writers were told is stored must be
-there, and `check` must find nothing. Results go to benchmarks/results/readers.json.
+Readers and writers are processes. Every batch of decisions must come from a single version. The number of rows must be
+that of the version, and a marker item must name the version that wrote it. All items acknowledged to the two writers
+must be stored, and `check` must find no problem. Results go to benchmarks/results/readers.json.
 """
 
 import json
@@ -28,23 +28,23 @@ from shelfwise.classifier.model.pipeline import Classifier
 
 RESULTS = ROOT / "benchmarks" / "results" / "readers.json"
 ITEMS, LISTINGS, READERS = 300, 20, 8
-PAUSE = 0.2  # seconds between two batches of a reader
-MARKER = "marker"  # id of the item that every change but a removal writes with the number of its version
-STOP = "stop"  # file that ends the readers
+PAUSE = 0.2  # seconds between the batches of a reader
+MARKER = "marker"  # id of the item that records the version; adds and builds write it
+STOP = "stop"  # file that stops the readers
 
 
 def sample() -> list[Item]:
-    """Some of the sample catalog."""
+    """Return the first ITEMS items of the sample catalog by id."""
     return sorted(items_of(ROOT / "data" / "catalog.csv"), key=lambda item: item.id)[:ITEMS]
 
 
 def marker(version: int) -> Item:
-    """The item that says when it was written."""
+    """Return the item that records the version which writes it."""
     return Item(MARKER, f"marker {version}", "", "", "", "Markers", "Markers")
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """Classify until told to stop: batches, versions seen, and the seconds that it took to see a version."""
+    """Classify until stopped; return the batches, the versions seen, and the median seconds of a refresh."""
     listings = [replace(item, category="", category_path="") for item in sample()[:LISTINGS]]
     classifier, seen, batches, refreshing = Classifier.open(folder / "store"), set[int](), 0, list[float]()
     while not (folder / STOP).exists():
@@ -61,12 +61,12 @@ def read(folder: Path) -> dict[str, Any]:
             assert row is not None and segments.column("title")[row].as_py() == f"marker {manifest.version}"
         seen.add(manifest.version)
         batches += 1
-        time.sleep(PAUSE)  # else they leave the writer no core
+        time.sleep(PAUSE)  # leaves a core to the writer
     return {"batches": batches, "versions": len(seen), "refresh_seconds": statistics.median(refreshing)}
 
 
 def write(folder: Path, changes: int) -> dict[str, int]:
-    """Change the store so many times, then have the readers stop: how often in which way."""
+    """Make `changes` changes, then stop the readers; return the number of changes of each kind."""
     store, items, counts = sw.open(folder / "store"), sample(), dict[str, int]()
     try:
         for turn in range(changes):
@@ -90,7 +90,7 @@ def write(folder: Path, changes: int) -> dict[str, int]:
 
 
 def add_own(folder: Path, name: str, changes: int) -> list[str]:
-    """Add items one by one: the ids that are acknowledged."""
+    """Add items one by one, and return the acknowledged ids."""
     first, store = sample()[0], sw.open(folder / "store")
     added = []
     for i in range(changes):
@@ -101,12 +101,17 @@ def add_own(folder: Path, name: str, changes: int) -> list[str]:
 
 
 @click.command()
-@click.option("--changes", default=500, show_default=True, help="Of the one writer; the two make a fifth of it each.")
-@click.option("--quick", is_flag=True, help="Check the benchmark itself with a few changes; writes nothing.")
+@click.option(
+    "--changes",
+    default=500,
+    show_default=True,
+    help="Changes of the single writer; each of the two writers makes a fifth.",
+)
+@click.option("--quick", is_flag=True, help="Smoke test with a few changes; writes no results.")
 def main(changes: int, quick: bool) -> None:
     """Run, print and write the results."""
     changes = 10 if quick else changes
-    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes: there are more of them than cores
+    os.environ["OMP_NUM_THREADS"] = "1"  # there are more processes than cores
     with tempfile.TemporaryDirectory() as name, ProcessPoolExecutor(READERS + 1, get_context("spawn")) as pool:
         folder = Path(name)
         sw.build(folder / "store", [*sample(), marker(1)], encoder="hashing")

@@ -1,11 +1,11 @@
-"""What a rebuild takes after a hundredth of a catalog has changed, and whether it decides like a build from scratch.
+"""Measure a rebuild after 1 % of a catalog has changed, and compare its decisions with a build from scratch.
 
     python benchmarks/rebuild.py --data DIR [--rows 100000] [--listings 4000]
-    python benchmarks/rebuild.py --quick        checks itself on the sample catalog, writes nothing
+    python benchmarks/rebuild.py --quick        smoke test on the sample catalog, writes no results
 
-DIR has the labelled sets of benchmarks/accuracy.py: together they are one catalog, each a branch of its own. Of what
-changes a quarter goes, a quarter is new and half gets another title. Shelfwise runs as its users run it: the command
-line in a process of its own. Results go to benchmarks/results/rebuild.json.
+DIR has the labelled sets of benchmarks/accuracy.py, which form one catalog with a branch for each set. A quarter of the
+changes are removals, a quarter are new items and half are new titles. Shelfwise runs as users run it: each command in
+its own process. Results go to benchmarks/results/rebuild.json.
 """
 
 import csv
@@ -24,11 +24,11 @@ from titles import mixed
 from shelfwise import Item
 
 RESULTS = ROOT / "benchmarks" / "results" / "rebuild.json"
-EVERY = 400  # items of which four change: a hundredth
+EVERY = 400  # items per four changes, that is 1 %
 
 
 def a_day_later(items: Sequence[Item], new: Sequence[Item]) -> list[Item]:
-    """The catalog with a hundredth changed."""
+    """Return the catalog with 1 % of its items changed."""
     kept = []
     for i, item in enumerate(items):
         if i % EVERY in (1, 2):
@@ -39,7 +39,7 @@ def a_day_later(items: Sequence[Item], new: Sequence[Item]) -> list[Item]:
 
 
 def built(catalog: Path, store: Path, encoder: str) -> dict[str, Any]:
-    """What a build says it did, its seconds and its memory."""
+    """Build a store, and return the reported counts, the seconds and the peak memory."""
     made = measured("build", catalog, "--store", store, "--encoder", encoder, "--json")
     said = json.loads(made["stdout"])
     kept = {name: said[name] for name in ("added", "updated", "removed", "embedded", "fitted")}
@@ -47,7 +47,7 @@ def built(catalog: Path, store: Path, encoder: str) -> dict[str, Any]:
 
 
 def decided(listings: Path, store: Path, out: Path) -> list[dict[str, str]]:
-    """What a store makes of listings."""
+    """Classify listings with a store, and return the rows of the output."""
     measured("classify", listings, "--store", store, "-o", out, "--raw")
     with out.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
@@ -56,7 +56,7 @@ def decided(listings: Path, store: Path, out: Path) -> list[dict[str, str]]:
 def compared(
     folder: Path, before: Sequence[Item], after: Sequence[Item], listings: Sequence[Item], encoder: str
 ) -> dict[str, Any]:
-    """All figures of a catalog before and after a change, and of what is made of listings then."""
+    """Return all figures of the builds before and after a change, and of the decisions after it."""
     catalogs = [write_catalog(before, folder / "before.csv"), write_catalog(after, folder / "after.csv")]
     first = built(catalogs[0], folder / "store", encoder)
     again = built(catalogs[1], folder / "store", encoder)
@@ -78,7 +78,7 @@ def compared(
 
 
 def same(ours: Sequence[str], theirs: Sequence[str]) -> float:
-    """The share of places where two agree."""
+    """Return the share of positions where two sequences agree."""
     return statistics.fmean(a == b for a, b in zip(ours, theirs, strict=True))
 
 
@@ -86,11 +86,11 @@ def same(ours: Sequence[str], theirs: Sequence[str]) -> float:
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--rows", type=click.IntRange(1000), default=100_000, show_default=True)
 @click.option("--listings", type=click.IntRange(100), default=4_000, show_default=True)
-@click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
+@click.option("--quick", is_flag=True, help="Smoke test on the sample catalog; writes no results.")
 def main(data: Path | None, rows: int, listings: int, quick: bool) -> None:
     """Measure, print and write the results."""
     if (data is None) != quick:
-        raise click.UsageError("Give --data DIR or --quick.")
+        raise click.UsageError("Pass either --data DIR or --quick.")
     items, encoder = (items_of(*sample_set().train), "hashing") if data is None else (one_catalog(data), "minilm")
     items = mixed(items, lambda item: item.id)
     if quick:

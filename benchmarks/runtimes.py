@@ -1,12 +1,12 @@
-"""What can run the encoder on a CPU: OpenVINO and ONNX Runtime, in float32, bfloat16 and int8, in streams of threads.
+"""Compare runtimes of the encoder on a CPU: OpenVINO and ONNX Runtime, in float32, bfloat16 and int8, with streams.
 
     python benchmarks/runtimes.py --data DIR
-    python benchmarks/runtimes.py --quick        checks itself on the sample catalog, without NNCF and ONNX Runtime
+    python benchmarks/runtimes.py --quick        smoke test on the sample catalog, without NNCF and ONNX Runtime
 
-DIR has the labelled sets of benchmarks/accuracy.py, and scale_mix, on whose titles rates and cosines are measured: all
-in turns, beside sentence-transformers in float32. int8 is static, calibrated on titles of the catalog, by NNCF for
-OpenVINO and by its own quantizer for ONNX Runtime. Of a labelled set the nearest item of each listing is looked up, and
-its category taken. Results go to benchmarks/results/runtimes.json.
+DIR has the labelled sets of benchmarks/accuracy.py, and scale_mix. Rates and cosines are measured on the titles of
+scale_mix, in turns with sentence-transformers in float32. int8 is static and calibrated on titles of the catalog, by
+NNCF for OpenVINO and by its own quantizer for ONNX Runtime. Accuracy is that of the nearest item's category for each
+listing of a labelled set. Results go to benchmarks/results/runtimes.json.
 """
 
 import json
@@ -39,7 +39,7 @@ Encode = Callable[[Sequence[str]], Vectors]
 
 
 class OnnxRuntime:
-    """ONNX Runtime over the batches that a runtime makes, in streams of equally many threads."""
+    """ONNX Runtime on the batches of a `Runtime`, in streams with equal numbers of threads."""
 
     def __init__(self, file: Path, batches: Runtime, streams: int) -> None:
         import onnxruntime
@@ -51,7 +51,7 @@ class OnnxRuntime:
         self._batches, self._streams = batches, streams
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """As `Encoder.encode`."""
+        """Return the vectors of texts; see `Encoder.encode`."""
         vectors = np.empty((len(texts), self._batches.dimensions), np.float32)
 
         def work(batch: tuple[np.ndarray, dict[str, np.ndarray]]) -> None:
@@ -64,7 +64,10 @@ class OnnxRuntime:
 
 
 def ways(model: SentenceEncoder, titles: Sequence[str], folder: Path, others: bool) -> dict[str, Encode]:
-    """Everything that encodes, by name, `others` than Shelfwise's too; int8 is calibrated on the titles."""
+    """Return the encode functions by name, with `others` also those that Shelfwise does not use.
+
+    int8 is calibrated on the titles.
+    """
     plain, quantized = folder / "plain", folder / "int8"
     plain.mkdir()
     export(model, plain, titles[:64])
@@ -96,7 +99,7 @@ def ways(model: SentenceEncoder, titles: Sequence[str], folder: Path, others: bo
 
 
 def _onnx(model: SentenceEncoder, file: Path) -> None:
-    """The encoder, with pooling and normalising, as an ONNX graph."""
+    """Export the encoder, with pooling and normalisation, as an ONNX graph."""
     import torch
 
     whole, example = whole_of(model.module)
@@ -152,7 +155,7 @@ def _openvino_int8(source: Path, target: Path, batches: Runtime, titles: Sequenc
 
 
 def measure(one: Set, titles: Sequence[str], rounds: int, others: bool = True) -> dict[str, Any]:
-    """Rates in turns, cosines with float32's vectors, and what becomes of the nearest items of listings."""
+    """Return rates measured in turns, cosines with the float32 vectors, and changes of the listings' nearest items."""
     model = load_encoder(one.encoder, "cpu")
     assert isinstance(model, SentenceEncoder)
     items, listings = (_some(items_of(*files), n) for files, n in ((one.train, ITEMS), ((one.test,), LISTINGS)))
@@ -181,17 +184,17 @@ def measure(one: Set, titles: Sequence[str], rounds: int, others: bool = True) -
 
 
 def _some(items: list[Any], n: int) -> list[Any]:
-    """n of the items, whichever."""
+    """Return a fixed pseudo-random sample of n items."""
     return mixed(items, lambda item: item.title)[:n]
 
 
 @click.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
+@click.option("--quick", is_flag=True, help="Smoke test on the sample catalog; writes no results.")
 def main(data: Path | None, quick: bool) -> None:
     """Measure, print and write the results."""
     if (data is None) != quick:
-        raise click.UsageError("Give --data DIR or --quick.")
+        raise click.UsageError("Pass either --data DIR or --quick.")
     if data is None:
         figures = measure(replace(sample_set(), encoder="minilm"), sample_titles()[:200], rounds=1, others=False)[
             "ways"

@@ -1,12 +1,12 @@
-"""What a store costs as it grows: search, opening, memory, building its index, and seeing an added item.
+"""Measure the cost of a store as it grows: search, opening, memory, building its index, and finding an added item.
 
     python benchmarks/scale.py --data DIR [--rows 10000 --rows 100000 --rows 1000000] [--vectors FILE]
-    python benchmarks/scale.py --quick        checks itself on the sample catalog, writes nothing
+    python benchmarks/scale.py --quick        smoke test on the sample catalog, writes no results
 
-DIR has a folder scale_mix with titles.tsv.gz: real titles without labels. 1,000 of them are the queries, the others are
-rows; rows beyond those lie between two that are near each other, with some noise, under the title of one of them.
-Categories are clusters of the vectors. FILE keeps the vectors of the titles, which take long to make. Opening and
-memory are measured in processes of their own. Results go to benchmarks/results/scale.json, a plot to scale.svg.
+DIR has a folder scale_mix with titles.tsv.gz: real titles without labels. 1,000 of them are queries, the rest are rows.
+Additional rows lie between two nearby rows, with some noise, and have the title of one of them. Categories are clusters
+of the vectors. FILE caches the vectors of the titles, which take long to compute. Opening and memory are measured in
+separate processes. Results go to benchmarks/results/scale.json, a plot to scale.svg.
 """
 
 import json
@@ -45,8 +45,8 @@ from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Vectors
 
 RESULTS = ROOT / "benchmarks" / "results" / "scale.json"
-ALONE = 50  # of the queries are searched for one by one
-ROUNDS = 5  # of everything that is timed; what is compared takes turns
+ALONE = 50  # queries that are searched one by one
+ROUNDS = 5  # of every timed measurement; compared methods take turns
 CLUSTERS = 200
 MIB = 1 << 20
 
@@ -55,7 +55,7 @@ R = TypeVar("R")
 
 
 def figures_of(folder: Path, rows: Rows, queries: Vectors, encoder: Encoder, quick: bool) -> dict[str, Any]:
-    """All figures of a store with these rows, made in `folder`."""
+    """Create a store with these rows in `folder`, and return all its figures."""
     space = Space.fit(rows.vectors)
     store, seconds = folder / "store", dict[str, float]()
     started = time.perf_counter()
@@ -81,12 +81,12 @@ def figures_of(folder: Path, rows: Rows, queries: Vectors, encoder: Encoder, qui
 
 
 def engines(replica: Replica) -> list[str]:
-    """The exact engine, and the replica's own where it is another."""
+    """Return "exact", and "own" if the replica has an engine other than exact search."""
     return ["exact"] if replica.engine is None else ["exact", "own"]
 
 
 def searched(replica: Replica, queries: Vectors, paths: Sequence[str]) -> dict[str, Any]:
-    """Rates of the store's search and of faiss's exact one in turns, and how far their answers agree."""
+    """Return the rates of the store's search and of faiss's exact search in turns, and how far their results agree."""
     faiss = import_faiss()
     flat = faiss.IndexFlatIP(queries.shape[1])
     flat.add(replica.vectors)
@@ -110,7 +110,7 @@ def searched(replica: Replica, queries: Vectors, paths: Sequence[str]) -> dict[s
 
 
 def agreement(exact: Neighbors, found: Neighbors, paths: Sequence[str]) -> float:
-    """Share of the queries that get the same category from the votes of both."""
+    """Return the share of queries that get the same category from the votes of both sets of neighbours."""
     names, numbers = np.unique(np.asarray(paths, str), return_inverse=True)
     settings = VoteSettings()
     weights = category_weights(np.bincount(numbers), np.ones(len(names), bool), settings)
@@ -119,7 +119,7 @@ def agreement(exact: Neighbors, found: Neighbors, paths: Sequence[str]) -> float
 
 
 def built(vectors: Vectors) -> dict[str, Any]:
-    """Seconds of building the store's engine, and of faiss's own build of the same with the same parameters."""
+    """Return the seconds of building the store's engine, and of faiss's build of the same index and parameters."""
     faiss = import_faiss()
     n, d = vectors.shape
 
@@ -136,11 +136,13 @@ def built(vectors: Vectors) -> dict[str, Any]:
 
 
 def opened(store: Path, rounds: int) -> dict[str, Any]:
-    """Seconds of opening a store, its encoder aside, and of reading its vectors into memory, in turns: both after the
-    system has dropped what it held of the files."""
+    """Return the seconds of opening a store without its encoder and of reading its vectors into memory, in turns.
+
+    The page cache of the files is dropped before each measurement.
+    """
     vectors = store / read_snapshot(store).manifest.replica.folder / VECTORS
     seconds: dict[str, list[float]] = {"open": [], "read": []}
-    open_store(store)  # imports what it needs
+    open_store(store)  # loads the imports
     for _ in range(rounds):
         forget(store)
         seconds["read"].append(taken(lambda: np.fromfile(vectors, np.float32)))
@@ -150,7 +152,7 @@ def opened(store: Path, rounds: int) -> dict[str, Any]:
 
 
 def open_store(store: Path, engine: str = "own") -> Segment:
-    """What `Index.open` does for a store, but for its encoder; with its own engine or the exact one."""
+    """Open a store like `Index.open` but without its encoder, with its own engine or with exact search."""
     snapshot = read_snapshot(store)
     replica = replica_of(snapshot)
     base = Segment.of_replica(replica if engine == "own" else replace(replica, engine=None), "cpu")
@@ -159,7 +161,7 @@ def open_store(store: Path, engine: str = "own") -> Segment:
 
 
 def forget(folder: Path) -> None:
-    """Have the system drop from memory what it holds of the files of a folder."""
+    """Drop the files of a folder from the page cache."""
     for file in folder.rglob("*"):
         if file.is_file():
             with file.open("rb") as stream:
@@ -168,8 +170,7 @@ def forget(folder: Path) -> None:
 
 
 def resident(store: Path, queries: Vectors, engine: str) -> dict[str, float]:
-    """MiB of memory that a process has, of its own or mapped: before a store is opened, after it has been searched, and
-    at most until then (`peak`)."""
+    """Return the resident MiB of this process, its own and mapped: before opening, after searching, and at the peak."""
     figures = {"before": memory("VmRSS")}
     (view,) = open_store(store, engine).views
     for start in range(0, len(queries), 100):
@@ -178,14 +179,13 @@ def resident(store: Path, queries: Vectors, engine: str) -> dict[str, float]:
 
 
 def memory(name: str) -> float:
-    """A figure of the system's about this process, in MiB."""
+    """Return a memory figure of this process from /proc/self/status, in MiB."""
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)]
     return int(line.split()[1]) / 1024
 
 
 def votable(store: Path, encoder: Encoder, times: int) -> dict[str, Any]:
-    """Seconds from the start of `add` until a reader that is open already finds the item, and from that of `remove`
-    until it no longer does."""
+    """Return the seconds from the start of `add` until an open reader finds the item, and the same for `remove`."""
     index = Index.open(store)
     seconds: dict[str, list[float]] = {"add": [], "remove": []}
     for i in range(times):
@@ -205,25 +205,25 @@ def votable(store: Path, encoder: Encoder, times: int) -> dict[str, Any]:
 
 
 def nearest(index: Index, query: Vectors) -> str:
-    """Id of the item that is most like a query (1, d)."""
+    """Return the id of the item nearest to a query (1, d)."""
     return index.segments.texts(["id"], index.search(query, 1).rows[0])[0][0]
 
 
 def taken(work: Callable[[], object]) -> float:
-    """Seconds that something takes."""
+    """Return the seconds that `work` takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def in_child(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """What `work` gives in a process of its own."""
+    """Run `work` in a new process and return its result."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(work, *args, **kwargs).result()
 
 
 def rows_of(titles: Titles, clusters: Sequence[str], n: int) -> Rows:
-    """n rows, in order of their ids."""
+    """Return n rows in the order of their ids."""
     made, of = grown(titles.vectors, n)
     columns = {name: [""] * n for name in TEXT_COLUMNS}
     columns |= {"id": [f"{i:08}" for i in range(n)], "title": [titles.titles[row] for row in of]}
@@ -232,7 +232,7 @@ def rows_of(titles: Titles, clusters: Sequence[str], n: int) -> Rows:
 
 
 def clusters_of(vectors: Vectors) -> list[str]:
-    """The cluster of each vector (n, d), found among some of them."""
+    """Return the name of the k-means cluster of each vector (n, d)."""
     faiss = import_faiss()
     kmeans = faiss.Kmeans(vectors.shape[1], min(CLUSTERS, len(vectors) // 40), spherical=True, seed=1)
     kmeans.train(vectors)
@@ -240,7 +240,7 @@ def clusters_of(vectors: Vectors) -> list[str]:
 
 
 def plot(entries: Sequence[dict[str, Any]], file: Path) -> None:
-    """Cost against size, side by side: milliseconds of a query, seconds of opening and building, memory."""
+    """Plot cost against size in three panels: milliseconds per query, seconds of opening and building, memory."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -287,12 +287,12 @@ def plot(entries: Sequence[dict[str, Any]], file: Path) -> None:
 @click.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--rows", "sizes", multiple=True, type=click.IntRange(1000), default=(10_000, 100_000, 1_000_000))
-@click.option("--vectors", type=click.Path(path_type=Path), help="Where the titles' vectors are kept (.npy).")
-@click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
+@click.option("--vectors", type=click.Path(path_type=Path), help="File that caches the vectors of the titles (.npy).")
+@click.option("--quick", is_flag=True, help="Smoke test on the sample catalog; writes no results.")
 def main(data: Path | None, sizes: tuple[int, ...], vectors: Path | None, quick: bool) -> None:
     """Measure, print and write the results."""
     if (data is None) != quick:
-        raise click.UsageError("Give --data DIR or --quick.")
+        raise click.UsageError("Pass either --data DIR or --quick.")
     titles = read_titles(data, vectors)
     clusters = clusters_of(titles.vectors)
     for n in (1200,) if quick else sizes:

@@ -1,11 +1,11 @@
-"""How the service does under load: batches beside one by one, too much at once, and writes beside reads and a rebuild.
+"""Measure the service under load: batched and single requests, overload, and writes during reads and a rebuild.
 
     python benchmarks/serving.py --data DIR [--part load --part writes] [--folder FOLDER]
-    python benchmarks/serving.py --quick      checks itself on the sample catalog, writes nothing
+    python benchmarks/serving.py --quick      smoke test on the sample catalog, writes no results
 
-DIR has the labelled sets of benchmarks/accuracy.py, of which ITEMS items are the catalog, and scale_mix, whose titles
-are the listings. `wrk` asks over loopback, on the same cores. FOLDER keeps the store. Results go to
-benchmarks/results/serving.json (--results: another file, of another machine, say).
+DIR has the labelled sets of benchmarks/accuracy.py and scale_mix. ITEMS items of the sets are the catalog, and the
+titles of scale_mix are the listings. `wrk` sends the requests over loopback, on the same cores. FOLDER keeps the store.
+Results go to benchmarks/results/serving.json, or to the file of --results, for example for another machine.
 """
 
 import csv
@@ -40,15 +40,15 @@ from shelfwise.service.desk import DESK
 RESULTS = ROOT / "benchmarks" / "results" / "serving.json"
 PARTS = ("load", "writes")
 ITEMS, LISTINGS = 50_000, 20_000
-CLIENTS, READERS, WRITERS, MANY = 32, 16, 8, 400  # connections; the last for more than can be done
+CLIENTS, READERS, WRITERS, MANY = 32, 16, 8, 400  # connections; the last number causes overload
 WRITES = 2_000
 ROUNDS, SECONDS = 9, 10
-SETTLE = 1.0  # seconds after which nothing is left of what `wrk` asked last and did not wait for
-WARM, FLAT = 10_000, 20_000  # requests before and after which memory is looked at: caches fill first
+SETTLE = 1.0  # seconds until the last requests of `wrk`, for which it does not wait, have ended
+WARM, FLAT = 10_000, 20_000  # requests that fill the caches, and requests during which memory must stay flat
 PORT = 18_417
 URL = f"http://127.0.0.1:{PORT}"
-# Each request has the time as the id of its listing, which the answer repeats. DELAY ms lie between an answer and the
-# next request of its connection, half as long or half as much longer.
+# The id of each listing is the time of its request. The response repeats it, which gives the latency. Between a
+# response and the next request a connection waits DELAY ms, plus or minus up to half of it.
 SCRIPT = """
 local ffi = require("ffi")
 ffi.cdef[[typedef struct { long seconds; long micros; } moment; int gettimeofday(moment*, void*);]]
@@ -78,7 +78,7 @@ end
 
 @contextmanager
 def serving(store: Path, at_once: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A server in a process of its own, ready."""
+    """Run a server in its own process, and yield the process when it is ready."""
     with subprocess.Popen([sys.executable, __file__, "--run", store, "--at-once", str(at_once)], cwd=ROOT) as process:
         until = time.monotonic() + 120
         while True:
@@ -95,7 +95,7 @@ def serving(store: Path, at_once: int) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def ask(path: str, content: object = None) -> dict[str, Any]:
-    """An answer of the service. Raises HTTPError where it is a refusal."""
+    """Send a request and return the JSON response. Raise HTTPError for an error status."""
     body = None if content is None else json.dumps(content).encode()
     with urllib.request.urlopen(
         urllib.request.Request(URL + path, body, {"content-type": "application/json"})
@@ -104,7 +104,7 @@ def ask(path: str, content: object = None) -> dict[str, Any]:
 
 
 def load(folder: Path, clients: int, seconds: float, delay: int = 0) -> dict[str, Any]:
-    """What comes of so many clients: rate and latency, in ms, of what is answered, and how much is refused."""
+    """Run `clients` clients, and return the rate and latency (ms) of answered requests and the rate of refused ones."""
     out = folder / "answers.txt"
     out.unlink(missing_ok=True)
     environment = os.environ | {"TITLES": str(folder / "titles.txt"), "OUT": str(out), "DELAY": str(delay)}
@@ -135,7 +135,7 @@ def load(folder: Path, clients: int, seconds: float, delay: int = 0) -> dict[str
 
 
 def loaded(store: Path, folder: Path, rounds: int, seconds: float, flat: int) -> dict[str, Any]:
-    """Batches beside one by one in turns; then twice what can be done; then memory."""
+    """Measure batched and single requests in turns, then a load of twice the capacity, then memory."""
     kept: dict[str, list[dict[str, Any]]] = {name: [] for name in ("alone", "one_by_one", "together")}
     for _ in range(rounds):
         with serving(store, 1):
@@ -165,7 +165,7 @@ def loaded(store: Path, folder: Path, rounds: int, seconds: float, flat: int) ->
 
 
 def written(store: Path, work: Path, writes: int) -> dict[str, Any]:
-    """Adds and corrections while clients classify and the catalog is built again; then the server is killed."""
+    """Write while clients classify and the catalog is rebuilt, kill the server, and look for lost writes."""
     changed = shutil.copytree(store, work / "written")
     acknowledged, failed, reads = dict[str, str](), list[str](), list[dict[str, Any]]()
     rows = list(csv.reader((store.parent / "catalog.csv").open(encoding="utf-8")))
@@ -205,7 +205,7 @@ def written(store: Path, work: Path, writes: int) -> dict[str, Any]:
         writing.join()
         took = time.monotonic() - start
         reading.join()
-        for i in range(2 * len(reviewed), 2 * len(reviewed) + 10, 2):  # the index may not have these yet
+        for i in range(2 * len(reviewed), 2 * len(reviewed) + 10, 2):  # the index may lack these at the kill
             put(i)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -225,7 +225,7 @@ def written(store: Path, work: Path, writes: int) -> dict[str, Any]:
 
 
 def doubtful(folder: Path, wanted: int) -> list[str]:
-    """Ids of listings that wait for a review."""
+    """Return the ids of up to `wanted` listings that wait for a review, after classifying enough of them."""
     titles = [json.loads(line) for line in (folder / "titles.txt").read_text(encoding="utf-8").splitlines()]
     for start in range(0, len(titles), 500):
         listings = [
@@ -239,7 +239,7 @@ def doubtful(folder: Path, wanted: int) -> list[str]:
 
 
 def found(id_: str) -> str | None:
-    """The category of an item, None where it is not there."""
+    """Return the category of an item (None if there is no such item)."""
     try:
         return str(ask(f"/v1/items/{id_}")["category_path"])
     except urllib.error.HTTPError:
@@ -247,17 +247,20 @@ def found(id_: str) -> str | None:
 
 
 def resident(pid: int) -> float:
-    """MiB of memory that a process has."""
+    """Return the resident memory of a process in MiB."""
     (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) / 1024
 
 
 def prepare(data: Path | None, folder: Path) -> Path:
-    """The store, built unless it is there, without what a run before wrote, and what is asked."""
+    """Prepare the store and the titles and script for `wrk`; return the store.
+
+    An existing store is reused, without the writes of an earlier run.
+    """
     store = folder / "store"
     for left in store.glob(f"{DESK}*"):
         left.unlink()
-    # Of the sample, whose titles are in the store, the letters in turn: some have to be doubtful.
+    # The titles of the sample are in the store. They are reversed, so that some decisions need a review.
     titles = [title[::-1] for title in sample_titles()] if data is None else real_titles(data)
     lines = [json.dumps(title[:2000], ensure_ascii=False) for title in mixed(titles, str)[:LISTINGS]]
     (folder / "titles.txt").write_text("\n".join(lines), encoding="utf-8")
@@ -271,10 +274,12 @@ def prepare(data: Path | None, folder: Path) -> Path:
 
 @click.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), default=PARTS, help="Only this.")
-@click.option("--folder", type=click.Path(path_type=Path), help="Where the store is kept, and taken if it is there.")
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Where the results go.")
-@click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
+@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), default=PARTS, help="Run only this part.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Folder that keeps the store; an existing store is reused."
+)
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="File for the results.")
+@click.option("--quick", is_flag=True, help="Smoke test on the sample catalog; writes no results.")
 @click.option("--run", type=click.Path(path_type=Path), hidden=True)
 @click.option("--at-once", type=int, hidden=True)
 def main(
@@ -291,7 +296,7 @@ def main(
         uvicorn.run(create_app(Config(run, at_once=at_once)), port=PORT, log_level="warning", access_log=False)
         return
     if (data is None) != quick:
-        raise click.UsageError("Give --data DIR or --quick.")
+        raise click.UsageError("Pass either --data DIR or --quick.")
     if shutil.which("wrk") is None:
         raise click.ClickException("wrk is not installed: apt-get install wrk")
     with tempfile.TemporaryDirectory() as work:

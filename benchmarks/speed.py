@@ -1,13 +1,13 @@
-"""How fast Shelfwise encodes, classifies and starts: beside sentence-transformers, and beside what the machine can do.
+"""Measure how fast Shelfwise encodes, classifies and starts, relative to sentence-transformers and to the machine.
 
     python benchmarks/speed.py --data DIR [--part encode --part classify ...] [--folder FOLDER]
-    python benchmarks/speed.py --quick        checks itself on the sample catalog, writes nothing
+    python benchmarks/speed.py --quick        smoke test on the sample catalog, writes no results
 
-DIR has the labelled sets of benchmarks/accuracy.py, which together are the catalog, and scale_mix, whose titles are the
-listings. What is compared takes turns. The limit is the rate at which the machine multiplies matrices, in the precision
-that the encoder computes in. The part large is classify with a million items: those of the store, and others between
-two that are near each other, with the store's model. FOLDER keeps the stores. Results go to
-benchmarks/results/speed.json (--results: another file, of another machine, say), a plot to the .svg beside it.
+DIR has the labelled sets of benchmarks/accuracy.py, which form the catalog, and scale_mix, whose titles are the
+listings. Compared methods take turns. The limit is the rate at which the machine multiplies matrices in the precision
+of the encoder. The part "large" is "classify" with a million items: the items of the store and additional ones between
+two nearby items, with the model of the store. FOLDER keeps the stores. Results go to benchmarks/results/speed.json, or
+to the file of --results, for example for another machine. A plot goes to the .svg file next to it.
 """
 
 import io
@@ -55,18 +55,20 @@ from shelfwise.indexer.threads import usable_threads
 RESULTS = ROOT / "benchmarks" / "results" / "speed.json"
 PARTS = ("encode", "classify", "large", "memory", "start")
 ENCODERS = ("minilm", "e5")
-ROUNDS, FEW_ROUNDS = 5, 3  # the latter of what takes minutes
-START_ROUNDS = 20  # of processes that are started
+ROUNDS, FEW_ROUNDS = 5, 3  # the latter for measurements that take minutes
+START_ROUNDS = 20  # for starting processes
 ITEMS, LARGE = 40_000, 1_000_000
-FEW, MANY = 100_000, 1_000_000  # listings of which the peak of memory is told
+FEW, MANY = 100_000, 1_000_000  # listings of the measurements of peak memory
 ENCODED, LISTINGS, STAGED = 4_096, 50_000, 8_192  # titles for each measurement
-SIZES = (1024, 2048, 4096)  # of square matrices that are multiplied
+SIZES = (1024, 2048, 4096)  # of the square matrices to multiply
 TEXT = "wireless earbuds"
 
 
 def encoded(name: str, titles: Sequence[str], rounds: int) -> dict[str, Any]:
-    """Rates of the exported encoder and of sentence-transformers in turns, how far their vectors agree, and the rate
-    that the machine's matrix products would allow."""
+    """Return the rates of the exported encoder and of sentence-transformers in turns.
+
+    The result also has the worst cosine of their vectors and the rate limit of the machine's matrix products.
+    """
     model = load_encoder(name, "cpu")
     assert isinstance(model, SentenceEncoder)
     with tempfile.TemporaryDirectory() as folder:
@@ -100,7 +102,7 @@ def encoded(name: str, titles: Sequence[str], rounds: int) -> dict[str, Any]:
 
 
 def products_of(model: SentenceEncoder, titles: Sequence[str]) -> float:
-    """Operations of the matrix products that a transformer needs for titles, without padding."""
+    """Return the operations of a transformer's matrix products for the titles, without padding."""
     config = model.module[0].auto_model.config
     hidden, inner, lengths = config.hidden_size, config.intermediate_size, model.token_counts(titles)
     weights = 2 * (4 * hidden**2 + 2 * hidden * inner) * lengths
@@ -109,7 +111,7 @@ def products_of(model: SentenceEncoder, titles: Sequence[str]) -> float:
 
 
 def product_rate(precision: str) -> float:
-    """Operations a second of the fastest product of two square matrices in a precision, by all cores."""
+    """Return the operations per second of the fastest product of two square matrices in a precision, on all cores."""
     import torch
 
     torch.set_num_threads(usable_threads())
@@ -123,7 +125,7 @@ def product_rate(precision: str) -> float:
 
 
 def classified(store: Path, titles: Sequence[str], folder: Path, rounds: int) -> dict[str, Any]:
-    """Rates of classifying a file and of encoding its titles alone in turns, and the time of each stage."""
+    """Return the rates of classifying a file and of only encoding its titles in turns, and the time of each stage."""
     listings = write_catalog([Item(str(i), title) for i, title in enumerate(titles)], folder / "listings.csv")
     classifier = Classifier.open(store, "cpu")
     texts = [Item("", title).words.text() for title in titles]
@@ -146,7 +148,7 @@ def classified(store: Path, titles: Sequence[str], folder: Path, rounds: int) ->
 
 
 def peaks(store: Path, titles: Sequence[str], folder: Path, sizes: Sequence[int]) -> dict[str, Any]:
-    """MiB of memory that classifying files of different sizes takes at most, by tier."""
+    """Return the peak memory (MiB) of classifying files of different sizes, by tier."""
     found: dict[str, dict[str, float]] = {tier: {} for tier in (FAST, AUTO, FULL)}
     for tier, size in itertools.product(found, sizes):
         items = [Item(str(i), f"{titles[i % len(titles)]} {i // len(titles)}") for i in range(size)]
@@ -160,7 +162,7 @@ def peaks(store: Path, titles: Sequence[str], folder: Path, sizes: Sequence[int]
 
 
 def stages(classifier: Classifier, file: Path) -> dict[str, float]:
-    """Microseconds a listing of each stage where one comes after the other."""
+    """Return the microseconds per listing of each stage, with the stages run one after the other."""
     seconds: dict[str, float] = {}
     many = 0
 
@@ -191,12 +193,12 @@ def stages(classifier: Classifier, file: Path) -> dict[str, float]:
 
 
 def words_of(items: Sequence[Item]) -> list[Words]:
-    """The cleaned words of some items."""
+    """Return the cleaned words of items."""
     return [item.words for item in items]
 
 
 def started(store: Path, rounds: int) -> dict[str, Any]:
-    """Seconds of processes, in turns: a look-up, the help and the library, beside imports of others."""
+    """Return the seconds of processes in turns: a look-up, the help, and imports of the library and of others."""
     similar = ["-m", "shelfwise", "similar", TEXT, "--store", str(store)]
     commands = {
         "similar": similar,
@@ -220,12 +222,12 @@ def started(store: Path, rounds: int) -> dict[str, Any]:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """A process of this Python."""
+    """Run this Python interpreter with arguments."""
     subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
 
 
 def store_of(data: Path | None, folder: Path) -> Path:
-    """A store of ITEMS items of the labelled sets, built in `folder` unless it is there."""
+    """Return a store of ITEMS items of the labelled sets, built in `folder` unless it exists."""
     store = folder / "store"
     if not store.exists():
         items = items_of(*sample_set().train) if data is None else one_catalog(data)
@@ -236,8 +238,10 @@ def store_of(data: Path | None, folder: Path) -> Path:
 
 
 def grown_store(small: Path, folder: Path, n: int) -> Path:
-    """A store of n items in `folder`, unless it is there: those of a small one, whose model it has, and others under
-    the titles and in the categories of the items near which they lie."""
+    """Return a store of n items, created in `folder` unless it exists.
+
+    It has the model and the items of a small store, and additional items with the titles and categories of nearby ones.
+    """
     store = folder / "large"
     if not store.exists():
         snapshot = read_snapshot(small)
@@ -255,7 +259,7 @@ def grown_store(small: Path, folder: Path, n: int) -> Path:
 
 
 def plot(sets: dict[str, Any], file: Path) -> None:
-    """Titles a second of each encoder, and the time of each stage of classifying."""
+    """Plot the titles per second of each encoder, and the time of each stage of classifying."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -286,14 +290,16 @@ def plot(sets: dict[str, Any], file: Path) -> None:
 
 @click.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), default=PARTS, help="Only this.")
-@click.option("--folder", type=click.Path(path_type=Path), help="Where the store is kept, and taken if it is there.")
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Where the results go.")
-@click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
+@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), default=PARTS, help="Run only this part.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Folder that keeps the store; an existing store is reused."
+)
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="File for the results.")
+@click.option("--quick", is_flag=True, help="Smoke test on the sample catalog; writes no results.")
 def main(data: Path | None, parts: tuple[str, ...], folder: Path | None, results: Path, quick: bool) -> None:
     """Measure, print and write the results."""
     if (data is None) != quick:
-        raise click.UsageError("Give --data DIR or --quick.")
+        raise click.UsageError("Pass either --data DIR or --quick.")
     titles, rounds, encoders = (
         (sample_titles(), 1, ENCODERS[:1]) if data is None else (real_titles(data), ROUNDS, ENCODERS)
     )

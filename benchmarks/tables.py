@@ -1,7 +1,7 @@
-"""Writes the tables of README.md and ARCHITECTURE.md from benchmarks/results/*.json.
+"""Write the tables of README.md and ARCHITECTURE.md from benchmarks/results/*.json.
 
-python benchmarks/tables.py            rewrites what stands between the markers
-python benchmarks/tables.py --check    fails where a document says something else
+python benchmarks/tables.py            rewrites the text between the markers
+python benchmarks/tables.py --check    fails if a document differs
 """
 
 import statistics
@@ -24,7 +24,7 @@ from harness import ROOT
 
 NAMES = {
     "linear_svc": "TF-IDF + LinearSVC",
-    "frozen_logistic": "the encoder as it comes + logistic regression",
+    "frozen_logistic": "frozen encoder + logistic regression",
     "fasttext": "fastText, autotuned",
     "lstm": "embedding + LSTM + dense",
     "bert": "the encoder with a classification layer, fine-tuned",
@@ -47,7 +47,7 @@ WAYS = {
 
 
 def accuracy_table() -> str:
-    """The accuracy table, in Markdown."""
+    """Return the accuracy table in Markdown."""
     content = results_of("accuracy")
     lines = [
         "| catalog | | accuracy | macro-F1 | F1 over levels, weighted / macro | ECE | accepted, right | at 98 % "
@@ -61,7 +61,7 @@ def accuracy_table() -> str:
 
 
 def new_categories_table() -> str:
-    """What a new category is found by, in Markdown: means over the seeds."""
+    """Return the table of new categories in Markdown, with means over the seeds."""
     content = results_of("new_categories")
     lines = ["| catalog | examples | | old categories, lost | new categories | H |", "|---|---|---|---|---|---|"]
     for name, entry in content["sets"].items():
@@ -77,7 +77,7 @@ def new_categories_table() -> str:
 
 
 def ablation_table() -> str:
-    """Accuracy and macro-F1 with parts left out, in Markdown."""
+    """Return the table of accuracy and macro-F1 with parts left out, in Markdown."""
     content = results_of("ablation")
     columns = [(name, state) for name, entry in content["sets"].items() for state in entry if state != "machine"]
     parts = dict.fromkeys(part for name, state in columns for part in content["sets"][name][state])
@@ -93,7 +93,7 @@ def ablation_table() -> str:
 
 
 def faults_table() -> str:
-    """What killed writers left, in one sentence."""
+    """Return the results of killed writers in one sentence."""
     content = results_of("faults")
     (entry,) = content["sets"].values()
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(entry["interrupted"].items()) if kind != "none")
@@ -102,7 +102,7 @@ def faults_table() -> str:
 
 
 def readers_table() -> str:
-    """What readers saw beside a writer, in one sentence."""
+    """Return the results of readers and writers in sentences."""
     content = results_of("readers")
     (entry,) = content["sets"].values()
     readers, two = entry["readers"], entry["two_writers"]
@@ -116,7 +116,7 @@ def readers_table() -> str:
 
 
 def rebuild_table() -> str:
-    """What a rebuild takes and decides, in one sentence."""
+    """Return the time and the decisions of a rebuild in sentences."""
     content = results_of("rebuild")
     (entry,) = content["sets"].values()
     builds = entry["builds"]
@@ -132,7 +132,7 @@ def rebuild_table() -> str:
 
 
 def speed_table(file: str = "speed") -> str:
-    """How fast Shelfwise encodes, classifies and starts, in Markdown."""
+    """Return the speed of encoding, classifying and starting, in Markdown."""
     content = results_of(file)
     sets = content["sets"]
     lines = [
@@ -186,7 +186,7 @@ def _large_classified(sets: dict[str, Any]) -> list[str]:
 
 
 def runtimes_table() -> str:
-    """What runs the encoders, in Markdown: rate and exactness of each way with each encoder."""
+    """Return the table of runtimes in Markdown: rate and exactness of each runtime with each encoder."""
     content = results_of("runtimes")
     sets = content["sets"]
     lines = [
@@ -209,7 +209,7 @@ def runtimes_table() -> str:
 
 
 def tiers_table() -> str:
-    """Rate and accuracy of the tiers and of others, in Markdown."""
+    """Return the table of rate and accuracy of the tiers and of the peers, in Markdown."""
     content = results_of("tiers")
     lines = ["| catalog | | listings/s | times full | accuracy | by n-grams |", "|---|---|---|---|---|---|"]
     for name, entry in content["sets"].items():
@@ -226,7 +226,7 @@ def tiers_table() -> str:
 
 
 def scale_table() -> str:
-    """What a store costs as it grows, in Markdown."""
+    """Return the table of the cost of a store as it grows, in Markdown."""
     content = results_of("scale")
     entries = sorted(content["sets"].values(), key=lambda entry: entry["rows"])
     lines = {
@@ -266,7 +266,7 @@ def scale_table() -> str:
 
 
 def engines_table() -> str:
-    """faiss's engines beside each other, in Markdown."""
+    """Return the comparison of faiss's engines in Markdown."""
     content = results_of("engines")
     (entry,) = content["sets"].values()
     lines = [
@@ -282,7 +282,7 @@ def engines_table() -> str:
 
 
 def serving_table(file: str = "serving") -> str:
-    """What the service does under load and beside writes, in sentences."""
+    """Return the results of the service under load and during writes, in sentences."""
     content = results_of(file)
     load, writes = content["sets"]["load"], content["sets"].get("writes")
     rounds, over, memory = load["rounds"], load["over"], load["resident_mib"]
@@ -333,7 +333,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Change nothing; fail where a document differs.")
+@click.option("--check", is_flag=True, help="Change nothing; fail if a document differs.")
 def main(check: bool) -> None:
     """Rewrite or check the tables."""
     for name, tables in TABLES.items():
@@ -342,7 +342,7 @@ def main(check: bool) -> None:
             before, found, rest = made.partition(f"<!-- {marker} -->\n")
             _, end, after = rest.partition(f"\n<!-- /{marker} -->")
             if not found or not end:
-                raise click.ClickException(f"{name} lacks the markers of {marker}")
+                raise click.ClickException(f"{name} has no markers of {marker}")
             made = before + found + table() + end + after
         if check and made != text:
             raise click.ClickException(f"{name} differs from the results: run python benchmarks/tables.py")

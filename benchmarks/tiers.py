@@ -1,11 +1,11 @@
-"""Rate and accuracy of the tiers, beside each other and beside what others run with the same encoder and rows.
+"""Measure the rate and accuracy of the tiers, compared with peers that use the same encoder and rows.
 
     python benchmarks/tiers.py --data DIR [--set instacart] [--peer knn] [--folder FOLDER]
-    python benchmarks/tiers.py --quick        checks itself on the sample catalog, writes nothing
+    python benchmarks/tiers.py --quick        smoke test on the sample catalog, writes no results
 
-DIR has the labelled sets of benchmarks/accuracy.py; SetFit comes with the extra `peers`. Stores are built from the
-train files with the encoder as it comes, and kept in FOLDER. Listings are those of the test files, from file to file
-once the store is open, in turns; no tier remembers n-grams of the turn before. Results go to
+DIR has the labelled sets of benchmarks/accuracy.py. SetFit comes with the extra `peers`. Stores are built from the
+train files with the pretrained encoder, and kept in FOLDER. The listings of the test files are classified from file to
+file with an open store, in turns. The cache of n-grams is cleared before each turn. Results go to
 benchmarks/results/tiers.json.
 """
 
@@ -38,12 +38,12 @@ from shelfwise.indexer.reading.rejects import RejectFile
 RESULTS = ROOT / "benchmarks" / "results" / "tiers.json"
 ROUNDS = 5
 SETS = ("instacart", "zh_retail30", "myntra_fashion", "mwpd_gpc")
-PEERED = "instacart"  # the set on which the others run, too
+PEERED = "instacart"  # the set on which the peers run
 PEERS = ("knn", "setfit", "fasttext", "transformers")
 
 
 def tried(one: Set, folder: Path, wanted: Sequence[str], rounds: int) -> dict[str, Any]:
-    """Rates and accuracy of the tiers and of the others, which take turns."""
+    """Return the rates and accuracies of the tiers and of the peers, measured in turns."""
     store = folder / one.name
     if not store.exists():
         measured("build", *one.train, "--store", store, "--encoder", one.encoder)
@@ -66,7 +66,7 @@ def tried(one: Set, folder: Path, wanted: Sequence[str], rounds: int) -> dict[st
     rates: dict[str, list[float]] = {name: [] for name in (*TIERS, *others)}
     said: dict[str, Sequence[str]] = {}
     by_fast: dict[str, float] = {}
-    classified(classifier, one.test, AUTO)  # loads what it needs
+    classified(classifier, one.test, AUTO)  # loads models and imports
     for _ in range(rounds):
         for tier in TIERS:
             lexical._remembered.cache_clear()
@@ -89,7 +89,7 @@ def tried(one: Set, folder: Path, wanted: Sequence[str], rounds: int) -> dict[st
 
 
 def classified(classifier: Classifier, file: Path, tier: str) -> list[Decision]:
-    """What `classify` does with a file, the decisions written to memory."""
+    """Classify a file as `shelfwise classify` does, but write the output to memory; return the decisions."""
     found = []
     with open_records(file) as records, RejectFile(Path(tempfile.gettempdir()) / "tiers.rejects") as rejects:
         writer = DecisionWriter(io.StringIO(), "csv", records.columns)
@@ -103,17 +103,17 @@ def classified(classifier: Classifier, file: Path, tier: str) -> list[Decision]:
 
 @click.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--set", "names", multiple=True, type=click.Choice(SETS), default=SETS, help="Only this set.")
-@click.option("--peer", "wanted", multiple=True, type=click.Choice(PEERS), default=PEERS, help="Only this other.")
+@click.option("--set", "names", multiple=True, type=click.Choice(SETS), default=SETS, help="Run only this set.")
+@click.option("--peer", "wanted", multiple=True, type=click.Choice(PEERS), default=PEERS, help="Run only this peer.")
 @click.option(
-    "--folder", type=click.Path(path_type=Path), help="Where the stores are kept, and taken if they are there."
+    "--folder", type=click.Path(path_type=Path), help="Folder that keeps the stores; existing ones are reused."
 )
-@click.option("--quick", is_flag=True, help="Check the benchmark itself on the sample catalog; writes nothing.")
+@click.option("--quick", is_flag=True, help="Smoke test on the sample catalog; writes no results.")
 def main(data: Path | None, names: tuple[str, ...], wanted: tuple[str, ...], folder: Path | None, quick: bool) -> None:
     """Measure, print and write the results, set by set."""
     if (data is None) != quick:
-        raise click.UsageError("Give --data DIR or --quick.")
-    gc.disable()  # as the command does
+        raise click.UsageError("Pass either --data DIR or --quick.")
+    gc.disable()  # like `shelfwise classify`
     sets = [sample_set()] if data is None else [one for one in real_sets(data) if one.name in names]
     for one in sets:
         with tempfile.TemporaryDirectory() as work:

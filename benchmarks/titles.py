@@ -1,4 +1,4 @@
-"""Rows and queries of any number for benchmarks of search: real titles, and vectors around those of real ones."""
+"""Rows and queries in any number for search benchmarks: real titles, and vectors close to those of real titles."""
 
 import csv
 import gzip
@@ -19,14 +19,14 @@ from shelfwise.indexer.types import Vectors
 
 T = TypeVar("T")
 ROOT = Path(__file__).parent.parent
-QUERIES = 1000  # titles that are searched for, and are no rows
-NOISE = 0.15  # length of what is added to a row between others
-NEAR = 8  # neighbours of a row, to one of which it goes
+QUERIES = 1000  # titles used as queries, not as rows
+NOISE = 0.15  # length of the noise added to an additional row
+NEAR = 8  # nearest neighbours of a row, one of which an additional row lies towards
 
 
 @dataclass(frozen=True)
 class Titles:
-    """Titles with their vectors (n, d), the vectors of others that are asked for (m, d), and the encoder of both."""
+    """Titles with their vectors (n, d), the vectors of the queries (m, d), and the encoder of both."""
 
     titles: list[str]
     vectors: Vectors
@@ -35,7 +35,10 @@ class Titles:
 
 
 def read_titles(data: Path | None, vectors: Path | None) -> Titles:
-    """The titles of scale_mix in the folder `data`, None for the sample catalog's; a file keeps their vectors."""
+    """Return the titles of scale_mix in the folder `data`, or of the sample catalog if `data` is None.
+
+    The file `vectors` caches their vectors.
+    """
     encoder = load_encoder("hashing" if data is None else "minilm", "cpu")
     titles = sample_titles() if data is None else real_titles(data)
     every = _vectors_of(titles, encoder, vectors)
@@ -46,8 +49,10 @@ def read_titles(data: Path | None, vectors: Path | None) -> Titles:
 
 
 def grown(vectors: Vectors, n: int) -> tuple[Vectors, np.ndarray[Any, Any]]:
-    """(n, d) unit vectors, of which those beyond the first (m, d) lie between two of these that are near each other,
-    and for each the row that it is or lies near (n,)."""
+    """Return n unit vectors (n, d) made from vectors (m, d), and the original row of each (n,).
+
+    Up to m vectors are originals. Additional ones lie between an original row and one of its NEAR neighbours.
+    """
     if n <= len(vectors):
         kept = np.linspace(0, len(vectors) - 1, n).astype(np.int64)
         return vectors[kept], kept
@@ -70,18 +75,18 @@ def grown(vectors: Vectors, n: int) -> tuple[Vectors, np.ndarray[Any, Any]]:
 
 
 def mixed(values: Iterable[T], text: Callable[[T], str]) -> list[T]:
-    """The values in an order that has nothing to do with what they say, and is always the same."""
+    """Return the values in a fixed pseudo-random order (by the CRC-32 of their text)."""
     return sorted(values, key=lambda value: zlib.crc32(text(value).encode()))
 
 
 def real_titles(data: Path) -> list[str]:
-    """The titles of scale_mix in the folder `data`, each once."""
+    """Return the distinct titles of scale_mix in the folder `data`."""
     with gzip.open(data / "scale_mix" / "titles.tsv.gz", "rt", encoding="utf-8") as lines:
         return list(dict.fromkeys(line.rstrip("\n").split("\t")[1] for line in lines))[1:]
 
 
 def sample_titles() -> list[str]:
-    """The titles of the sample catalog, each once."""
+    """Return the distinct titles of the sample catalog."""
     with (ROOT / "data" / "catalog.csv").open(encoding="utf-8", newline="") as stream:
         return list(dict.fromkeys(row["title"] for row in csv.DictReader(stream)))
 
@@ -90,7 +95,9 @@ def _vectors_of(titles: list[str], encoder: Encoder, file: Path | None) -> Vecto
     if file and file.exists():
         kept: Vectors = np.load(file)
         if len(kept) != len(titles):
-            raise click.UsageError(f"{file} has {len(kept):,} vectors for {len(titles):,} titles: name another file")
+            raise click.UsageError(
+                f"{file} has {len(kept):,} vectors, but there are {len(titles):,} titles: pass another file"
+            )
         return kept
     vectors = encoder.encode(titles)
     if file:

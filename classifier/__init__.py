@@ -1,1 +1,1 @@
-"""Neighbours and vectors to decisions: vote, head, fusion, calibration, and their fitting."""
+"""Turn neighbours and vectors into decisions: vote, head, fusion, calibration, and their fitting."""

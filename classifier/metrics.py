@@ -1,4 +1,4 @@
-"""Numbers that say how good decisions are; arrays in, plain floats out."""
+"""Measures of decision quality: arrays in, plain floats out."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from shelfwise.classifier.labels import depth_of, node_of
 
 ECE_BINS = 15
 RESAMPLES = 1000
-INTERVAL = (0.025, 0.975)  # of the resamples: 95 % lie between
+INTERVAL = (0.025, 0.975)  # quantiles of the resamples: bounds of a 95 % interval
 CURVE_POINTS = 20
 BOOTSTRAP_SEED = 0
 
@@ -18,10 +18,10 @@ Names = NDArray[np.object_]
 
 
 def expected_calibration_error(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> float:
-    """Mean gap between confidence and accuracy over ECE_BINS bins of equal width, weighted by their rows.
+    """Return the mean gap between confidence and accuracy over ECE_BINS equal-width bins, weighted by their rows.
 
-    `confidence` (m,) in [0, 1], `correct` (m,). In [0, 1], 0 is best. Naeini et al., "Obtaining Well
-    Calibrated Probabilities Using Bayesian Binning", AAAI 2015.
+    `confidence` (m,) is in [0, 1], `correct` is (m,). The result is in [0, 1]; 0 is best, and is returned for no rows.
+    Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015.
     """
     if not len(confidence):
         return 0.0
@@ -31,14 +31,14 @@ def expected_calibration_error(confidence: NDArray[np.float64], correct: NDArray
 
 
 def macro_f1(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
-    """Mean F1 over the categories that occur in either (scikit-learn)."""
+    """Return the mean F1 over the categories that occur in either array (scikit-learn)."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(truth, predicted, average="macro", zero_division=0))
 
 
 def precision_recall_f1(truth: Names, predicted: Names) -> dict[str, float]:
-    """Weighted and macro precision, recall and F1 over the categories that occur in either (scikit-learn)."""
+    """Return weighted and macro precision, recall and F1 over all categories in either array (scikit-learn)."""
     from sklearn.metrics import precision_recall_fscore_support
 
     figures: dict[str, float] = {}
@@ -49,7 +49,7 @@ def precision_recall_f1(truth: Names, predicted: Names) -> dict[str, float]:
 
 
 def hierarchical_precision_recall_f1(truth: Iterable[str], predicted: Iterable[str]) -> dict[str, float]:
-    """The same over the nodes on the way to the categories, so that a near miss counts in part.
+    """Return precision, recall and F1 over all nodes of the category paths, so that a near miss counts in part.
 
     Kiritchenko et al., "Learning and Evaluation in the Presence of Class Hierarchies", Canadian AI 2006.
     """
@@ -67,11 +67,11 @@ def _nodes(path: str) -> set[str]:
 
 
 def risk_coverage(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> tuple[list[list[float]], float]:
-    """(coverage, risk) points, and the mean risk over all coverages (0 is best).
+    """Return (coverage, risk) points and the mean risk over all coverages (0 is best).
 
-    At a coverage the surest decisions are taken, the risk is the share of them that is wrong; of equally sure ones, as
-    it is on average over their orders. Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks",
-    NeurIPS 2017.
+    Coverage is the share of decisions accepted, the most confident first. Risk is the share of wrong decisions among
+    them. Equally confident decisions count as the average over their possible orders. Geifman and El-Yaniv, "Selective
+    Classification for Deep Neural Networks", NeurIPS 2017.
     """
     _, taken, right = among_surest(confidence, correct)
     counts = np.arange(1, len(correct) + 1)
@@ -81,8 +81,10 @@ def risk_coverage(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -
 
 
 def coverage_at(precision: float, confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> float:
-    """The largest share of the decisions that some confidence sets apart of which `precision` is right: known only in
-    hindsight."""
+    """Return the largest share of the decisions that a confidence threshold accepts with at least `precision`.
+
+    It is known only in hindsight: the best threshold is chosen on the same decisions.
+    """
     _, taken, right = among_surest(confidence, correct)
     return float(taken[right / taken >= precision].max(initial=0) / len(correct))
 
@@ -90,23 +92,25 @@ def coverage_at(precision: float, confidence: NDArray[np.float64], correct: NDAr
 def among_surest(
     confidence: NDArray[np.float64], correct: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """The different confidences of m decisions, the highest first, how many decisions are at least so sure, and how
-    many of those are right."""
+    """Return the distinct confidences of m decisions, highest first, and two counts for each of them.
+
+    The first counts the decisions with at least this confidence, the second the right ones among them.
+    """
     falling, place = np.unique(-confidence, return_inverse=True)
     counts = [np.bincount(some, minlength=len(falling)) for some in (place, place[correct])]
     return -falling, np.cumsum(counts[0]), np.cumsum(counts[1])
 
 
 def share(holds: NDArray[np.bool_] | Sequence[bool]) -> float | None:
-    """The share of cases in which something holds; None where there are no cases."""
+    """Return the share of true values; None if there are no values."""
     return float(np.mean(holds)) if len(holds) else None
 
 
 def bootstrap_intervals(truth: Names, predicted: Names, other: Names | None = None) -> dict[str, tuple[float, float]]:
-    """95 % intervals of accuracy and macro-F1 over RESAMPLES samples of the same size, drawn with replacement.
+    """Return 95 % intervals of accuracy and macro-F1 over RESAMPLES samples of the same size, with replacement.
 
-    With `other` predictions, of the difference `predicted` - `other` on the same samples. Samples that lack rare
-    categories have a lower macro-F1 than the whole, so the intervals are moved by what their mean is beside it.
+    With `other` predictions, return intervals of the difference `predicted` - `other` on the same samples. Samples that
+    lack rare categories have a lower macro-F1 than all rows. The intervals are shifted to correct this bias.
     """
     _, numbers = np.unique(np.concatenate([truth, predicted, *([] if other is None else [other])]), return_inverse=True)
     right, *answers = np.split(numbers, len(numbers) // len(truth))
@@ -125,7 +129,7 @@ def bootstrap_intervals(truth: Names, predicted: Names, other: Names | None = No
 def _weighted_scores(
     truth: NDArray[np.int64], predicted: NDArray[np.int64], weights: NDArray[Any], c: int
 ) -> tuple[float, float]:
-    """Accuracy and macro-F1 where row i counts `weights[i]` times."""
+    """Return accuracy and macro-F1 with row i counted `weights[i]` times."""
     hit = truth == predicted
     hits = np.bincount(truth[hit], weights[hit], minlength=c)
     occurrences = np.bincount(truth, weights, minlength=c) + np.bincount(predicted, weights, minlength=c)

@@ -1,7 +1,7 @@
-"""Writes docs/errors.md, the page of all error codes, from the calls in the code that raise them.
+"""Write docs/errors.md, the page of all error codes, from the calls that raise them.
 
 python docs/codes.py            # write the page
-python docs/codes.py --check    # fail where the page differs
+python docs/codes.py --check    # fail if the page differs
 """
 
 import ast
@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "errors.md"
 FOLDERS = ("indexer", "classifier", "shelfwise")
-# Where the code, what was found, what was expected and the fix stand among the arguments; None where there is none.
+# Positions of code, found, expected and fix among the arguments (None if there is no such argument).
 PLACES = {
     **dict.fromkeys(
         (
@@ -37,8 +37,9 @@ PLACES = {
 HEAD = """# Error codes
 
 Every error of the Python API is a `shelfwise.ShelfwiseError` with a `code`, what was `found`, what was `expected`, and
-the `fix`. The HTTP API answers with the `code` and the line in `detail`; a row that cannot be used has a `code` in
-`report.rejects` and in the file of rejects. Codes stay the same in later versions. This page is made from the code.
+the `fix`. HTTP responses have the `code`, and the message in `detail`. A rejected row has its `code` in
+`report.rejects` and in the file of rejects. Codes stay the same in later versions. This page is generated from the
+code.
 
 | code | found | expected | fix |
 |---|---|---|---|
@@ -48,14 +49,14 @@ Entry = tuple[str, str, str]
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[ast.Call, tuple[int | None, ...]]]:
-    """Yield each call that makes an error, with the places of its parts."""
+    """Yield each call that creates an error, with the positions of its parts."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in PLACES:
             yield node, PLACES[node.func.id]
 
 
 def text_of(node: ast.expr | None) -> str:
-    """Return a message as it stands in the code, each value in braces by its last name."""
+    """Return a message as written in the code, with each value in braces by its last name."""
     if node is None:
         return ""
     if isinstance(node, ast.Constant):
@@ -70,7 +71,7 @@ def text_of(node: ast.expr | None) -> str:
 
 
 def found_codes() -> dict[str, set[Entry]]:
-    """Return what is said with each code, in all places that raise it."""
+    """Return the messages of each error code, from all calls that raise it."""
     codes = defaultdict[str, set[Entry]](set)
     for file in sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")):
         for call, (code, *parts) in calls(ast.parse(file.read_text(encoding="utf-8"))):
@@ -85,12 +86,12 @@ def found_codes() -> dict[str, set[Entry]]:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CODES":
             for status, code in ast.literal_eval(node.value).items():
                 codes[code].add((f"HTTP status {status}", "", ""))
-    codes["overloaded"].add(("HTTP status 503: more requests than can be answered", "", "retry after the seconds told"))
+    codes["overloaded"].add(("HTTP status 503: server busy", "", "retry after the seconds in Retry-After"))
     return codes
 
 
 def page() -> str:
-    """Return the page."""
+    """Return the page as Markdown."""
     lines = []
     for code, entries in sorted(found_codes().items()):
         for number, entry in enumerate(sorted(entries)):
@@ -100,7 +101,7 @@ def page() -> str:
 
 
 def main() -> None:
-    """Write the page, or compare it."""
+    """Write the page, or with --check compare it with the file."""
     if "--check" in sys.argv:
         if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page():
             sys.exit("docs/errors.md differs from the code: run python docs/codes.py")

@@ -1,7 +1,7 @@
-"""Writes docs/fields.md, the page of an item's fields, from their declaration in `shelfwise.indexer.item`.
+"""Write docs/fields.md, the page of an item's fields, from their declaration in `shelfwise.indexer.item`.
 
 python docs/fields.py            # write the page
-python docs/fields.py --check    # fail where the page differs
+python docs/fields.py --check    # fail if the page differs
 """
 
 import sys
@@ -11,18 +11,18 @@ from shelfwise.indexer.item import FIELDS, ID, IMAGE, KEPT, TARGET, TEXT
 
 PAGE = Path(__file__).parent / "fields.md"
 ROLES = {
-    ID: "tells items apart; made from the texts where it is missing",
-    TEXT: "what the item says",
+    ID: "identifies the item; derived from its texts if missing",
+    TEXT: "describes the item",
     IMAGE: "shows the item",
-    TARGET: "the category; needed for a catalog",
+    TARGET: "the category; required in a catalog",
     KEPT: "stored and shown",
 }
 HEAD = """# Fields of an item
 
-Each column of a file, a data frame or a dict gives one field. A column is found by its header, in small or capital
-letters, with or without spaces, `-` and `_`; other columns are named with `columns=` or `--columns`.
+Each column of a file, a data frame or a dict gives one field. A column is recognised by its header, in lower or upper
+case, with or without spaces, `-` and `_`. Pass `columns=` or `--columns` to name other columns.
 
-| field | what it is for | headers that are understood | longest |
+| field | purpose | recognised headers | maximum length |
 |---|---|---|---|
 """
 

@@ -1,1 +1,1 @@
-"""Catalog rows to neighbours: reading, text, vectors, the store and the search. Knows no classes."""
+"""Read, embed, store and search the rows of a catalog. Knows nothing about classification."""

@@ -1,11 +1,11 @@
-"""Errors that a user can fix: `ShelfwiseError` is the public one, its subclasses are internal."""
+"""Errors a user can fix: `ShelfwiseError` is public, its subclasses are internal."""
 
 from collections.abc import Iterable
 from typing import Self
 
 
 class ShelfwiseError(Exception):
-    """An error that a user can fix, as data.
+    """An error a user can fix, as data.
 
     `code` names the kind of error and stays the same in later versions; docs/errors.md lists all codes. `found` says
     what was found, `expected` what was expected, and `fix` what to do. `str(error)` is one line with all three.
@@ -26,7 +26,7 @@ class ShelfwiseError(Exception):
         return f"{self.found}: expected {self.expected}; {self.fix}"
 
     def at(self, place: str) -> Self:
-        """Return the same error, found at a `place`: a line of a file, an entry of a list.
+        """Return a copy of the error that names its `place`: a line of a file or an entry of a list.
 
         >>> str(ShelfwiseError("empty_title", "an empty title", "some words", "name the item").at("line 3"))
         'line 3: an empty title: expected some words; name the item'
@@ -39,19 +39,19 @@ class InputError(ShelfwiseError):
 
 
 class EncoderError(ShelfwiseError):
-    """An encoder that is unknown, not installed, not reachable, or not the one a store was made with."""
+    """An encoder that is unknown, not installed, not reachable, or different from the store's encoder."""
 
 
 class StoreError(ShelfwiseError):
-    """A store that is missing, half written, damaged, of another format or held by another writer."""
+    """A store that is missing, incomplete, damaged, of another format, or locked by another writer."""
 
 
 class BusyError(StoreError):
-    """A store that another writer holds: the same change can be made later."""
+    """A store locked by another writer. The same change can be retried later."""
 
 
 class ReleaseError(ShelfwiseError):
-    """A catalog that would change a store more than is allowed."""
+    """A catalog that would change a store more than allowed."""
 
 
 class EngineError(ShelfwiseError):
@@ -67,7 +67,7 @@ class AbsentError(QueryError):
 
 
 def one_line(text: str) -> str:
-    """Return `text` with each run of white space that holds a line break folded to one blank.
+    """Return `text` on one line: if it has several lines, strip them and join them with spaces.
 
     >>> one_line("first\\n  second")
     'first second'
@@ -76,7 +76,7 @@ def one_line(text: str) -> str:
 
 
 def listed(names: Iterable[str], limit: int = 20) -> str:
-    """Join at most `limit` names for a message and count the rest.
+    """Join at most `limit` names for a message, and count the remaining ones.
 
     >>> listed(["a", "b", "c"], limit=2)
     'a, b and 1 more'
@@ -87,7 +87,9 @@ def listed(names: Iterable[str], limit: int = 20) -> str:
 
 
 def first_line(error: Exception, limit: int = 200) -> str:
-    """Return the first line of another library's message, cut to `limit` characters; its type where it has none.
+    """Return the first line of a library's error message, cut to `limit` characters.
+
+    Return the name of the exception's type if the message is empty.
 
     >>> first_line(ValueError("bad shape\\nmore"))
     'bad shape'

@@ -1,7 +1,7 @@
-"""What an item says, and its words.
+"""Fields of an item, and its cleaned words.
 
-`Item` declares each field once, and reading, storing, comparing and the API derive theirs. Its words are cleaned once:
-what is embedded, and what n-grams are counted in, is made of them.
+`Item` declares each field once. Reading, storing, comparing and the API derive their fields from this declaration. The
+texts of an item are cleaned once; embeddings and n-gram counts both use the cleaned words.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ from functools import cached_property
 from typing import Annotated, NamedTuple, get_type_hints
 
 RECIPE = "title, brand, attributes, description[:300]; v1"  # a store refuses vectors of another recipe
-MAX_DESCRIPTION = 300  # characters that are embedded: an encoder's time grows with the length
-MAX_WORDY = 2_000  # characters of a description whose n-grams are seen: no page of one may cost more than the others
+MAX_DESCRIPTION = 300  # characters to embed: encoding time grows with the length
+MAX_WORDY = 2_000  # characters of a description to count n-grams in: limits the cost of a page-long description
 
 _TAG = re.compile(
     r"</?(?:a|b|big|br|center|div|em|font|h[1-6]|hr|i|img|li|ol|p|pre|script|small|span|strong|style|sub|sup|"
@@ -23,19 +23,20 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
-# Letters of scripts that an English encoder has no words for: everything alphabetic beyond Latin.
+# First code point after the Latin letters: an English encoder has no words for the letters from here on.
 _LATIN_END = 0x0250
 PATH_SEPARATOR = " > "  # between the levels of a category path
 _PATH_SPLIT = re.compile(r"\s*[>›»]\s*")
 ID, TEXT, IMAGE, TARGET, KEPT = "id", "text", "image", "target", "kept"  # roles of a field
-MAX_TITLE = 2_000  # characters; a longer title is a description, or rows that ran together
-MAX_FIELD = 32_767  # characters; what a spreadsheet cell holds
+MAX_TITLE = 2_000  # characters; a longer title is a description or several merged rows
+MAX_FIELD = 32_767  # characters; the limit of a spreadsheet cell
 
 
 def clean(text: str) -> str:
-    """`text` without HTML, in NFKC (full-width forms become ordinary ones), white space folded.
+    """Return `text` without HTML and invisible characters, in NFKC, with white space folded.
 
-    Tags go before entities are resolved, so that a title that shows `&lt;b&gt;` to its reader keeps it.
+    NFKC turns full-width forms into ordinary ones. Tags are removed before entities are resolved, so a title that
+    displays `&lt;b&gt;` keeps it.
     """
     if "<" in text:
         text = _TAG.sub(" ", text)
@@ -46,7 +47,7 @@ def clean(text: str) -> str:
 
 
 class Words(NamedTuple):
-    """What a row says, cleaned; `brand` is empty where the title has it already, and the description is cut."""
+    """Cleaned texts of a row. `brand` is empty if the title contains it; the description is cut to MAX_WORDY."""
 
     title: str
     brand: str = ""
@@ -54,18 +55,18 @@ class Words(NamedTuple):
     description: str = ""
 
     def text(self) -> str:
-        """Return the string to embed: the parts joined by ". ", with a little of the description.
+        """Return the string to embed: the parts joined by ". ", with the start of the description.
 
-        Empty for a row that says nothing.
+        The string is empty for a row without words.
         """
         return _join((self.title, self.brand, self.attributes, self.description[:MAX_DESCRIPTION].strip()))
 
     def rest(self) -> str:
-        """Return all but the title, which shops are wordy in."""
+        """Return the brand, attributes and description, joined by ". ". Shops are wordy in these parts."""
         return _join((self.brand, self.attributes, self.description))
 
     def twin_key(self) -> str:
-        """Return a digest shared by rows whose titles differ at most in case, width, markup and white space."""
+        """Return a digest shared by duplicates: titles that differ at most in case, width, markup and white space."""
         return digest(self.title.casefold())
 
 
@@ -86,23 +87,23 @@ def _join(parts: Iterable[str]) -> str:
 
 
 def digest(text: str) -> str:
-    """32 hexadecimal digits that stand for `text` (the first 128 bits of its SHA-256)."""
+    """Return the first 128 bits of the SHA-256 of `text` as 32 hexadecimal digits."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def beyond_latin(text: str) -> bool:
-    """Whether `text` has a letter outside the Latin script."""
+    """Return True if `text` has a letter outside the Latin script."""
     return any(ord(char) >= _LATIN_END and char.isalpha() for char in unicodedata.normalize("NFKC", text))
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What a field is for, the headers that usually name it, and how long it may be.
+    """Declaration of a field: its role, its usual headers and its maximum length.
 
-    `role` is ID (tells items apart), TEXT (says what the item is), IMAGE (shows it), TARGET (what is to be told) or
-    KEPT (stored and shown, without a part in any decision). `headers` are in lower case, without spaces and marks, the
-    more usual one first; `longest` is in characters; `joined` fields can be put together from several columns. A TEXT
-    field is embedded once `Words` has it, which makes another RECIPE.
+    `role` is ID (identifies the item), TEXT (describes it), IMAGE (shows it), TARGET (the category to predict) or KEPT
+    (stored and shown, but not used in any decision). `headers` are in lower case, without spaces and marks, the most
+    usual first. `longest` is in characters. A field with `joined` can be joined from several columns. A TEXT field is
+    embedded only if `Words` has it too; adding it to `Words` requires a new RECIPE.
     """
 
     role: str
@@ -113,10 +114,10 @@ class Field:
 
 @dataclass(frozen=True)
 class Item:
-    """One catalog row; a listing is one whose category is not known yet (both category fields empty).
+    """One catalog row. A listing is an item whose category is not known yet (both category fields are empty).
 
-    `category_path` ("A > B > C") is what a category is told apart by; `category` is the name of its leaf. Where it has
-    no id, one is made from its texts when it is read.
+    `category_path` ("A > B > C") identifies a category; `category` is the name of its leaf. If a row has no id, reading
+    derives one from its texts.
     """
 
     id: Annotated[
@@ -162,15 +163,15 @@ class Item:
 
     @property
     def words(self) -> Words:
-        """Its texts, cleaned: once, whoever asks for them."""
+        """Cleaned texts of the item, computed once."""
         return self._words
 
     @cached_property
-    def _words(self) -> Words:  # what begins with an underscore is in no JSON
+    def _words(self) -> Words:  # the underscore keeps it out of JSON
         return words_of(self.title, self.brand, self.attributes, self.description)
 
     def moved(self, category_path: str) -> "Item":
-        """Return the same in another category."""
+        """Return a copy of the item in another category."""
         return replace(self, category=leaf_of(category_path), category_path=category_path)
 
 
@@ -183,7 +184,7 @@ FIELDS: Mapping[str, Field] = _declared()
 
 
 def names_of(*roles: str) -> tuple[str, ...]:
-    """Return the names of the fields with one of some roles, in their order.
+    """Return the names of the fields with one of `roles`, in order of declaration.
 
     >>> names_of(TARGET)
     ('category', 'category_path')
@@ -195,27 +196,27 @@ CONTENT = tuple(name for name, field in FIELDS.items() if field.role != ID)
 
 
 def content_of(item: Item) -> tuple[str, ...]:
-    """Return what an item says, its id aside: the values of CONTENT."""
+    """Return the values of CONTENT: all fields of an item except its id."""
     return tuple(getattr(item, name) for name in CONTENT)
 
 
 def derived_id(item: Item) -> str:
-    """Return an id made from what the item says, not from its category: a corrected label keeps the id."""
+    """Return an id computed from the texts of an item, not its category: a corrected label keeps the id."""
     others = [name for name in names_of(TEXT, IMAGE) if name not in Words._fields]
     said = (getattr(item, name) for name in (*Words._fields, *others))
     return "auto-" + digest("\x1f".join(said))[:16]
 
 
 def normal_path(path: str) -> str:
-    """Return `path` with clean names and " > " between them; empty levels are left out."""
+    """Return `path` with cleaned names joined by " > ", without empty levels."""
     return joined_path(clean(path))
 
 
 def joined_path(cleaned: str) -> str:
-    """Return the same for a path that is cleaned already."""
+    """Return a path that is already clean with its names joined by " > ", without empty levels."""
     return PATH_SEPARATOR.join(filter(None, (name.strip() for name in _PATH_SPLIT.split(cleaned))))
 
 
 def leaf_of(path: str) -> str:
-    """Return the name of a category from its path."""
+    """Return the name of a category's leaf from its path."""
     return path.rpartition(PATH_SEPARATOR)[2]

@@ -1,10 +1,10 @@
-"""Keeps what transformers and sentence-transformers say of their own doings off a user's terminal."""
+"""Keep messages of transformers and sentence-transformers off the user's terminal."""
 
 import logging
 
 
 def hush() -> None:
-    """Their progress bars and warnings are not shown; errors are."""
+    """Hide the progress bars and warnings of both libraries. Errors are still shown."""
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()

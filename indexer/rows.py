@@ -14,15 +14,15 @@ from shelfwise.indexer.item import FIELDS, Words, words_of
 from shelfwise.indexer.types import Vectors
 
 TEXT_COLUMNS = (*FIELDS, "origin", "text_digest", "twin_key")
-CATALOG, ADDED = "catalog", "added"  # origin of a row: the catalog of a build, or added beside it
+CATALOG, ADDED = "catalog", "added"  # origin of a row: the catalog of a build, or added separately
 
 
 @dataclass(frozen=True)
 class Rows:
-    """n rows with their vectors, in order of id whatever order they were written in.
+    """n rows with their vectors, in order of id, regardless of the order in which they were written.
 
-    `table` has TEXT_COLUMNS; `vectors` is (n, d) float32, as the encoder made them; `cleaned` (n,) are the words of the
-    rows that were asked for, None for the others. Equal catalogs give equal rows.
+    `table` has TEXT_COLUMNS. `vectors` is (n, d) float32, as the encoder computed them. `cleaned` (n,) caches the
+    cleaned words of requested rows (None for rows not requested yet). Equal catalogs give equal rows.
     """
 
     table: pa.Table
@@ -36,13 +36,13 @@ class Rows:
     def from_columns(
         cls, columns: Mapping[str, Sequence[str]], vectors: Vectors, cleaned: Sequence[Words | None] = ()
     ) -> Self:
-        """Return rows from TEXT_COLUMNS, each of n values, their vectors (n, d), and the words that are known."""
+        """Return rows from TEXT_COLUMNS (n values each), vectors (n, d) and the words known so far."""
         texts = [pa.array(columns[name], pa.string()) for name in TEXT_COLUMNS]
         return cls(pa.Table.from_arrays(texts, schema=pa.schema(text_fields())), vectors, list(cleaned))
 
     @classmethod
     def in_order(cls, table: pa.Table, vectors: Vectors, cleaned: Sequence[Words | None] = ()) -> Self:
-        """Return rows in any order, brought into that of their ids."""
+        """Return the given rows, sorted by id."""
         placed = table.append_column("place", pa.array(np.arange(len(vectors)))).sort_by("id").combine_chunks()
         places = placed.column("place").to_numpy()
         return cls(
@@ -53,15 +53,15 @@ class Rows:
         return int(self.table.num_rows)
 
     def column(self, name: str) -> NDArray[np.object_]:
-        """One text column, (n,) Python strings."""
+        """Return one text column as (n,) Python strings."""
         return np.array(self.table.column(name).to_pylist(), dtype=object)
 
     def texts(self) -> list[str]:
-        """Return the string of every row that its vector was made from."""
+        """Return the embedded string of each row."""
         return [words.text() for words in self.words()]
 
     def words(self, rows: Sequence[int] | None = None) -> list[Words]:
-        """Return the words of some rows, by default of all. Each row is cleaned once."""
+        """Return the cleaned words of some rows (all by default). Each row is cleaned once."""
         wanted = range(len(self.cleaned)) if rows is None else rows
         missing = [row for row in wanted if self.cleaned[row] is None]
         if missing:
@@ -71,7 +71,7 @@ class Rows:
         return [words for words in map(self.cleaned.__getitem__, wanted) if words is not None]
 
     def digest(self) -> str:
-        """64 hexadecimal digits that stand for what the rows say, vectors aside (SHA-256)."""
+        """Return the SHA-256 of all text columns as 64 hexadecimal digits. Vectors are left out."""
         total = hashlib.sha256()
         for name in sorted(self.table.column_names):
             total.update("\0".join([name, *self.table.column(name).to_pylist()]).encode())
@@ -79,10 +79,10 @@ class Rows:
 
     @cached_property
     def row_of(self) -> dict[str, int]:
-        """Row number of every id."""
+        """Row number of each id."""
         return {id_: row for row, id_ in enumerate(self.column("id"))}
 
 
 def text_fields() -> list[pa.Field]:
-    """TEXT_COLUMNS as Arrow has them."""
+    """Return TEXT_COLUMNS as Arrow fields."""
     return [pa.field(name, pa.string(), nullable=False) for name in TEXT_COLUMNS]

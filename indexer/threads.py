@@ -1,10 +1,13 @@
-"""How many threads to compute with: torch and FAISS load an OpenMP each, and both have to be told."""
+"""Number of threads to compute with. torch and FAISS load an OpenMP each, so both need the number."""
 
 import os
 
 
 def usable_threads() -> int:
-    """OMP_NUM_THREADS where it is set, else the cores that this process may run on: a container may not have all."""
+    """Return OMP_NUM_THREADS if it is a positive number, else the number of cores this process may use.
+
+    A container may have fewer cores than the machine.
+    """
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdecimal() and int(wanted):
         return int(wanted)

@@ -1,4 +1,4 @@
-"""Types that all wings share."""
+"""Types shared by indexer, classifier and the rest of the package."""
 
 from typing import Protocol
 
@@ -9,8 +9,8 @@ Vectors = NDArray[np.float32]  # (n, d)
 
 
 class Progress(Protocol):
-    """Told how far a stage has come; called often, so it must be cheap."""
+    """Callback for the progress of a stage. It is called often and must be fast."""
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """`done` of `total` (0 where it is not known), and what else is worth seeing."""
+        """Report `done` of `total` steps (0 if unknown), and a note to show."""
         ...

@@ -1,4 +1,4 @@
-"""Shelfwise puts shop listings into categories by the labelled items most like them.
+"""Shelfwise classifies shop listings by the labelled items most similar to them.
 
 import shelfwise as sw
 
@@ -15,8 +15,8 @@ __version__ = "0.5.0"
 
 if find_spec("shelfwise.indexer") is None:
     _LINE = (
-        "this is a checkout of shelfwise that is not installed: run pip install -e '.[cpu,models]' in it, or leave the "
-        "folder to use the installed shelfwise"
+        "this checkout of shelfwise is not installed: run pip install -e '.[cpu,models]' in it, or leave the folder "
+        "to use the installed shelfwise"
     )
     raise SystemExit(f"Error: {_LINE}") if sys.argv[:1] == ["-m"] else ImportError(_LINE)  # -m: python -m shelfwise
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from shelfwise.store import Store
     from shelfwise.store import open_store as open
 
-# Module and name of each public object. They are loaded when they are asked for: numpy and faiss take a while.
+# Module and name of each public object, loaded at its first use: importing numpy and faiss is slow.
 _PUBLIC = {
     "Decision": ("shelfwise.classifier.model.decision", "Decision"),
     "Item": ("shelfwise.indexer.item", "Item"),

@@ -1,4 +1,4 @@
-"""Building a store from a catalog, as one call."""
+"""Build a store from a catalog in one call."""
 
 from typing import Literal, Unpack, overload
 
@@ -35,28 +35,28 @@ def build(
     dry_run: bool = False,
     progress: Watch = None,
 ) -> Store | Preview:
-    """Make the store in the folder `path` equal to a catalog, and return the open store.
+    """Build or update the store in the folder `path` from a catalog, and return the open store.
 
-    `catalog` is a file or several (CSV, TSV, JSONL, Parquet), a DataFrame, or an iterable of dicts or Items. Rows that
-    cannot be used are skipped, and in `store.report.rejects`. Only texts that the store does not hold are embedded.
-    What was added by `Store.add` stays.
+    `catalog` is one file or several (CSV, TSV, JSONL, Parquet), a DataFrame, or an iterable of dicts or Items. Unusable
+    rows are skipped and listed in `store.report.rejects`. Items of the previous catalog that are not in this one are
+    removed. Items added with `Store.add` stay. Only texts without a stored vector are embedded. A store of an earlier
+    format is migrated first.
 
     Options:
-        encoder: auto, minilm, e5, hashing, a folder or a hub name; of a store that exists it stays what it is.
+        encoder: auto, minilm, e5, hashing, a folder or a hub name. An existing store keeps its encoder.
         device: auto, cpu or cuda.
-        columns: the column of a field by field, such as {"title": "name"}; a list of columns for attributes. The
-            fields are id, title, description, brand, attributes, category and category_path; usual names of columns
-            are recognised.
-        encoding: that of the files, where it is not recognised.
+        columns: source column by field, such as {"title": "name"}, or a list of columns for attributes. The fields are
+            id, title, description, brand, attributes, category and category_path. Usual column names are recognised.
+        encoding: encoding of the files, if it is not recognised.
         head: mlp, svm, logistic or closed-form; optimize: accuracy or macro-f1; target_precision: in (0.5, 1). None
-            leaves what the store has.
-        max_removed, max_flipped: shares in [0, 1] of items removed, and of 500 known items that would get another
-            category, above which the build is refused; `force` builds whatever they are.
+            keeps the goal of the store.
+        max_removed, max_flipped: largest shares in [0, 1] of items removed, and of 500 known items that would get
+            another category. A build above one of them is refused, unless `force` is True.
         dry_run: return a Preview, and change nothing.
-        progress: True for a bar (where stderr is a terminal), or a callable `(stage, done, total, note)`.
+        progress: True for a bar (if stderr is a terminal), or a callable `(stage, done, total, note)`.
 
-    Raises ShelfwiseError where an argument is wrong, no row can be used, the change is refused, or the store cannot be
-    written; then nothing is changed.
+    Raise ShelfwiseError if an argument is wrong, no row is usable, the change is refused, or the store cannot be
+    written. Nothing is changed then.
 
     >>> import shelfwise as sw
     >>> store = sw.build("new.store", [{"title": "Red mug", "category": "Mugs"}], encoder="hashing")

@@ -1,4 +1,4 @@
-"""A store that is open: which version it reads, who changes it, and when it is closed."""
+"""The base class of an open store: reading one version, making changes one at a time, and closing."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -15,14 +15,14 @@ from shelfwise.indexer.store.disk import MANIFEST
 from shelfwise.indexer.store.manifest import read_manifest
 from shelfwise.indexer.store.migration import migrated
 
-Told = TypeVar("Told")
+Answered = TypeVar("Answered")
 
 
 class OpenStore:
-    """What `Store` is built on: a version that is read, changes that take turns, and an end."""
+    """Base of `Store`: read one version, make changes one at a time, and close."""
 
     def __init__(self, path: Path, device: str = "auto", report: Report | None = None) -> None:
-        """Use `shelfwise.open` or `shelfwise.build`."""
+        """Open the store at `path`. Call `shelfwise.open` or `shelfwise.build` instead."""
         self._path, self._device = path, device
         self._lock, self._changes = threading.RLock(), threading.RLock()
         self._closed, self._classifier = False, cast(Classifier | None, None)
@@ -43,12 +43,12 @@ class OpenStore:
 
     @property
     def version(self) -> int:
-        """The number of the version that this object reads."""
+        """The number of the version this object reads."""
         return self._version
 
     @property
     def report(self) -> Report | None:
-        """What the last change through this object did; None where it made none."""
+        """The report of the last build, add, remove, train or finetune by this object (None if there was none)."""
         return self._report
 
     @property
@@ -64,7 +64,7 @@ class OpenStore:
 
     @property
     def classifier(self) -> Classifier:
-        """The engine underneath, for the command line and the service. It may change in any version."""
+        """The underlying classifier, for the command line and the service. Its interface may change in any release."""
         with self._lock:
             self._require_usable()
             if self._classifier is None:
@@ -101,7 +101,7 @@ class OpenStore:
             return f"<Store {self._path}: version {self._version}, {getattr(error, 'code', type(error).__name__)}>"
 
     def refresh(self) -> Self:
-        """Read the newest version of the store from now on, and return the store. The encoder stays loaded.
+        """Switch to the newest version of the store, and return the store. An unchanged encoder stays loaded.
 
         >>> import shelfwise as sw
         >>> sw.open("kitchen.store").refresh().version
@@ -116,7 +116,7 @@ class OpenStore:
             return self
 
     def close(self) -> None:
-        """Release the files and the memory of the store. Later calls raise; closing again does nothing.
+        """Release the files and memory of the store. Later calls raise ShelfwiseError. Closing again does nothing.
 
         >>> import shelfwise as sw
         >>> store = sw.open("kitchen.store")
@@ -124,7 +124,7 @@ class OpenStore:
         >>> store
         <Store kitchen.store: closed>
         """
-        with self._changes, self._lock:  # a change that another thread makes is finished first
+        with self._changes, self._lock:  # wait for a change by another thread
             self._closed, self._classifier = True, None
             if self._temporary is not None:
                 self._temporary.cleanup()
@@ -133,13 +133,13 @@ class OpenStore:
         if self._closed:
             raise self._is_closed()
         if not (self._folder / MANIFEST).exists():
-            read_manifest(self._folder)  # says what is wrong
+            read_manifest(self._folder)  # raises the error that applies
 
     def _is_closed(self) -> StoreError:
         return StoreError("store_closed", f"store {self._path} is closed", "an open store", "open it again")
 
-    def _read(self, question: Callable[[Path], Told]) -> Told:
-        """Return what the folder answers; once more where another process cleared away meanwhile what it was about."""
+    def _read(self, question: Callable[[Path], Answered]) -> Answered:
+        """Return the result of `question` for the folder. Retry an error caused by a change of another process."""
         while True:
             self._require_usable()
             before = read_manifest(self._folder)
@@ -153,15 +153,15 @@ class OpenStore:
                     raise self._named(error) from None
 
     def _named(self, error: ShelfwiseError) -> ShelfwiseError:
-        """Return an error that names the folder of the store, not the temporary one that it may be read from."""
+        """Return the error with the folder of the store in place of the temporary folder it is read from."""
         parts = (part.replace(str(self._folder), str(self._path)) for part in (error.found, error.expected, error.fix))
         return type(error)(error.code, *parts)
 
     def _use(self, classifier: Classifier) -> None:
         self._classifier, self._version = classifier, classifier.index.snapshot.manifest.version
 
-    def _asked(self, question: Callable[[Classifier], Told]) -> Told:
-        """Return an answer of the version that is open or, where it was cleared away meanwhile, of the newest."""
+    def _asked(self, question: Callable[[Classifier], Answered]) -> Answered:
+        """Return the result of `question` for the open version, or for the newest if the open one is deleted."""
         classifier = self.classifier
         while True:
             try:
@@ -174,15 +174,15 @@ class OpenStore:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """Let one thread at a time change the store. Raises StoreError where it was opened from a read-only disk."""
+        """Allow one thread at a time to change the store. Raise StoreError if it cannot be written."""
         with self._changes:
             self._require_usable()
             if self._temporary is not None:
                 raise StoreError(
                     "unwritable_store",
-                    f"store {self._path} lies on a disk that cannot be written",
-                    "a store that can be written",
-                    "copy it to another disk",
+                    f"store {self._path} cannot be written",
+                    "a writable store",
+                    "copy it to a writable disk",
                 )
             yield
 
@@ -192,6 +192,6 @@ class OpenStore:
         return report
 
     def _moved(self) -> None:
-        """Read the version that was made, unless the store was closed while it was made."""
+        """Switch to the new version, unless the store was closed during the change."""
         if not self._closed:
             self.refresh()

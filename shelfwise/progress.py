@@ -1,4 +1,4 @@
-"""A display of how far a long call has come: items, rate and time left, on stderr."""
+"""The progress bar of long calls: items, rate and time left, on stderr."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from shelfwise.indexer.types import Progress
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """Show a bar for each stage until the block ends; yield what to call with the state of a stage."""
+    """Show a bar for each stage until the block ends. Yield the callback that updates the bars."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Display

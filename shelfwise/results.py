@@ -1,4 +1,4 @@
-"""What public calls return beside decisions and reports: versions, previews, data frames."""
+"""Results of public calls other than decisions and reports: versions, previews and DataFrames."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Version:
-    """A version of a store: its `number`, when it was `created` (ISO 8601, UTC), the `command` that made it, how many
-    items that `added`, `updated` and `removed`, how many `items` it holds, their `encoder`, and its `tags`."""
+    """A version of a store: its `number`, its time `created` (ISO 8601, UTC), and the `command` that created it.
+
+    `added`, `updated` and `removed` count the items that the command changed. `items` is the number of stored items,
+    `encoder` the name of their encoder, and `tags` the tags of the version.
+    """
 
     number: int
     created: str
@@ -36,7 +39,7 @@ class Version:
 
     @classmethod
     def from_entry(cls, entry: Entry) -> Self:
-        """Return the version that an entry of a store's history describes."""
+        """Return the version described by an entry of the store's history."""
         made, change = entry.manifest, entry.manifest.change
         counts = change.added, change.updated, change.removed
         return cls(made.version, made.created, change.command, *counts, made.rows, made.encoder.name, entry.tags)
@@ -48,8 +51,11 @@ class Version:
 
 @dataclass(frozen=True, repr=False)
 class Preview:
-    """What a build would do: the `difference` of the catalogs, how many known items would get another category
-    (`flips`, None for a first build), and the rows that cannot be used (`rejects`)."""
+    """The effect of a build that was not carried out (`dry_run`).
+
+    `difference` compares the items before and after. `flips` counts the known items that would get another category.
+    It is None for a first build, for no change, and for too few items to compare. `rejects` are the unusable rows.
+    """
 
     difference: Difference
     flips: Flips | None
@@ -65,9 +71,9 @@ def to_frame(results: Sequence[Any], index: "pd.Index[Any] | None" = None) -> "p
     """Return decisions, similar items, versions or rejects as a pandas DataFrame, one row each.
 
     Decisions have the columns of the command line: predicted_category, predicted_path, confidence, decision, reason and
-    so on; alternatives, levels and evidence are lists of dicts, prediction_set is a list of paths (`to_json` writes
-    them as they are, `to_csv` as Python's text). `index` is the index of the frame (by default 0, 1, 2, ...). Raises
-    ShelfwiseError for anything else.
+    so on. Alternatives, levels and evidence are lists of dicts, and prediction_set is a list of paths. `to_json` writes
+    these as JSON, `to_csv` as Python text. `index` is the index of the frame (0, 1, 2, ... by default). Raise
+    ShelfwiseError if `results` has other or mixed types, or if `index` has another length.
 
     >>> from shelfwise import to_frame
     >>> to_frame([]).empty
@@ -84,10 +90,10 @@ def to_frame(results: Sequence[Any], index: "pd.Index[Any] | None" = None) -> "p
             first = type(found[0]).__name__ if place and isinstance(found[0], kinds) else ""
             raise wrong_type(f"results[{place}]", one, first or "a decision, similar item, version or reject")
     if index is not None and (not isinstance(index, Iterable) or isinstance(index, str | bytes | Mapping | set)):
-        raise wrong_type("index", index, "a list or an index of pandas")
+        raise wrong_type("index", index, "a list or a pandas Index")
     if index is not None and len(list(index)) != len(found):
-        expected = f"{len(found)}, as many as results"
-        raise InputError("out_of_range", f"index of {len(list(index))} entries", expected, "pass one for each")
+        expected = f"{len(found)} entries, one per result"
+        raise InputError("out_of_range", f"index of {len(list(index))} entries", expected, "pass one entry per result")
     if not found or isinstance(found[0], Decision):
         rows = [[_plain(getattr(one, name)) for name in DECISION_FIELDS.values()] for one in found]
         return pd.DataFrame(rows, columns=list(DECISION_FIELDS), index=index)
@@ -101,5 +107,5 @@ def _plain(value: object) -> object:
 
 
 def with_rows(report: Report, read: Catalog, rejects: tuple[Reject, ...]) -> Report:
-    """Return a report with what became of the rows that were read."""
+    """Return a report with the rejects and the repeated and conflicting rows of the catalog read."""
     return replace(report, rejects=rejects, repeated=read.repeated, conflicting=read.conflicting)

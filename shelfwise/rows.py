@@ -1,4 +1,4 @@
-"""What people pass as listings and catalogs: texts, dicts, items, data frames and files, as rows."""
+"""Listings and catalogs as rows, from texts, dicts, Items, DataFrames and files."""
 
 import os
 import sys
@@ -33,32 +33,32 @@ Row = Mapping[str, object]
 
 
 class Frame(Protocol):
-    """A pandas DataFrame, by what is used of it here."""
+    """The part of a pandas DataFrame used here."""
 
     @property
     def columns(self) -> Any:
-        """The names of its columns."""
+        """The column names."""
         ...
 
     @property
     def iloc(self) -> Any:
-        """Its cells by position."""
+        """The cells by position."""
         ...
 
 
-WHOLE_FLOATS = 2**53  # from here on not every whole number has a float of its own
+WHOLE_FLOATS = 2**53  # floats are exact for whole numbers below this
 
 
 def is_frame(value: object) -> bool:
-    """Return whether a value is a pandas DataFrame. Without pandas in the process it cannot be one."""
+    """Return True if a value is a pandas DataFrame. pandas is not imported for this."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(value, pandas.DataFrame)
 
 
 def options_of(columns: object, encoding: object) -> ReadOptions:
-    """Check how rows are to be read: a column (several for attributes) by field, and the encoding of files."""
+    """Check the options for reading rows: source column (several for attributes) by field, and file encoding."""
     if columns is not None and not isinstance(columns, Mapping):
-        raise wrong_type("columns", columns, "a dict of columns by field")
+        raise wrong_type("columns", columns, "a dict from field to column")
     for name, source in (columns or {}).items():
         if not isinstance(source, str | list | tuple):
             raise wrong_type(f"columns[{name!r}]", source, "a str or a list of str")
@@ -70,7 +70,7 @@ def options_of(columns: object, encoding: object) -> ReadOptions:
 
 
 def files_in(source: object) -> list[str] | None:
-    """Return the files that a source names, one or several; None where it has rows."""
+    """Return the paths in a source that is one file or a list of files. Return None if it holds rows."""
     if isinstance(source, str | os.PathLike):
         return [str(path("the catalog", source))]
     if isinstance(source, list | tuple) and source and all(isinstance(one, str | os.PathLike) for one in source):
@@ -79,7 +79,7 @@ def files_in(source: object) -> list[str] | None:
 
 
 def read_labelled(source: object, options: ReadOptions) -> tuple[Catalog, tuple[Reject, ...]]:
-    """Return the items of labelled files or rows, and the rows that cannot be used. Raises InputError where all are."""
+    """Return the items of labelled files or rows, and the rejects. Raise InputError if no row is usable."""
     rejects, files = RejectList(), files_in(source)
     if files is None:
         rows = rows_of(source, "the catalog", options, labelled=True)
@@ -88,7 +88,7 @@ def read_labelled(source: object, options: ReadOptions) -> tuple[Catalog, tuple[
 
 
 def labelled_batches(source: object, options: ReadOptions, rejects: RejectList, size: int) -> Iterator[list[Listing]]:
-    """Yield the usable rows of labelled files or rows in batches of at most `size`; the others go to `rejects`."""
+    """Yield the usable rows of labelled files or rows in batches of at most `size`. Add the rest to `rejects`."""
     files = files_in(source)
     if files is None:
         rows = items_in(rows_of(source, "labelled", options, labelled=True), options.columns, labelled=True)
@@ -100,23 +100,23 @@ def labelled_batches(source: object, options: ReadOptions, rejects: RejectList, 
 
 
 def read_items(listings: object, options: ReadOptions) -> tuple[list[Item], bool]:
-    """Return the items to classify, and whether `listings` is a single one. Raises InputError for an unusable one."""
+    """Return the items to classify, and True if `listings` is one listing. Raise InputError for an unusable one."""
     single = isinstance(listings, str | Mapping | Item)
     items = []
     rows = rows_of([listings] if single else listings, "listings", options, labelled=False)
     for row in items_in(rows, options.columns, labelled=False):
         if isinstance(row, Reject):
             found = f"listings[{row.line}]: {row.column or 'the listing'}: {row.reason}"
-            raise InputError(row.code, found, "a listing that can be used", "correct it, or leave it out")
+            raise InputError(row.code, found, "a usable listing", "correct it, or leave it out")
         items.append(row.item)
     return items, single
 
 
 def rows_of(source: object, name: str, options: ReadOptions, labelled: bool) -> Iterator[Row]:
-    """Yield each row of a DataFrame, or of an iterable of dicts and items, as columns and values.
+    """Yield each row of a DataFrame, or of an iterable of dicts and Items, as a mapping from column to value.
 
-    Rows that need not be `labelled` may be texts, too: their titles. Raises InputError for anything else, and for a
-    DataFrame without the columns that it needs.
+    Unless `labelled`, a row may also be a str, its title. Raise InputError for other types, and for a DataFrame that
+    lacks a required column.
     """
     if is_frame(source):
         frame = cast(Frame, source)
@@ -161,7 +161,7 @@ def _frame_rows(frame: Frame, name: str) -> Iterator[Row]:
 
 
 def _plain(column: "pd.Series[Any]") -> list[object]:
-    """Return the values of a column as Python's, None for nothing; whole numbers that pandas has as floats, as int."""
+    """Return the values of a column as Python objects, None if missing. Floats become int if all are whole."""
     missing = column.isna().tolist()
     if column.dtype.kind != "f":
         return [None if gone else value for value, gone in zip(column.tolist(), missing, strict=True)]

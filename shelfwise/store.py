@@ -1,4 +1,4 @@
-"""A store as one object: what people do with it from Python."""
+"""The public `Store`: a store, its encoder and its search in one object."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 
 def open_store(path: Name, *, device: str = "auto") -> "Store":
-    """Open the store in the folder `path`; `device` is auto, cpu or cuda.
+    """Open the store in the folder `path`. `device` is auto, cpu or cuda.
 
-    A store of an earlier format is migrated first. Raises ShelfwiseError where there is no store, or one that cannot be
-    read. Encoder and index are loaded by the first call that needs them, in the version that is the newest then.
+    A store of an earlier format is migrated first. The first call that needs the encoder and the index loads them, from
+    the newest version at that time. Raise ShelfwiseError if there is no store, or if it cannot be read.
 
     >>> import shelfwise as sw
     >>> sw.open("kitchen.store")
@@ -50,12 +50,12 @@ def open_store(path: Name, *, device: str = "auto") -> "Store":
 
 
 class Store(OpenStore):
-    """A store that is open: classify, look up, change, and go back to earlier versions. See `shelfwise.open`.
+    """An open store: classify listings, search it, change it, and return to earlier versions. See `shelfwise.open`.
 
-    A change that this object makes is seen by it at once, one that another process makes after `refresh`. Several
-    threads may use one Store; their changes take turns. Close it, or use it in a `with` block, to release its files.
-    Every method raises ShelfwiseError where an argument is wrong, before it does any work, and where the store is
-    closed or its folder is gone.
+    Changes by this object are visible at once, changes by another process after `refresh`. Several threads may use one
+    Store: it makes their changes one at a time. Close it, or use it in a `with` block, to release its files. Every
+    method raises ShelfwiseError if an argument is wrong, before it does any work, and if the store is closed or its
+    folder is gone.
     """
 
     @overload
@@ -78,14 +78,15 @@ class Store(OpenStore):
     ) -> "Decision | list[Decision] | pd.DataFrame":
         """Decide the category of one listing, of several, or of each row of a DataFrame.
 
-        A listing is a title (a str is never a file here), a dict of fields, or an Item. One gives one Decision, an
-        iterable a list, and a DataFrame a DataFrame of the same index: its columns, then those of `shelfwise.to_frame`
-        (one of its own that has the name of one of these is kept as "input_" and its name). A listing without text is
-        decided as unknown (`empty_text`).
+        A listing is a title (a str is never a file here), a dict of fields, or an Item. One listing gives one Decision,
+        and an iterable a list of them. A DataFrame gives a DataFrame with the same index: its own columns, then those
+        of `shelfwise.to_frame`. An input column with the name of one of those gets the prefix "input_". A listing
+        without text is decided as unknown (`empty_text`).
 
-        `top` is the number of alternatives (1 or more), `neighbors` that of similar items shown as evidence (by default
-        3, or all of a smaller store), `tier` full, auto or fast, `columns` the column of a field by field, as in
-        `shelfwise.build`. Raises ShelfwiseError for a listing that cannot be used, and says which.
+        `top` is the number of alternatives (1 or more). `neighbors` is the number of similar items shown as evidence (0
+        or more; by default 3, or all of a smaller store). `tier` is full, auto or fast. `columns` is the source column
+        by field, as in `shelfwise.build`. Raise ShelfwiseError if a listing is unusable, naming it, or if `neighbors`
+        is larger than the store.
 
         >>> import shelfwise as sw
         >>> store = sw.open("kitchen.store")
@@ -120,10 +121,12 @@ class Store(OpenStore):
         k: int | None = None,
         where: str | Mapping[str, str] | None = None,
     ) -> list[SimilarItem]:
-        """Return the `k` stored items most like a text, or like the stored item `id`, which is left out; nearest first.
+        """Return the `k` stored items most similar to a text or to the stored item `id`, nearest first.
 
-        `k` is 10 by default, or all of a smaller store. `where` keeps only some items: a dict of `category` (a node of
-        the category tree), `brand` and `attributes` (a part of them), or an SQL condition on the items' fields.
+        The item `id` itself is left out. `k` is 10 by default, or all of a smaller store. `where` keeps only some
+        items: a dict of `category` (a node of the category tree), `brand` and `attributes` (a part of them), or an SQL
+        condition on the items' fields. Raise ShelfwiseError if there is no item `id`, `where` is invalid, or `k` is
+        larger than the store.
 
         >>> import shelfwise as sw
         >>> [item.title for item in sw.open("kitchen.store").similar("red mug", k=1, where={"brand": "VELORO"})]
@@ -131,17 +134,17 @@ class Store(OpenStore):
         """
         if (text is None) == (id is None):
             given = "both text and id" if text is not None else "neither text nor id"
-            raise InputError("text_or_id", given, "one of them", "pass a text, or the id of a stored item")
+            raise InputError("text_or_id", given, "exactly one of them", "pass a text, or the id of a stored item")
         wanted = None if text is None else words_of(arguments.text("text", text)).text()
         if wanted == "":
-            raise InputError("empty_text", f"text {text!r:.60}", "a text with some words", "pass some words")
+            raise InputError("empty_text", f"text {text!r:.60}", "text with a word in it", "pass some words")
         like = None if id is None else arguments.text("id", id)
         many = None if k is None else arguments.whole("k", k, 1)
         chosen = filter_of(where)
         return list(self._asked(lambda classifier: classifier.similar(wanted, like, many, chosen)))
 
     def get(self, id: str) -> Item:
-        """Return the stored item with an id. Raises ShelfwiseError where there is none.
+        """Return the stored item with this id. Raise ShelfwiseError if there is none.
 
         >>> import shelfwise as sw
         >>> sw.open("kitchen.store").get("mug-1").title
@@ -158,12 +161,12 @@ class Store(OpenStore):
         encoding: str | None = None,
         progress: Watch = None,
     ) -> Report:
-        """Insert labelled items, or replace those with the same id; a new category works at once.
+        """Insert labelled items, or replace stored items with the same id. A new category works at once.
 
-        `items` are files, a DataFrame, or an iterable of dicts or Items, as for `shelfwise.build`. Rows that cannot be
-        used are skipped, and in `report.rejects`; of rows with the same id the last one counts (`report.conflicting`).
-        What is added stays when the store is built again, until a catalog lists its ids. The report also has the counts
-        added, updated and unchanged, new_categories, the version, and rows, the items that the store has now.
+        `items` are files, a DataFrame, or an iterable of dicts or Items, as for `shelfwise.build`. Unusable rows are
+        skipped and listed in `report.rejects`. Of rows with the same id the last one counts (`report.conflicting`).
+        Added items stay when the store is built again, until a catalog lists their ids. The report also has the counts
+        added, updated and unchanged, new_categories, the version, and rows, the number of items now stored.
 
         >>> import shelfwise as sw
         >>> store = sw.open("kitchen.store")
@@ -180,7 +183,9 @@ class Store(OpenStore):
             return self._changed(with_rows(report, read, rejects))
 
     def remove(self, ids: str | Iterable[str] = (), *, category: str | None = None, added: bool = False) -> Report:
-        """Remove items by id, all of a category and those below it, or all that were `added` beside the catalog.
+        """Remove items by id, all items of a category and those below it, or all `added` items not in a catalog.
+
+        Raise ShelfwiseError if an id or the category does not exist, nothing was added, or no item would be left.
 
         >>> import shelfwise as sw
         >>> sw.open("kitchen.store").remove("mug-1").removed
@@ -190,7 +195,7 @@ class Store(OpenStore):
         path = None if category is None else arguments.text("category", category)
         if bool(chosen) + (path is not None) + arguments.flag("added", added) != 1:
             raise InputError(
-                "one_of", "none or several of ids, category and added", "one of them", "say what to remove in one way"
+                "one_of", "none or several of ids, category and added", "exactly one of them", "pass one of the three"
             )
         with self._changing():
             return self._changed(maintenance.remove(self._path, chosen, path, added))
@@ -203,7 +208,7 @@ class Store(OpenStore):
         target_precision: float | None = None,
         progress: Watch = None,
     ) -> Report:
-        """Fit the model again to the items of the store. The goals are those of `shelfwise.build`; they stay.
+        """Fit the model again to the stored items. New goals, as in `shelfwise.build`, are stored.
 
         >>> import shelfwise as sw
         >>> sw.open("kitchen.store").train(target_precision=0.9).settings.goals.target_precision
@@ -214,9 +219,10 @@ class Store(OpenStore):
             return self._changed(maintenance.train(self._path, overrides, watch))
 
     def finetune(self, *, minutes: float = 20.0, epochs: int | None = None, progress: Watch = None) -> "Finetuned":
-        """Train the store's encoder on its items for about `minutes` in all, and keep it where it is better.
+        """Fine-tune the store's encoder on its items for about `minutes` in all, and keep it if it is better.
 
-        `epochs` are passes over the items at most (by default 4 to 8). Interrupted, it goes on when it is called again.
+        `epochs` is the largest number of passes over the items (4 to 8 by default). An interrupted run resumes at the
+        next call. Raise ShelfwiseError if the encoder cannot be fine-tuned, or if items or minutes are too few.
 
         >>> import shelfwise as sw
         >>> try:
@@ -236,7 +242,9 @@ class Store(OpenStore):
             return done
 
     def tune(self, *, progress: Watch = None) -> "Tuned":
-        """Measure how this machine runs the store's encoder fastest, and remember that in the store; takes minutes.
+        """Find the fastest settings for the store's encoder on this machine, and store them. This takes minutes.
+
+        Raise ShelfwiseError if the encoder has no exported form.
 
         >>> import shelfwise as sw
         >>> try:
@@ -251,7 +259,7 @@ class Store(OpenStore):
         with self._changing(), watched as watch:
             found = tune(self._path, watch)
             with self._lock:
-                self._classifier = None  # the encoder is loaded as it is tuned now
+                self._classifier = None  # so that the encoder is loaded with its new settings
             return found
 
     def evaluate(
@@ -264,13 +272,12 @@ class Store(OpenStore):
         encoding: str | None = None,
         progress: Watch = None,
     ) -> "Evaluation":
-        """Classify labelled listings, and measure how many are right, how sure, and how honestly.
+        """Classify labelled listings, and measure accuracy, coverage and calibration.
 
         The result has accuracy, accepted and accepted_accuracy, all `figures` by name with their `intervals`, levels,
         categories, confusions, and a risk_coverage curve. `labelled` are files, a DataFrame, or an iterable of dicts or
-        Items; rows that cannot be used are skipped, and in `result.rejects`. `tier` is full, auto or fast. With
-        `baselines`, a linear SVM on n-grams and a logistic regression on the vectors are fitted to the same items and
-        compared.
+        Items. Unusable rows are skipped and listed in `result.rejects`. `tier` is full, auto or fast. With `baselines`,
+        a linear SVM on n-grams and a logistic regression on the vectors are fitted to the same items and compared.
 
         >>> import shelfwise as sw
         >>> sw.open("kitchen.store").evaluate([{"title": "white mug", "category_path": "Kitchen > Mugs"}]).accuracy
@@ -287,7 +294,7 @@ class Store(OpenStore):
             return replace(evaluate(classifier, batches, baselines, tier, watch), rejects=tuple(rejects.rows))
 
     def versions(self) -> list[Version]:
-        """Return the versions that are kept, the newest last.
+        """Return the stored versions, the newest last.
 
         >>> import shelfwise as sw
         >>> sw.open("kitchen.store").versions()
@@ -296,7 +303,7 @@ class Store(OpenStore):
         return self._read(lambda folder: [Version.from_entry(entry) for entry in history.history(folder)])
 
     def diff(self, before: int | str, after: int | str) -> Difference:
-        """Return what changed from one version to another, each a number or a tag.
+        """Return the difference between two versions, each given by its number or a tag.
 
         The result has added, reworded, relabelled, moved and removed, each with a count and some examples.
 
@@ -315,9 +322,9 @@ class Store(OpenStore):
         return self._read(compared)
 
     def tag(self, name: str, version: int | str | None = None, *, delete: bool = False) -> int | None:
-        """Let `name` stand for a version, by default the newest, and return its number; `compact` keeps it then.
+        """Tag a version (the newest by default) with `name`, and return its number. `compact` keeps tagged versions.
 
-        With `delete` the name is taken away, and None is returned.
+        With `delete`, remove the tag and return None.
 
         >>> import shelfwise as sw
         >>> sw.open("kitchen.store").tag("before-sale")
@@ -332,7 +339,7 @@ class Store(OpenStore):
             return history.tag(self._path, name, None if delete else named or newest)
 
     def rollback(self, version: int | str) -> Version:
-        """Make what an earlier version held the newest version, and return that. `version` is a number or a tag.
+        """Create a new version with the content of an earlier `version` (a number or a tag), and return it.
 
         >>> import shelfwise as sw
         >>> store = sw.open("kitchen.store")
@@ -347,7 +354,7 @@ class Store(OpenStore):
             return Version.from_entry(history.Entry(made, ()))
 
     def compact(self, keep: int = 5) -> Cleared:
-        """Keep the last `keep` versions and the tagged ones, and delete the others.
+        """Delete all versions except the last `keep` and the tagged ones.
 
         >>> import shelfwise as sw
         >>> sw.open("kitchen.store").compact().kept
@@ -360,7 +367,7 @@ class Store(OpenStore):
             return done
 
     def check(self) -> "Checked":
-        """Read every byte of every version; `problems` of the result says what is wrong, empty where nothing is.
+        """Verify every byte of every version. `problems` of the result is empty if the store is intact.
 
         >>> import shelfwise as sw
         >>> sw.open("kitchen.store").check().problems
@@ -371,8 +378,7 @@ class Store(OpenStore):
         return self._read(check)
 
     def info(self) -> dict[str, Any]:
-        """Return what the store holds and how it was made, by name: version, created, rows, encoder, settings,
-        categories and so on.
+        """Return facts about the store by name: version, created, rows, encoder, settings, categories and so on.
 
         >>> import shelfwise as sw
         >>> sw.open("kitchen.store").info()["rows"]
@@ -382,7 +388,7 @@ class Store(OpenStore):
 
 
 def _beside(frame: "pd.DataFrame", decisions: Sequence[Decision]) -> "pd.DataFrame":
-    """Return a frame with the columns of its rows' decisions."""
+    """Return a frame with the decisions of its rows as further columns."""
     import pandas as pd
 
     names = list(frame.columns)

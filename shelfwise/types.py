@@ -1,4 +1,4 @@
-"""The types of what public calls take."""
+"""Types of the arguments of public calls."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,12 +12,12 @@ Name: TypeAlias = str | os.PathLike[str]
 Listing: TypeAlias = str | Mapping[str, object] | Item
 Rows: TypeAlias = Frame | Iterable[Mapping[str, object] | Item] | Mapping[str, object] | Item
 Labelled: TypeAlias = Name | Sequence[Name] | Rows  # files, or rows
-Columns: TypeAlias = Mapping[str, str | Sequence[str]]  # by field
-Watch: TypeAlias = Progress | bool | None  # told how far a long call has come; True shows a bar
+Columns: TypeAlias = Mapping[str, str | Sequence[str]]  # source column by field
+Watch: TypeAlias = Progress | bool | None  # progress callback of a long call; True shows a bar
 
 
 class ClassifyOptions(TypedDict, total=False):
-    """How `Store.classify` decides."""
+    """Options of `Store.classify`."""
 
     top: int
     neighbors: int | None
@@ -27,7 +27,7 @@ class ClassifyOptions(TypedDict, total=False):
 
 
 class BuildOptions(TypedDict, total=False):
-    """How `build` reads a catalog, fits a model, and what it refuses."""
+    """Options of `build`: the encoder, reading the catalog, the goals of the model, and limits."""
 
     encoder: str
     device: str

@@ -1,4 +1,4 @@
-"""Small catalogs, and the command line as a function."""
+"""Shared fixtures and helpers: small catalogs, the command line as a function, and servers."""
 
 import json
 import os
@@ -23,13 +23,13 @@ from shelfwise.indexer.item import Item
 from shelfwise.service.app import Config, create_app
 from shelfwise.service.tokens import Tokens
 
-# For the processes that run the tests: threads that wait for each other would take the cores from those that compute.
+# Several processes run the tests. Waiting threads must not take cores from computing ones.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 ROOT = Path(__file__).parent.parent
 
-# How long an example takes says more of the machine than of the code.
+# The duration of an example depends on the machine more than on the code.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
@@ -51,7 +51,7 @@ KITCHEN = [
 
 
 def small_catalog(rows_each: int = 10) -> list[Item]:
-    """A catalog of five categories, `rows_each` items in each, that hashed n-grams can tell apart."""
+    """Return items of five categories, `rows_each` per category, that hashed n-grams can distinguish."""
     items = []
     for path, words in WORDS.items():
         for i in range(rows_each):
@@ -61,7 +61,7 @@ def small_catalog(rows_each: int = 10) -> list[Item]:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Path:
-    """A plain CSV without any quoting, so that tests can write what is wrong, too."""
+    """Write a CSV file without quoting, so that tests can also write malformed rows."""
     lines = [",".join(header), *(",".join(row) for row in rows)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -77,7 +77,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`run("build", ...)` runs the command line in an empty folder; it must not end in a traceback."""
+    """Run the command line in an empty folder, as in `run("build", ...)`; fail if it ends in a traceback."""
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: object, stdin: bytes | None = None) -> Result:
@@ -95,7 +95,7 @@ def catalog_file(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of the small catalog, made by the command line with the hashing encoder: to be copied, not changed."""
+    """Build a store of the small catalog with the hashing encoder. Tests copy it and never change it."""
     folder = tmp_path_factory.mktemp("built")
     catalog = write_catalog(folder / "catalog.csv", small_catalog())
     arguments = ["build", str(catalog), "--store", str(folder / "store"), "--encoder", "hashing"]
@@ -106,21 +106,21 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(built: Path, tmp_path: Path, catalog_file: Path) -> Path:
-    """A store of the small catalog for one test, beside the file that it was made from."""
+    """Copy the store of the small catalog for one test, next to its catalog file."""
     return shutil.copytree(built, tmp_path / "store")
 
 
 @pytest.fixture(scope="module")
 def service(built, tmp_path_factory) -> Iterator[str]:
-    """The address of a server of its own process, as a user starts it, with a store of the small catalog."""
+    """Start a server process for a store of the small catalog and yield its address."""
     store = shutil.copytree(built, tmp_path_factory.mktemp("served") / "store")
-    with served(store) as url:
+    with serve_store(store) as url:
         yield url
 
 
 @contextmanager
-def served(store: Path, cwd: Path = ROOT, **environment: str) -> Iterator[str]:
-    """The address of a server of a store, as a user starts it."""
+def serve_store(store: Path, cwd: Path = ROOT, **environment: str) -> Iterator[str]:
+    """Start a server process for a store, as a user does, and yield its address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "shelfwise", "serve", "--store", str(store), "--port", str(port)]
@@ -139,7 +139,7 @@ def served(store: Path, cwd: Path = ROOT, **environment: str) -> Iterator[str]:
 
 
 def client_of(store: Path, tokens: Tokens | None = None) -> TestClient:
-    """A client of the service of a store, in this process."""
+    """Return a client of a store's service that runs in this process."""
     return TestClient(
         create_app(Config(store, tokens=tokens)), base_url="http://localhost:8000", raise_server_exceptions=False
     )
@@ -152,7 +152,7 @@ def client(store: Path) -> Iterator[TestClient]:
 
 
 def ask(client: TestClient, title: str, **more: object) -> dict[str, object]:
-    """The decision of the API on a title."""
+    """Return the decision of the API on a title."""
     answer = client.post("/v1/classify", json={"listings": [{"title": title}], **more})
     assert answer.status_code == 200, answer.text
     return dict(answer.json()["decisions"][0])
@@ -162,8 +162,8 @@ def rejects(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def failed(result, *said, code=1):
-    """The command failed with one line on stderr that has every part of `said`; stdout stayed clean."""
+def require_failure(result, *said, code=1):
+    """Require one error line on stderr that contains every part of `said`, and an empty stdout."""
     assert result.exit_code == code, result.output
     assert result.stdout == ""
     message = result.stderr.strip().splitlines()[-1]
@@ -176,6 +176,6 @@ def failed(result, *said, code=1):
 
 @pytest.fixture(scope="module")
 def shared(built, tmp_path_factory):
-    """A store, open, that no test changes."""
+    """Open a store that no test changes."""
     with sw.open(shutil.copytree(built, tmp_path_factory.mktemp("shared") / "store")) as opened:
         yield opened

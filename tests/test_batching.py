@@ -1,4 +1,4 @@
-"""What requests ask for is answered together, in order, and refused where it is too much."""
+"""Request batching: answers in order, shared batches, and refusal of surplus requests."""
 
 import asyncio
 import threading
@@ -17,15 +17,15 @@ def doubled(asks: list[int]) -> list[int]:
 
 
 @given(st.lists(st.lists(st.integers(), max_size=100), max_size=12))
-def test_each_request_gets_its_own_answers_in_order(requests):
+def test_each_request_gets_its_answers_in_order(requests):
     async def ask_all() -> list[list[int]]:
         async with Batcher(doubled, 16) as batcher:
-            return await asyncio.gather(*(retried(batcher, asks) for asks in requests))
+            return await asyncio.gather(*(submit_with_retries(batcher, asks) for asks in requests))
 
     assert asyncio.run(ask_all()) == [doubled(asks) for asks in requests]
 
 
-async def retried(batcher: Batcher[int, int], asks: list[int]) -> list[int]:
+async def submit_with_retries(batcher: Batcher[int, int], asks: list[int]) -> list[int]:
     while True:
         try:
             return await batcher.submit(asks)
@@ -33,7 +33,7 @@ async def retried(batcher: Batcher[int, int], asks: list[int]) -> list[int]:
             await asyncio.sleep(0.001)
 
 
-def test_a_request_of_many_asks_is_taken_beside_a_small_one(monkeypatch):
+def test_a_request_is_accepted_with_another_one_while_there_is_room(monkeypatch):
     monkeypatch.setattr(batching, "usable_threads", lambda: 1)
     go = threading.Event()
 
@@ -51,7 +51,7 @@ def test_a_request_of_many_asks_is_taken_beside_a_small_one(monkeypatch):
     assert asyncio.run(ask_all()) == [[2], doubled(list(range(batching.SMALL)))]
 
 
-def test_what_arrives_together_is_answered_together_and_the_surplus_is_refused(monkeypatch):
+def test_waiting_requests_share_a_batch_and_the_surplus_is_refused(monkeypatch):
     monkeypatch.setattr(batching, "usable_threads", lambda: 1)
     sizes, go = [], threading.Event()
 
@@ -82,7 +82,7 @@ def test_what_arrives_together_is_answered_together_and_the_surplus_is_refused(m
     asyncio.run(ask_all())
 
 
-def test_large_requests_do_not_hold_up_small_ones():
+def test_large_requests_do_not_delay_small_ones():
     order = []
 
     def work(asks: list[int]) -> list[int]:
@@ -103,7 +103,7 @@ def test_large_requests_do_not_hold_up_small_ones():
     asyncio.run(ask_all())
 
 
-def test_a_failure_is_told_to_those_who_asked_and_the_next_ones_are_answered():
+def test_a_failure_reaches_its_requests_and_later_ones_are_answered():
     def work(asks: list[int]) -> list[int]:
         if 13 in asks:
             raise ValueError("no")

@@ -1,4 +1,4 @@
-"""The pages in a real browser: by mouse, by keyboard, wide and on a phone. Skipped where there is none."""
+"""The pages in a real browser: mouse, keyboard, wide screen and phone. Skipped if there is no browser."""
 
 import os
 import re
@@ -11,7 +11,7 @@ import pytest
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 QUIET = (
     "--no-sandbox",
@@ -23,7 +23,7 @@ QUIET = (
     "--disable-sync",
 )
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
-SEEN = os.environ.get("SHELFWISE_PICTURES")  # a folder that pictures of the pages are put into
+PICTURES = os.environ.get("SHELFWISE_PICTURES")  # folder for screenshots of the pages
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser, service) -> Iterator[Any]:
-    """A page on which nothing may go wrong: no error in a script, nothing that the security policy stops."""
+    """Yield a page; fail on script errors and on violations of the content security policy."""
     context = browser.new_context(base_url=service, viewport=WIDE, locale="en-GB")
     page, wrong = context.new_page(), []
     page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -48,12 +48,12 @@ def page(browser, service) -> Iterator[Any]:
     assert not wrong
 
 
-def picture(page, name: str) -> None:
-    if SEEN:
-        page.screenshot(path=Path(SEEN) / f"{name}.png", full_page=True, caret="initial")
+def take_picture(page, name: str) -> None:
+    if PICTURES:
+        page.screenshot(path=Path(PICTURES) / f"{name}.png", full_page=True, caret="initial")
 
 
-def test_look_up_in_two_languages_as_one_types(page):
+def test_search_while_typing_in_two_languages(page):
     page.goto("/")
     page.keyboard.type("rain boot")  # the field has the focus
     page.get_by_text("rain boot 1").first.wait_for()
@@ -62,7 +62,7 @@ def test_look_up_in_two_languages_as_one_types(page):
     page.get_by_label("Title, or the id of an item").fill("蓝牙耳机")
     page.get_by_text("蓝牙耳机 10").first.wait_for()
     assert "Electronics > Audio > Headphones" in page.locator(".items li").first.inner_text()
-    picture(page, "look")
+    take_picture(page, "look")
     page.get_by_label("Category", exact=True).fill("Home > Kitchen")
     page.get_by_label("Category", exact=True).press("Enter")
     sync_api.expect(page.locator("#found")).not_to_contain_text("Electronics")
@@ -72,7 +72,7 @@ def test_look_up_in_two_languages_as_one_types(page):
     assert page.locator(".items li").count() == 10
 
 
-def test_compare_and_export(page):
+def test_compare_two_items_and_export_results(page):
     page.goto("/?q=mug")
     for box in page.locator(".items input").all()[:2]:
         box.check()
@@ -91,7 +91,7 @@ def test_classify_pasted_titles_and_a_file(page, tmp_path):
     page.locator("article").nth(2).wait_for()
     assert page.locator("article mark").count() > 0
     assert page.locator("article .neighbors li").count() > 0
-    picture(page, "classify")
+    take_picture(page, "classify")
     file = tmp_path / "new.csv"
     file.write_text("id,title\n" + "".join(f"{i},blue rain boot {i}\n" for i in range(700)) + "x,too,many\n")
     page.get_by_label("Or a file").set_input_files(file)
@@ -105,15 +105,15 @@ def test_classify_pasted_titles_and_a_file(page, tmp_path):
     assert Path(download.value.path()).read_text(encoding="utf-8-sig").count("\n") == 701
 
 
-def test_correct_a_decision_with_keys_alone_see_the_next_one_change_and_undo(page):
+def test_correct_and_undo_a_decision_by_keyboard(page):
     for one in page.request.get("/v1/reviews?limit=1000").json()["reviews"]:
-        post(page, f"/v1/reviews/{one['listing']['id']}", {"action": "skip"})
-    post(page, "/v1/items", {"items": [{"title": "plush dinosaur", "category_path": "Home > Toys"}]})
+        call_api(page, f"/v1/reviews/{one['listing']['id']}", {"action": "skip"})
+    call_api(page, "/v1/items", {"items": [{"title": "plush dinosaur", "category_path": "Home > Toys"}]})
     doubtful = [{"id": "L-1", "title": "zq gadget nine"}, {"id": "L-3", "title": "wk widget"}]
-    post(page, "/v1/classify", {"listings": doubtful})
+    call_api(page, "/v1/classify", {"listings": doubtful})
     page.goto("/review?id=L-1")
     page.get_by_text("gadget").first.wait_for()
-    picture(page, "review")
+    take_picture(page, "review")
     page.keyboard.press("c")
     page.keyboard.type("toys")
     page.locator("#paths option[value='Home > Toys']").wait_for(state="attached")
@@ -122,18 +122,18 @@ def test_correct_a_decision_with_keys_alone_see_the_next_one_change_and_undo(pag
     page.keyboard.press("Enter")
     page.get_by_text("correct L-1: Home > Toys: done").wait_for()
     similar = {"listings": [{"title": "zq gadget nine plus"}], "review": False}
-    assert post(page, "/v1/classify", similar)["decisions"][0]["category_path"] == "Home > Toys"
+    assert call_api(page, "/v1/classify", similar)["decisions"][0]["category_path"] == "Home > Toys"
     page.keyboard.press("u")
     page.get_by_text(re.compile(r"undo \d+: correct L-1")).wait_for()
-    assert post(page, "/v1/items/L-1", None) is None
+    assert call_api(page, "/v1/items/L-1", None) is None
     for left in (1, 0):
         page.keyboard.press("s")
         page.get_by_text(f"{left} open").wait_for()
     page.get_by_text("Nothing waits for a decision.").wait_for()
 
 
-def test_from_a_review_to_a_new_category_with_a_key(page):
-    post(page, "/v1/classify", {"listings": [{"id": f"L-{n}", "title": f"qx gizmo {n}"} for n in (5, 6)]})
+def test_insert_a_new_category_from_a_review_by_keyboard(page):
+    call_api(page, "/v1/classify", {"listings": [{"id": f"L-{n}", "title": f"qx gizmo {n}"} for n in (5, 6)]})
     page.goto("/review?id=L-5")
     page.get_by_text("gizmo").first.wait_for()
     page.keyboard.press("n")
@@ -143,23 +143,23 @@ def test_from_a_review_to_a_new_category_with_a_key(page):
     page.get_by_label("Examples").fill("L-5\nqx gizmo 7")
     page.get_by_role("button", name="Dry run").click()
     page.get_by_label("qx gizmo 6").check()
-    picture(page, "dry-run-from-review")
+    take_picture(page, "dry-run-from-review")
     page.get_by_role("button", name="Insert 2 examples").click()
     page.get_by_text("category Home > Gizmos: 3 examples").wait_for()
-    assert post(page, "/v1/items/L-6", None)["category_path"] == "Home > Gizmos"
+    assert call_api(page, "/v1/items/L-6", None)["category_path"] == "Home > Gizmos"
     page.get_by_role("button", name="Undo").first.click()
     page.get_by_text("undone").first.wait_for()
-    assert post(page, "/v1/items/L-6", None) is None
+    assert call_api(page, "/v1/items/L-6", None) is None
 
 
-def test_a_category_through_the_dry_run_and_back(page):
+def test_insert_a_category_after_a_dry_run_and_undo_it(page):
     page.goto("/categories")
     page.get_by_role("link", name="New category").click()
     page.get_by_label("Category path").fill("Home > Kitchen > Air Fryers")
     page.get_by_label("Examples").fill("\n".join(f"air fryer {n} litre" for n in (3, 4, 5, 6, 7)))
     page.get_by_role("button", name="Dry run").click()
     page.get_by_text("5 of 5 examples would be found by the others").wait_for()
-    picture(page, "dry-run")
+    take_picture(page, "dry-run")
     page.get_by_role("button", name="Insert 5 examples").click()
     page.get_by_text("category Home > Kitchen > Air Fryers: 5 examples").wait_for()
     page.goto("/categories")
@@ -171,7 +171,7 @@ def test_a_category_through_the_dry_run_and_back(page):
     assert "Air Fryers" not in page.locator(".tree").text_content()
 
 
-def test_keys_reach_everything(page):
+def test_the_keyboard_reaches_every_control(page):
     page.goto("/classify")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -201,10 +201,10 @@ PAGES = (
 
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-def test_nothing_is_wider_than_the_screen_and_everybody_can_use_it(page, path, size):
-    """Also by axe-core: nothing that it calls serious or critical, in light and in dark."""
+def test_pages_fit_the_screen_and_are_accessible(page, path, size):
+    """Require no horizontal scrolling and no serious or critical finding of axe-core, in light and dark mode."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    post(page, "/v1/classify", {"listings": [{"id": "L-2", "title": "another strange thing"}]})
+    call_api(page, "/v1/classify", {"listings": [{"id": "L-2", "title": "another strange thing"}]})
     page.set_viewport_size(size)
     for language, colors in (("en", "light"), ("zh", "dark")):
         page.emulate_media(color_scheme=colors)
@@ -218,11 +218,13 @@ def test_nothing_is_wider_than_the_screen_and_everybody_can_use_it(page, path, s
             if one["impact"] in ("serious", "critical")
         ]
         assert not serious
-        picture(page, f"{path.strip('/').replace('/', '-').replace('?', '-') or 'home'}-{size['width']}-{language}")
+        take_picture(
+            page, f"{path.strip('/').replace('/', '-').replace('?', '-') or 'home'}-{size['width']}-{language}"
+        )
 
 
-def post(page, path: str, content: object) -> dict[str, object] | None:
-    """What the API says; with no content the item at the path, None where there is none."""
+def call_api(page, path: str, content: object) -> dict[str, object] | None:
+    """Post content to the API and return its answer. Without content, get the path; return None if that fails."""
     if content is None:
         answer = page.request.get(path)
         return answer.json() if answer.ok else None

@@ -15,7 +15,7 @@ from shelfwise.classifier.metrics import (
     risk_coverage,
 )
 from shelfwise.classifier.model.calibration import (
-    ASSURANCE,
+    CONFIDENCE_LEVEL,
     IDENTITY,
     NEVER,
     fit_reliability,
@@ -27,7 +27,7 @@ from shelfwise.classifier.model.calibration import (
 )
 
 
-def test_the_temperature_that_made_the_rows_is_found():
+def test_fit_temperature_recovers_the_true_temperature():
     random = np.random.default_rng(3)
     honest = softmax(2 * random.normal(size=(20_000, 5)), axis=1)
     truth = (honest.cumsum(axis=1) > random.random((len(honest), 1))).argmax(axis=1)
@@ -36,7 +36,7 @@ def test_the_temperature_that_made_the_rows_is_found():
 
 
 @given(st.floats(0.2, 5), st.integers(0, 1000))
-def test_sharpening_keeps_order_sum_and_zeros(temperature, seed):
+def test_sharpening_keeps_the_order_the_sum_and_zeros(temperature, seed):
     p = softmax(np.random.default_rng(seed).normal(size=(4, 5)), axis=1)
     p[:, 2] = 0
     p /= p.sum(axis=1, keepdims=True)
@@ -46,8 +46,8 @@ def test_sharpening_keeps_order_sum_and_zeros(temperature, seed):
     np.testing.assert_array_equal(q.argsort(axis=1), p.argsort(axis=1))
 
 
-def test_confidence_is_made_reliable():
-    """Decisions that are right less often than they say come to say how often they are right."""
+def test_fit_reliability_corrects_overconfidence():
+    """Overconfident decisions get a confidence that matches their accuracy."""
     random = np.random.default_rng(8)
     p = softmax(3 * random.normal(size=(20_000, 6)), axis=1)
     confidence = p.max(axis=1)
@@ -62,7 +62,7 @@ def test_confidence_is_made_reliable():
 
 
 @given(st.integers(0, 1000), st.floats(0, 3), st.floats(0, 3), st.floats(-3, 3))
-def test_reliable_rows_keep_order_sum_and_zeros(seed, rise, fall, shift):
+def test_reliability_keeps_the_order_the_sum_and_zeros(seed, rise, fall, shift):
     p = softmax(2 * np.random.default_rng(seed).normal(size=(6, 5)), axis=1)
     p[:, 2] = 0
     p /= p.sum(axis=1, keepdims=True)
@@ -76,34 +76,34 @@ def test_reliable_rows_keep_order_sum_and_zeros(seed, rise, fall, shift):
 
 
 @given(st.integers(0, 10_000), st.floats(0.5, 0.99))
-def test_a_threshold_keeps_its_precision_by_scipys_own_interval(seed, precision):
+def test_a_threshold_reaches_its_precision_by_the_interval_of_scipy(seed, precision):
     random = np.random.default_rng(seed)
     confidence = np.round(random.random(300), 2)  # with ties
     correct = random.random(300) < confidence
     threshold = threshold_for(confidence, correct, precision)
     if threshold != NEVER:
         taken = correct[confidence >= threshold]
-        interval = binomtest(int(taken.sum()), len(taken)).proportion_ci(2 * ASSURANCE - 1, method="exact")
+        interval = binomtest(int(taken.sum()), len(taken)).proportion_ci(2 * CONFIDENCE_LEVEL - 1, method="exact")
         assert interval.low >= precision
         assert threshold in confidence
 
 
-def test_a_threshold_is_found_where_confidence_is_honest():
+def test_a_threshold_is_found_for_calibrated_confidence():
     random = np.random.default_rng(12)
     confidence = random.random(20_000)
     threshold = threshold_for(confidence, random.random(20_000) < confidence, 0.9)
-    assert threshold == pytest.approx(0.8, abs=0.03)  # above it nine of ten are right
+    assert threshold == pytest.approx(0.8, abs=0.03)  # uniform confidence above 0.8 has a mean of 0.9
 
 
 @pytest.mark.parametrize("true_precision", [0.88, 0.895])
-def test_no_luck_with_many_thresholds(true_precision):
-    """Confidence says nothing, and nothing is right often enough: a threshold at all is a broken promise."""
+def test_trying_many_thresholds_rarely_finds_one_by_luck(true_precision):
+    """Confidence carries no information and true precision is below the target. Any threshold breaks the promise."""
     random = np.random.default_rng(13)
     broken = [threshold_for(random.random(800), random.random(800) < true_precision, 0.9) != NEVER for _ in range(300)]
-    assert np.mean(broken) <= 1 - ASSURANCE + 0.02
+    assert np.mean(broken) <= 1 - CONFIDENCE_LEVEL + 0.02
 
 
-def test_the_precision_holds_on_other_rows_as_often_as_promised():
+def test_the_precision_holds_on_new_rows_as_often_as_promised():
     random = np.random.default_rng(11)
     kept = []
     for _ in range(200):
@@ -112,16 +112,16 @@ def test_the_precision_holds_on_other_rows_as_often_as_promised():
         fresh = random.random(50_000)
         taken = fresh >= threshold
         kept.append(not taken.any() or fresh[taken].mean() >= 0.9)
-    assert np.mean(kept) >= ASSURANCE - 0.05
+    assert np.mean(kept) >= CONFIDENCE_LEVEL - 0.05
 
 
-def test_nothing_is_accepted_where_no_threshold_is_good_enough():
+def test_nothing_is_accepted_if_no_threshold_is_good_enough():
     assert threshold_for(np.full(100, 0.9), np.zeros(100, bool), 0.95) == NEVER
-    assert threshold_for(np.full(5, 0.9), np.ones(5, bool), 0.95) == NEVER  # five right ones prove little
+    assert threshold_for(np.full(5, 0.9), np.ones(5, bool), 0.95) == NEVER  # five correct rows prove too little
     assert threshold_for(np.empty(0), np.empty(0, bool), 0.95) == NEVER
 
 
-def test_prediction_sets_cover_as_promised():
+def test_prediction_sets_reach_their_coverage():
     random = np.random.default_rng(2)
     covered = []
     for _ in range(100):
@@ -133,13 +133,13 @@ def test_prediction_sets_cover_as_promised():
     assert set_threshold(p[:5], truth[:5], 0.95) == 0
 
 
-def test_calibration_error_by_hand():
+def test_calibration_error_matches_a_hand_computed_value():
     confidence, correct = np.array([0.9, 0.9, 0.1, 1.0]), np.array([True, False, False, True])
     assert expected_calibration_error(confidence, correct) == pytest.approx((0.8 + 0.1 + 0.0) / 4)
 
 
 @given(st.integers(0, 1000))
-def test_risk_and_coverage_do_not_depend_on_the_order_of_equals(seed):
+def test_risk_and_coverage_do_not_depend_on_the_order_of_ties(seed):
     random = np.random.default_rng(seed)
     confidence, correct = np.round(random.random(60), 1), random.random(60) < 0.7
     order = random.permutation(60)
@@ -154,26 +154,26 @@ def test_risk_and_coverage_do_not_depend_on_the_order_of_equals(seed):
         assert found == pytest.approx((confidence >= min(good)).mean() if good else 0)
 
 
-def test_precision_recall_f1_by_hand():
+def test_precision_recall_f1_match_hand_computed_values():
     figures = precision_recall_f1(np.array(["a", "a", "a", "b"], object), np.array(["a", "a", "b", "b"], object))
     assert figures["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
     assert figures["weighted_f1"] == pytest.approx(0.75 * 0.8 + 0.25 * 2 / 3)
 
 
-def test_hierarchical_figures_count_shared_nodes():
+def test_hierarchical_measures_count_shared_nodes():
     figures = hierarchical_precision_recall_f1(["A > x > 1", "B"], ["A > x > 2", "A > y"])
     assert figures["hierarchical_precision"] == pytest.approx(2 / 5)
     assert figures["hierarchical_recall"] == pytest.approx(2 / 4)
     assert figures["hierarchical_f1"] == pytest.approx(2 * 0.4 * 0.5 / 0.9)
 
 
-def test_risk_coverage_by_hand():
+def test_risk_coverage_matches_a_hand_computed_curve():
     curve, area = risk_coverage(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, True, False, True]))
     assert curve == [[0.25, 0.0], [0.5, 0.0], [0.75, pytest.approx(1 / 3)], [1.0, 0.25]]
     assert area == pytest.approx((0 + 0 + 1 / 3 + 1 / 4) / 4)
 
 
-def test_bootstrap_intervals_lie_about_what_was_measured():
+def test_bootstrap_intervals_contain_the_measured_value():
     random = np.random.default_rng(4)
     truth = random.integers(5, size=2000).astype(str).astype(object)
     said = np.where(random.random(2000) < 0.8, truth, "0").astype(object)

@@ -29,12 +29,12 @@ def items(path, **options):
         "item-id,name,label",
     ],
 )
-def test_header_synonyms(tmp_path, header):
+def test_header_synonyms_are_recognised(tmp_path, header):
     (tmp_path / "c.csv").write_text(f"{header}\n7,Trail shoe,Shoes\n", encoding="utf-8")
     assert items(tmp_path / "c.csv") == [Item("7", "Trail shoe", category="Shoes", category_path="Shoes")]
 
 
-def test_columns_can_be_named_and_put_together(tmp_path):
+def test_columns_can_be_named_and_joined(tmp_path):
     (tmp_path / "c.csv").write_text("a,b,g,c,name\nT,Shoes,Men,,wrong\n")
     columns = named_columns({"title": "a", "category": "b", "attributes": ["g", "c"]})
     assert columns == named_columns(parse_columns("title=a, category=b, attributes=g+c"))
@@ -43,13 +43,13 @@ def test_columns_can_be_named_and_put_together(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["title", "title=", "colour=x", "title=a+b"])
-def test_columns_that_say_nothing(run, catalog_file, text):
+def test_invalid_column_options_are_refused(run, catalog_file, text):
     shown = run("build", catalog_file, "--store", "s", "--columns", text)
     assert shown.exit_code == 2
     assert "Error: --columns" in shown.stderr
 
 
-def test_a_path_gives_the_leaf_and_a_category_alone_is_a_path(tmp_path):
+def test_the_leaf_comes_from_the_path_and_a_category_alone_is_a_path(tmp_path):
     (tmp_path / "c.csv").write_text("title,category,path\na,,Fashion>Shoes ›  Boots\nb,X1,A > B\nc,Toys,\n")
     assert [(i.category, i.category_path) for i in items(tmp_path / "c.csv")] == [
         ("Boots", "Fashion > Shoes > Boots"),
@@ -92,10 +92,10 @@ def test_derived_ids_come_from_the_content_and_not_from_the_label(tmp_path):
         ("a, ", "category", "empty category"),
         ("a\x00b,X", "name", "control character U+0000"),
         ("a,X\x1b", "category", "control character U+001B"),
-        ("t" * (MAX_TITLE + 1) + ",X", "name", f"{MAX_TITLE + 1} characters: at most {MAX_TITLE} are read"),
+        ("t" * (MAX_TITLE + 1) + ",X", "name", f"{MAX_TITLE + 1} characters, more than the limit of {MAX_TITLE}"),
     ],
 )
-def test_unusable_rows_are_kept_with_their_reason(tmp_path, row, column, reason):
+def test_unusable_rows_are_rejected_with_their_reason(tmp_path, row, column, reason):
     (tmp_path / "c.csv").write_text(f"name,category\ngood,X\n{row}\nfine,Y\n", newline="")
     assert [item.title for item in items(tmp_path / "c.csv")] == ["good", "fine"]
     (reject,) = rejects(tmp_path / "REJECTS.jsonl")
@@ -111,7 +111,7 @@ def test_missing_columns_are_listed():
         match_columns(["title"], {"category": ("aisle",)}, labelled=True, name="c.csv")
 
 
-def test_without_a_reject_there_is_no_file(tmp_path):
+def test_no_reject_file_is_written_without_rejects(tmp_path):
     (tmp_path / "c.csv").write_text("title,category\na,X\n")
     read(tmp_path / "c.csv")
     assert not (tmp_path / "REJECTS.jsonl").exists()

@@ -1,4 +1,4 @@
-"""The main job through the command line, with the hashing encoder."""
+"""The main commands, run through the command line with the hashing encoder."""
 
 import csv
 import io
@@ -27,12 +27,12 @@ def listings(tmp_path):
     return path
 
 
-def table(text):
+def parse_csv(text):
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_build_classify_add_similar(run, store, listings, tmp_path):
-    rows = table(run("classify", listings, "--store", store).stdout)
+def test_build_classify_add_similar_train_and_remove(run, store, listings, tmp_path):
+    rows = parse_csv(run("classify", listings, "--store", store).stdout)
     assert [row["title"] for row in rows] == LISTINGS
     assert list(rows[0]) == ["sku", "title", "price", *COLUMNS]
     assert [row["predicted_category"] for row in rows[:4]] == ["Sandals", "Boots", "Kettles", "Headphones"]
@@ -48,7 +48,7 @@ def test_build_classify_add_similar(run, store, listings, tmp_path):
     )
     added = run("add", "new.csv", "--store", store)
     assert "new category: Parts > Flux" in added.stdout
-    after = table(run("classify", listings, "--store", store).stdout)
+    after = parse_csv(run("classify", listings, "--store", store).stdout)
     assert after[4]["predicted_path"] == "Parts > Flux"
     assert (after[4]["decision"], after[4]["reason"]) == ("review", "new_category")
     assert [row["predicted_path"] for row in after[:4]] == [row["predicted_path"] for row in rows[:4]]
@@ -59,11 +59,11 @@ def test_build_classify_add_similar(run, store, listings, tmp_path):
 
     trained = run("train", "--store", store)
     assert "held-out items" in trained.stdout
-    assert table(run("classify", listings, "--store", store).stdout)[4]["reason"] != "new_category"
+    assert parse_csv(run("classify", listings, "--store", store).stdout)[4]["reason"] != "new_category"
 
     removed = run("remove", "--store", store, "--category", "Parts", "--json")
     assert json.loads(removed.stdout)["removed"] == 2
-    assert table(run("classify", listings, "--store", store).stdout)[4]["predicted_path"] != "Parts > Flux"
+    assert parse_csv(run("classify", listings, "--store", store).stdout)[4]["predicted_path"] != "Parts > Flux"
 
 
 def test_two_runs_are_byte_identical(run, store, listings, tmp_path):
@@ -73,7 +73,7 @@ def test_two_runs_are_byte_identical(run, store, listings, tmp_path):
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_batches_do_not_show_in_what_is_decided(run, store, listings, tmp_path, monkeypatch):
+def test_decisions_do_not_depend_on_the_batch_size(run, store, listings, tmp_path, monkeypatch):
     run("classify", listings, "--store", store, "-o", tmp_path / "one.csv")
     monkeypatch.setitem(LISTINGS_AT_A_TIME, "full", 2)
     run("classify", listings, "--store", store, "-o", tmp_path / "several.csv")
@@ -96,7 +96,7 @@ def test_a_rebuild_decides_like_a_build_from_scratch(run, store, listings, tmp_p
     assert (report["added"], report["updated"], report["removed"], report["embedded"]) == (1, 1, 1, 2)
     run("build", "changed.csv", "--store", "fresh", "--encoder", "hashing")
     rebuilt, scratch = (run("classify", listings, "--store", name).stdout for name in (store, "fresh"))
-    assert rebuilt.replace(",2\n", ",1\n") == scratch  # all but the version of the store
+    assert rebuilt.replace(",2\n", ",1\n") == scratch  # equal except for the store version
 
 
 def test_a_dry_run_of_a_first_build_writes_nothing(run, catalog_file, tmp_path):
@@ -104,7 +104,7 @@ def test_a_dry_run_of_a_first_build_writes_nothing(run, catalog_file, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_jsonl_in_jsonl_out(run, store):
+def test_jsonl_input_gives_jsonl_output(run, store):
     lines = [{"title": "red sandal", "price": 3, "decision": "mine"}, {"title": "", "tags": ["a"]}]
     given = "\n".join(map(json.dumps, lines)).encode()
     result = run("classify", "-", "--store", store, "--neighbors", 1, "--top", 1, stdin=given)
@@ -114,9 +114,9 @@ def test_jsonl_in_jsonl_out(run, store):
     assert (second["tags"], second["reason"]) == (["a"], "empty_text")
 
 
-def test_parquet_in_csv_out(run, store, tmp_path):
+def test_parquet_input_gives_csv_output(run, store, tmp_path):
     parquet.write_table(pa.table({"title": ["red sandal"], "n": [7]}), tmp_path / "l.parquet")
-    (row,) = table(run("classify", "l.parquet", "--store", store).stdout)
+    (row,) = parse_csv(run("classify", "l.parquet", "--store", store).stdout)
     assert (row["n"], row["predicted_category"]) == ("7", "Sandals")
 
 
@@ -126,7 +126,7 @@ def test_a_byte_order_mark_is_kept_so_that_spreadsheets_show_chinese(run, store,
     assert (tmp_path / "out.csv").read_bytes().startswith("\ufeff标题,".encode())
 
 
-def test_similar_by_id_filter_and_text(run, store):
+def test_similar_finds_items_by_id_filter_and_text(run, store):
     lines = run("similar", "--id", "als-001", "--store", store, "-k", 4).stdout.splitlines()
     assert len(lines) == 4
     assert not any("[als-001]" in line for line in lines)
@@ -137,21 +137,21 @@ def test_similar_by_id_filter_and_text(run, store):
     assert len(run("similar", "sandal", "--store", store).stdout.splitlines()) == 10
 
 
-def test_evaluate_writes_its_figures(run, store, catalog_file, tmp_path):
+def test_evaluate_writes_its_figures_as_json(run, store, catalog_file, tmp_path):
     result = run("evaluate", catalog_file, "--store", store, "--json", "figures.json")
     assert result.exit_code == 0
     figures = json.loads((tmp_path / "figures.json").read_text())
     expected = {"accuracy", "top3", "weighted_f1", "macro_f1", "ece", "accepted", "accepted_accuracy", "n"}
     assert expected <= set(figures)
     assert figures["n"] == 50
-    assert figures["accuracy"] > 0.9  # on its own items
+    assert figures["accuracy"] > 0.9  # on the items it was built from
     assert sum(entry["rows"] for entry in figures["categories"]) == 50
     assert [level["nodes"] for level in figures["levels"]] == [3, 3, 5]
     assert figures["levels"][-1]["accuracy"] == figures["accuracy"]
     assert figures["baselines"] == {}
 
 
-def test_baselines_of_a_store_with_one_category_say_that_one(run, tmp_path):
+def test_baselines_of_a_one_category_store_predict_that_category(run, tmp_path):
     (tmp_path / "one.csv").write_text(
         "title,category\n" + "".join(f"mug {i},Mugs\n" for i in range(6)), encoding="utf-8"
     )
@@ -164,7 +164,7 @@ def test_baselines_of_a_store_with_one_category_say_that_one(run, tmp_path):
     assert [found["accuracy"] for found in figures["baselines"].values()] == [1.0, 1.0]
 
 
-def test_evaluate_beside_baselines(run, store, tmp_path):
+def test_evaluate_compares_with_baselines(run, store, tmp_path):
     rows = [
         "red sandal,Fashion > Shoes > Sandals",
         "green boot,Fashion > Shoes > Boots",
@@ -176,7 +176,7 @@ def test_evaluate_beside_baselines(run, store, tmp_path):
     assert figures["confusions"] == [
         {"truth": "Home > Kitchen > Kettles", "predicted": "Home > Kitchen > Mugs", "rows": 1}
     ]
-    assert "1 of Home > Kitchen > Kettles taken for Home > Kitchen > Mugs" in shown
+    assert "1 of Home > Kitchen > Kettles classified as Home > Kitchen > Mugs" in shown
     assert figures["hierarchical_f1"] == pytest.approx(8 / 9)
     low, high = figures["intervals"]["accuracy"]
     assert low < figures["accuracy"] < high
@@ -184,7 +184,7 @@ def test_evaluate_beside_baselines(run, store, tmp_path):
     assert all(name in shown for name in figures["baselines"])
 
 
-def test_a_build_after_additions_fits_what_they_brought(run, store, catalog_file, tmp_path):
+def test_a_build_after_additions_trains_on_the_new_categories(run, store, catalog_file, tmp_path):
     (tmp_path / "more.csv").write_text("id,title,category_path\n" + "".join(f"t{i},toy {i},Toys\n" for i in range(6)))
     run("add", "more.csv", "--store", store)
     assert json.loads(run("info", "--store", store, "--json").stdout)["new_categories"] == ["Toys"]
@@ -194,7 +194,7 @@ def test_a_build_after_additions_fits_what_they_brought(run, store, catalog_file
     assert json.loads(run("build", catalog_file, "more.csv", "--store", store, "--json").stdout)["version"] == 3
 
 
-def test_goals_stay_with_the_store(run, store, catalog_file, tmp_path):
+def test_training_goals_are_stored(run, store, catalog_file, tmp_path):
     wished = ("--head", "closed-form", "--optimize", "macro-f1", "--target-precision", 0.8)
     trained = json.loads(run("train", "--store", store, *wished, "--json").stdout)["settings"]
     assert trained["goals"] == {"head": "closed-form", "optimize": "macro-f1", "target_precision": 0.8}
@@ -208,8 +208,8 @@ def test_goals_stay_with_the_store(run, store, catalog_file, tmp_path):
     assert run("train", "--store", store, "--target-precision", "nan").exit_code == 2
 
 
-def test_a_node_above_is_sure_where_no_leaf_is(run, tmp_path):
-    """Two leaves that nothing tells apart, under a node that everything tells from the others."""
+def test_a_parent_node_is_sure_if_no_leaf_is(run, tmp_path):
+    """Use two indistinguishable leaves under a node that is easy to distinguish."""
     random = np.random.default_rng(1)
     items = [
         replace(item, category=leaf, category_path=f"Fashion > Shoes > {leaf}")
@@ -220,7 +220,7 @@ def test_a_node_above_is_sure_where_no_leaf_is(run, tmp_path):
     write_catalog(tmp_path / "c.csv", items)
     run("build", "c.csv", "--store", "s", "--encoder", "hashing", "--target-precision", 0.95)
     (tmp_path / "l.csv").write_text("title\nred sandal 3\nblue ankle boot\nred mug 115\n", encoding="utf-8")
-    sandal, boot, mug = table(run("classify", "l.csv", "--store", "s").stdout)
+    sandal, boot, mug = parse_csv(run("classify", "l.csv", "--store", "s").stdout)
     for row in (sandal, boot):
         assert (row["decision"], row["reason"], row["sure_path"]) == ("review", "sure_above", "Fashion > Shoes")
         assert set(json.loads(row["prediction_set"])) <= {"Fashion > Shoes > Left", "Fashion > Shoes > Right"}
@@ -231,7 +231,7 @@ def test_a_node_above_is_sure_where_no_leaf_is(run, tmp_path):
     assert json.loads(mug["prediction_set"]) == ["Home > Kitchen > Mugs"]
 
 
-def test_evaluate_by_leaf_name_and_with_a_category_of_its_own(run, store, tmp_path):
+def test_evaluate_accepts_leaf_names_and_counts_unknown_categories(run, store, tmp_path):
     (tmp_path / "l.csv").write_text("title,category\nred sandal,Sandals\nblue boot,Boots\nred sandal,Nowhere\n")
     run("evaluate", "l.csv", "--store", store, "--json", "f.json")
     figures = json.loads((tmp_path / "f.json").read_text())
@@ -239,7 +239,7 @@ def test_evaluate_by_leaf_name_and_with_a_category_of_its_own(run, store, tmp_pa
     assert figures["unknown_categories"] == 1
 
 
-def test_a_leaf_name_of_several_paths_is_left_out_and_counted(run, tmp_path):
+def test_an_ambiguous_leaf_name_is_left_out_and_counted(run, tmp_path):
     items = small_catalog()
     twice = [replace(i, id=f"t{i.id}", title=f"toy {i.title}", category_path=f"Toys > {i.category}") for i in items]
     write_catalog(tmp_path / "c.csv", [*items, *twice])
@@ -253,10 +253,10 @@ def test_a_leaf_name_of_several_paths_is_left_out_and_counted(run, tmp_path):
     (tmp_path / "l.csv").write_text("\n".join(lines[:2]))
     failed = run("evaluate", "l.csv", "--store", "s")
     assert failed.exit_code == 1
-    assert "all 1 listings name a category that several paths of the store end in" in failed.output
+    assert "the category names of all 1 listings match several paths of the store" in failed.output
 
 
-def test_a_path_that_the_store_lacks_is_not_right_because_its_last_part_is_known(run, store, tmp_path):
+def test_an_unknown_path_is_wrong_even_if_its_leaf_name_is_known(run, store, tmp_path):
     (tmp_path / "l.csv").write_text(
         "title,category_path\nred sandal,Fashion > Shoes > Sandals\nred sandal,Toys > Sandals\n"
     )
@@ -269,12 +269,12 @@ def test_a_listing_far_from_the_catalog_is_unknown(run, tmp_path):
     write_catalog(tmp_path / "c.csv", small_catalog(40))
     run("build", "c.csv", "--store", "s", "--encoder", "hashing")
     (tmp_path / "l.csv").write_text("title\nЖЩЮЭЪ ФЫЦЧ\nred sandal 117\n", encoding="utf-8")
-    far, near = table(run("classify", "l.csv", "--store", "s").stdout)
+    far, near = parse_csv(run("classify", "l.csv", "--store", "s").stdout)
     assert (far["decision"], far["reason"]) == ("unknown", "far_from_catalog")
     assert near["decision"] == "accept"
 
 
-def test_a_dash_is_standard_output(run, store, listings, tmp_path):
+def test_a_dash_writes_to_standard_output(run, store, listings, tmp_path):
     said = run("classify", listings, "--store", store, "-o", "-").stdout
     assert said == run("classify", listings, "--store", store).stdout
     assert not (tmp_path / "-").exists()

@@ -1,22 +1,28 @@
-"""Every bad input: one clear line, exit code 1 (usage 2), nothing lost."""
+"""Bad input: one clear error line, exit code 1 (2 for usage errors), and no data lost."""
 
 import json
 
 import pytest
-from conftest import failed, rejects
+from conftest import rejects, require_failure
 
 
-def test_missing_column(run, tmp_path):
+def test_a_missing_column_is_an_error(run, tmp_path):
     (tmp_path / "c.csv").write_text("sku,price\n1,2\n")
-    failed(run("build", "c.csv", "--store", "s"), "c.csv has no title column, it has sku, price", "--columns title=")
+    require_failure(
+        run("build", "c.csv", "--store", "s"), "c.csv has no title column, it has sku, price", "--columns title="
+    )
     (tmp_path / "c.csv").write_text("title,price\n1,2\n")
-    failed(run("build", "c.csv", "--store", "s"), "no category column", "title, price", "--columns category=COLUMN")
-    failed(run("build", "c.csv", "--store", "s", "--columns", "category=aisle"), "no column aisle", "title, price")
+    require_failure(
+        run("build", "c.csv", "--store", "s"), "no category column", "title, price", "--columns category=COLUMN"
+    )
+    require_failure(
+        run("build", "c.csv", "--store", "s", "--columns", "category=aisle"), "no column aisle", "title, price"
+    )
     assert not (tmp_path / "s").exists()
 
 
-def test_columns_that_say_nothing_are_a_usage_error(run, catalog_file):
-    failed(
+def test_unknown_fields_in_columns_are_a_usage_error(run, catalog_file):
+    require_failure(
         run("build", catalog_file, "--store", "s", "--columns", "shade=x"),
         "--columns: columns for 'shade'",
         code=2,
@@ -24,23 +30,23 @@ def test_columns_that_say_nothing_are_a_usage_error(run, catalog_file):
 
 
 @pytest.mark.parametrize(("content", "said"), [("", "c.csv is empty"), ("title,category\n", "c.csv has no rows")])
-def test_empty_file_and_header_only(run, store, tmp_path, content, said):
+def test_an_empty_file_and_a_lone_header_are_errors(run, store, tmp_path, content, said):
     (tmp_path / "c.csv").write_text(content)
-    failed(run("build", "c.csv", "--store", "s"), said)
-    failed(run("add", "c.csv", "--store", store), said)
-    failed(run("classify", "c.csv", "--store", store, "-o", "out.csv"), said)
-    failed(run("evaluate", "c.csv", "--store", store), said)
+    require_failure(run("build", "c.csv", "--store", "s"), said)
+    require_failure(run("add", "c.csv", "--store", store), said)
+    require_failure(run("classify", "c.csv", "--store", store, "-o", "out.csv"), said)
+    require_failure(run("evaluate", "c.csv", "--store", store), said)
     assert not list(tmp_path.glob("out.csv*"))
 
 
-def test_no_such_file_folder_and_spreadsheet(run, store, tmp_path):
-    failed(run("build", "nowhere.csv", "--store", "s"), "nowhere.csv: no such file")
-    failed(run("build", tmp_path, "--store", "s"), "is a folder")
+def test_missing_files_folders_and_spreadsheets_are_refused(run, store, tmp_path):
+    require_failure(run("build", "nowhere.csv", "--store", "s"), "nowhere.csv: no such file")
+    require_failure(run("build", tmp_path, "--store", "s"), "is a folder")
     (tmp_path / "c.xlsx").write_bytes(b"PK\x03\x04rest")
-    failed(run("classify", "c.xlsx", "--store", store), "spreadsheet", "save it as CSV")
+    require_failure(run("classify", "c.xlsx", "--store", store), "spreadsheet", "save it as CSV")
 
 
-def test_bad_rows_are_rejected_with_line_and_reason_and_the_rest_goes_through(run, tmp_path):
+def test_bad_rows_are_rejected_with_line_and_reason_and_good_rows_are_kept(run, tmp_path):
     (tmp_path / "c.csv").write_bytes(
         b"id,title,category\n"
         b"1,red shoe,Shoes\n"
@@ -59,7 +65,7 @@ def test_bad_rows_are_rejected_with_line_and_reason_and_the_rest_goes_through(ru
     assert result.exit_code == 0, result.output
     assert "3 added" in result.stdout
     assert "8 rejected" in result.stdout
-    assert "8 rows rejected, with line and reason in REJECTS.jsonl" in result.stderr
+    assert "8 rows rejected: see REJECTS.jsonl for their lines and the reasons" in result.stderr
     found = rejects(tmp_path / "REJECTS.jsonl")
     assert [(row["line"], row["column"]) for row in found] == [
         (3, ""), (4, ""), (5, "title"), (6, "category"), (7, "title"), (8, "title"), (9, "title"), (10, "")
@@ -79,7 +85,7 @@ def test_bad_rows_are_rejected_with_line_and_reason_and_the_rest_goes_through(ru
     assert found[0]["value"] == "2,too,many,fields"
 
 
-def test_bad_listings_are_rejected_and_an_empty_title_is_a_decision(run, store, tmp_path):
+def test_bad_listings_are_rejected_and_an_empty_title_is_decided(run, store, tmp_path):
     (tmp_path / "l.csv").write_bytes(b"title,sku\nred sandal,1\n,2\na,b,c\nbell\x07,4\nboot,5\n")
     result = run("classify", "l.csv", "--store", store, "--rejects", "bad.jsonl")
     assert result.exit_code == 0
@@ -88,58 +94,64 @@ def test_bad_listings_are_rejected_and_an_empty_title_is_a_decision(run, store, 
     assert [row["line"] for row in rejects(tmp_path / "bad.jsonl")] == [4, 5]
 
 
-def test_no_usable_row(run, tmp_path):
+def test_a_catalog_without_a_usable_row_is_refused(run, tmp_path):
     (tmp_path / "c.csv").write_text("title,category\n,X\n,Y\n")
-    failed(run("build", "c.csv", "--store", "s"), "no usable row", "line 2", "empty title", "REJECTS.jsonl")
+    require_failure(run("build", "c.csv", "--store", "s"), "no usable row", "line 2", "empty title", "REJECTS.jsonl")
     assert len(rejects(tmp_path / "REJECTS.jsonl")) == 2
 
 
-def test_rejects_file_that_cannot_be_written(run, tmp_path):
+def test_an_unwritable_rejects_file_is_an_error(run, tmp_path):
     (tmp_path / "c.csv").write_text("title,category\n,X\na,Y\n")
-    failed(run("build", "c.csv", "--store", "s", "--rejects", "no/such/r.jsonl"), "no/such/r.jsonl", "--rejects")
+    require_failure(
+        run("build", "c.csv", "--store", "s", "--rejects", "no/such/r.jsonl"), "no/such/r.jsonl", "--rejects"
+    )
 
 
-def test_duplicate_ids(run, tmp_path):
+def test_the_last_row_of_a_duplicate_id_counts(run, tmp_path):
     (tmp_path / "c.csv").write_text("id,title,category\n1,red shoe,Shoes\n1,blue mug,Mugs\n2,cup,Mugs\n2,cup,Mugs\n")
     result = run("build", "c.csv", "--store", "s", "--encoder", "hashing", "--json")
-    assert "1 rows repeat an id with other content: the last one counts" in result.stderr
+    assert "1 rows repeat an id with different content: the last one is used" in result.stderr
     counts = json.loads(result.stdout)
     assert (counts["added"], counts["conflicting"], counts["repeated"]) == (2, 1, 1)
     assert json.loads(run("info", "--store", "s", "--json").stdout)["categories"] == {"Mugs": 2}
 
 
-def test_missing_ids_are_derived_and_stay_the_same(run, tmp_path):
+def test_derived_ids_are_the_same_in_the_next_build(run, tmp_path):
     (tmp_path / "c.csv").write_text("title,category\nred shoe,Shoes\nblue mug,Mugs\n")
     run("build", "c.csv", "--store", "s", "--encoder", "hashing")
     assert "2 unchanged" in run("build", "c.csv", "--store", "s").stdout
 
 
-def test_k_larger_than_the_store(run, store, tmp_path):
-    failed(run("similar", "x", "--store", store, "-k", 51), "k 51, more than the 50 items", "at most 50", "(-k NUMBER)")
+def test_a_k_larger_than_the_store_is_refused(run, store, tmp_path):
+    require_failure(
+        run("similar", "x", "--store", store, "-k", 51), "k 51, more than the 50 items", "at most 50", "(-k NUMBER)"
+    )
     (tmp_path / "l.csv").write_text("title\nshoe\n")
-    failed(
+    require_failure(
         run("classify", "l.csv", "--store", store, "--neighbors", 51),
         "neighbors 51",
         "at most 50",
         "(--neighbors NUMBER)",
     )
-    failed(run("similar", "x", "--store", store, "-k", 0), "-k", code=2)
+    require_failure(run("similar", "x", "--store", store, "-k", 0), "-k", code=2)
 
 
-def test_unknown_encoder(run, catalog_file):
-    failed(run("build", catalog_file, "--store", "s", "--encoder", "bert"), "encoder 'bert'", "e5, hashing, minilm")
+def test_an_unknown_encoder_is_refused(run, catalog_file):
+    require_failure(
+        run("build", catalog_file, "--store", "s", "--encoder", "bert"), "encoder 'bert'", "e5, hashing, minilm"
+    )
 
 
-def test_hub_model_without_network(run, catalog_file, monkeypatch, tmp_path):
+def test_a_hub_model_without_network_is_an_error(run, catalog_file, monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     result = run("build", catalog_file, "--store", "s", "--encoder", "no-such-owner/no-such-model")
-    failed(result, "no-such-owner/no-such-model cannot be fetched", "network")
+    require_failure(result, "no-such-owner/no-such-model cannot be fetched", "network")
     assert not (tmp_path / "s").exists()
 
 
-def test_local_folder_without_a_model(run, catalog_file, tmp_path):
+def test_a_local_folder_without_a_model_is_refused(run, catalog_file, tmp_path):
     (tmp_path / "model").mkdir()
-    failed(
+    require_failure(
         run("build", catalog_file, "--store", "s", "--encoder", "./model"),
         "does not load",
         "sentence-transformers model",
@@ -147,17 +159,17 @@ def test_local_folder_without_a_model(run, catalog_file, tmp_path):
 
 
 @pytest.mark.parametrize("output", ["no/such/folder/out.csv", "folder"])
-def test_output_that_cannot_be_written_is_said_before_the_work(run, store, tmp_path, monkeypatch, output):
+def test_an_unwritable_output_is_refused_before_the_work_starts(run, store, tmp_path, monkeypatch, output):
     (tmp_path / "folder").mkdir()
     (tmp_path / "l.csv").write_text("title,category\nshoe,Shoes\n")
     monkeypatch.setattr(
-        "shelfwise.classifier.model.pipeline.Classifier.open", lambda *_: pytest.fail("the work had begun")
+        "shelfwise.classifier.model.pipeline.Classifier.open", lambda *_: pytest.fail("the work started")
     )
-    failed(run("classify", "l.csv", "--store", store, "-o", output), f"cannot write {output}")
-    failed(run("evaluate", "l.csv", "--store", store, "--json", output), f"cannot write {output}")
+    require_failure(run("classify", "l.csv", "--store", store, "-o", output), f"cannot write {output}")
+    require_failure(run("evaluate", "l.csv", "--store", store, "--json", output), f"cannot write {output}")
 
 
-def test_spreadsheet_formulas_are_made_harmless(run, store, tmp_path):
+def test_spreadsheet_formulas_are_escaped(run, store, tmp_path):
     titles = ["=cmd|' /C calc'!A0", "+1-shoe", "-5", "@SUM(A1)", "shoe"]
     (tmp_path / "l.csv").write_text("title,=note\n" + "".join(f"{title},x\n" for title in titles))
     safe = run("classify", "l.csv", "--store", store).stdout.splitlines()
@@ -170,29 +182,31 @@ def test_spreadsheet_formulas_are_made_harmless(run, store, tmp_path):
 
 
 @pytest.mark.parametrize("where", ["brand = = 3", "shade = 'red'", "; DROP TABLE items", "brand"])
-def test_where_that_is_not_valid(run, store, where):
-    failed(run("similar", "x", "--store", store, "--where", where), "is not valid", "id, title, description, brand")
+def test_an_invalid_where_is_refused(run, store, where):
+    require_failure(
+        run("similar", "x", "--store", store, "--where", where), "is not valid", "id, title, description, brand"
+    )
 
 
 def test_similar_needs_a_text_or_an_id(run, store):
-    failed(run("similar", "--store", store), "TEXT", code=2)
-    failed(run("similar", "x", "--id", "y", "--store", store), "TEXT", code=2)
-    failed(run("similar", " ", "--store", store), "empty", code=2)
-    failed(run("similar", "--id", "nobody", "--store", store), "no item with id 'nobody'")
+    require_failure(run("similar", "--store", store), "TEXT", code=2)
+    require_failure(run("similar", "x", "--id", "y", "--store", store), "TEXT", code=2)
+    require_failure(run("similar", " ", "--store", store), "empty", code=2)
+    require_failure(run("similar", "--id", "nobody", "--store", store), "no item with id 'nobody'")
 
 
 def test_remove_needs_ids_or_a_category(run, store):
-    failed(run("remove", "--store", store), "--id", "--category", code=2)
-    failed(run("remove", "--store", store, "--id", "nobody"), "no item with id nobody", "nothing was removed")
-    failed(run("remove", "--store", store, "--category", "Home > Kitchens"), "did you mean Home > Kitchen")
+    require_failure(run("remove", "--store", store), "--id", "--category", code=2)
+    require_failure(run("remove", "--store", store, "--id", "nobody"), "no item with id nobody", "nothing was removed")
+    require_failure(run("remove", "--store", store, "--category", "Home > Kitchens"), "did you mean Home > Kitchen")
 
 
-def test_cuda_that_is_not_there(run, store):
+def test_cuda_without_a_gpu_is_refused(run, store):
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    failed(
+    require_failure(
         run("similar", "x", "--store", store, "--device", "cuda"),
         "device 'cuda'",
         "use device cpu or auto (--device cpu)",
@@ -201,35 +215,35 @@ def test_cuda_that_is_not_there(run, store):
 
 @pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b"\xff\xfe", b"\xff\xfe\n\0"])
 @pytest.mark.parametrize("command", ["build", "classify"])
-def test_a_file_of_nothing_but_a_mark_is_empty(run, store, tmp_path, mark, command):
+def test_a_file_with_only_a_byte_order_mark_is_empty(run, store, tmp_path, mark, command):
     (tmp_path / "empty.csv").write_bytes(mark)
-    failed(run(command, "empty.csv", "--store", store), "empty.csv is empty")
+    require_failure(run(command, "empty.csv", "--store", store), "empty.csv is empty")
 
 
 @pytest.mark.parametrize("name", ["o.parquet", "o.csv.gz", "o.xlsx"])
-def test_an_output_that_its_ending_belies_is_refused(run, store, tmp_path, name):
+def test_an_output_name_with_a_wrong_suffix_is_refused(run, store, tmp_path, name):
     (tmp_path / "l.csv").write_text("title\nred sandal\n")
     refused = run("classify", "l.csv", "--store", store, "-o", name)
     assert refused.exit_code == 2
-    assert "would hold CSV" in refused.output
+    assert "expected a name for CSV, TSV or JSONL output" in refused.output
 
 
-def test_standard_input_is_read_or_refused(run, store):
+def test_standard_input_is_read_by_evaluate_and_refused_by_build(run, store):
     labelled = b"title,category_path\nred sandal,Fashion > Shoes > Sandals\n"
     assert json.loads(run("evaluate", "-", "--store", store, "--json", "-", stdin=labelled).stdout)["n"] == 1
-    failed(run("build", "-", "--store", store, stdin=labelled), "standard input: expected a file")
+    require_failure(run("build", "-", "--store", store, stdin=labelled), "standard input: expected a file")
 
 
-def test_an_encoder_whose_folder_is_gone(run, catalog_file, tmp_path):
-    failed(run("build", catalog_file, "--store", "s", "--encoder", tmp_path / "gone"), "does not exist")
+def test_a_missing_encoder_folder_is_an_error(run, catalog_file, tmp_path):
+    require_failure(run("build", catalog_file, "--store", "s", "--encoder", tmp_path / "gone"), "does not exist")
 
 
 @pytest.mark.parametrize("text", ["  ", "\u200b", "<b></b>"])
-def test_a_look_up_of_nothing_is_refused(run, store, text):
+def test_a_search_for_an_empty_text_is_refused(run, store, text):
     assert "TEXT is empty" in run("similar", text, "--store", store).output
 
 
-def test_help_names_every_command_with_an_example(run):
+def test_the_help_of_every_command_has_an_example(run):
     for command in ("build", "add", "remove", "train", "finetune", "classify", "similar", "evaluate", "info", "demo"):
         assert f"  shelfwise {command}" in run(command, "--help").stdout
 

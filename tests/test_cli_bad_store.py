@@ -1,4 +1,4 @@
-"""Stores and disks that are not as they should be: one clear line, and nothing lost."""
+"""Bad stores and disks: one clear error line, and no data lost."""
 
 import shutil
 import signal
@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from conftest import failed, small_catalog, write_catalog
+from conftest import require_failure, small_catalog, write_catalog
 
 from shelfwise.indexer.store.disk import read_sealed, write_sealed
 from shelfwise.indexer.store.manifest import FORMAT, WRITERS
@@ -22,79 +22,79 @@ COMMANDS = [
 ]
 
 
-def on(run, tmp_path, command, store):
+def run_on(run, tmp_path, command, store):
     (tmp_path / "l.csv").write_text("title,category\nred shoe,Shoes\n")
     return run(*command, "--store", store)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 class TestBadStore:
-    def test_no_store(self, run, tmp_path, command):
-        failed(on(run, tmp_path, command, "s"), "no store at s", "shelfwise build")
+    def test_a_missing_store_is_an_error(self, run, tmp_path, command):
+        require_failure(run_on(run, tmp_path, command, "s"), "no store at s", "shelfwise build")
 
-    def test_not_a_store(self, run, tmp_path, command):
+    def test_a_folder_without_a_store_is_refused(self, run, tmp_path, command):
         (tmp_path / "s").mkdir()
-        failed(on(run, tmp_path, command, "s"), "s is not a shelfwise store")
+        require_failure(run_on(run, tmp_path, command, "s"), "s is not a shelfwise store")
 
-    def test_half_written(self, run, tmp_path, store, command):
+    def test_a_half_written_store_is_refused(self, run, tmp_path, store, command):
         (store / "manifest.json").unlink()
-        failed(on(run, tmp_path, command, store), "half written", "shelfwise build CATALOG")
+        require_failure(run_on(run, tmp_path, command, store), "half written", "shelfwise build CATALOG")
 
-    def test_other_format(self, run, tmp_path, store, command):
+    def test_an_unknown_format_is_refused(self, run, tmp_path, store, command):
         manifest = read_sealed(store / "manifest.json", "")
-        for other, mend in ((FORMAT + 1, "upgrade"), (min(WRITERS) - 1, "build the store again in a new folder")):
+        for other, fix in ((FORMAT + 1, "upgrade"), (min(WRITERS) - 1, "build the store again in a new folder")):
             write_sealed(store / "manifest.json", manifest | {"format": other})
-            failed(on(run, tmp_path, command, store), f"format {other}", mend)
+            require_failure(run_on(run, tmp_path, command, store), f"format {other}", fix)
 
-    def test_changed_manifest(self, run, tmp_path, store, command):
+    def test_a_changed_manifest_is_refused(self, run, tmp_path, store, command):
         text = (store / "manifest.json").read_text()
         (store / "manifest.json").write_text(text.replace('"rows": 50', '"rows": 51'))
-        failed(on(run, tmp_path, command, store), "manifest.json of the store is damaged", "backup")
+        require_failure(run_on(run, tmp_path, command, store), "manifest.json of the store is damaged", "backup")
         (store / "manifest.json").write_text(text[: len(text) // 2])
-        failed(on(run, tmp_path, command, store), "manifest.json of the store is damaged", "backup")
+        require_failure(run_on(run, tmp_path, command, store), "manifest.json of the store is damaged", "backup")
 
-    def test_damaged_file(self, run, tmp_path, store, command):
+    def test_a_damaged_table_file_is_refused(self, run, tmp_path, store, command):
         (table,) = (store / "items.lance" / "data").iterdir()
         content = bytearray(table.read_bytes())
         content[len(content) // 2] ^= 1
         table.write_bytes(content)
-        if command[0] in ("classify", "similar", "evaluate"):  # served by the replica
-            assert on(run, tmp_path, command, store).exit_code == 0
+        if command[0] in ("classify", "similar", "evaluate"):  # these read the replica instead of the table
+            assert run_on(run, tmp_path, command, store).exit_code == 0
             shutil.rmtree(store / "replicas")
-        if command[0] not in ("add", "remove"):  # which look up a few ids
-            failed(on(run, tmp_path, command, store), table.name, "is damaged", "backup")
+        if command[0] not in ("add", "remove"):  # these read only a few ids of the table
+            require_failure(run_on(run, tmp_path, command, store), table.name, "is damaged", "backup")
 
-    def test_missing_file(self, run, tmp_path, store, command):
+    def test_a_missing_blob_is_an_error(self, run, tmp_path, store, command):
         next((store / "blobs").glob("head.*")).unlink()
-        failed(on(run, tmp_path, command, store), "head.", "cannot be read")
+        require_failure(run_on(run, tmp_path, command, store), "head.", "cannot be read")
 
 
-def test_build_mends_a_half_written_store(run, store, catalog_file):
+def test_build_repairs_a_half_written_store(run, store, catalog_file):
     (store / "manifest.json").unlink()
     result = run("build", catalog_file, "--store", store, "--encoder", "hashing")
     assert "50 added" in result.stdout
 
 
-def test_build_does_not_write_into_a_folder_of_other_things(run, catalog_file, tmp_path):
+def test_build_refuses_a_folder_with_other_files(run, catalog_file, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"")
-    failed(run("build", catalog_file, "--store", "photos", "--encoder", "hashing"), "photos holds other files")
+    require_failure(run("build", catalog_file, "--store", "photos", "--encoder", "hashing"), "photos holds other files")
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.jpg"]
 
 
-def test_store_made_with_another_encoder(run, store, catalog_file, monkeypatch):
-    failed(run("build", catalog_file, "--store", store, "--encoder", "e5"), "encoder e5", "made with hashing")
+def test_another_encoder_or_other_weights_are_refused(run, store, catalog_file, monkeypatch):
+    require_failure(run("build", catalog_file, "--store", store, "--encoder", "e5"), "encoder e5", "made with hashing")
     monkeypatch.setattr("shelfwise.indexer.encoding.kinds.hashing.HashingEncoder.fingerprint", "other weights")
-    failed(run("similar", "x", "--store", store), "has other weights now", "new folder")
+    require_failure(run("similar", "x", "--store", store), "has different weights now", "new folder")
 
 
-def test_store_made_with_another_recipe(run, store, monkeypatch):
+def test_another_text_recipe_is_refused(run, store, monkeypatch):
     monkeypatch.setattr("shelfwise.indexer.store.store_encoder.RECIPE", "another recipe")
-    failed(run("similar", "x", "--store", store), "text recipe", "new folder")
+    require_failure(run("similar", "x", "--store", store), "text recipe", "new folder")
 
 
-def interrupt(arguments, folder, when):
-    """Starts the command line, sends ctrl-C as soon as `when()` holds, and returns (exit code, stderr)."""
+def run_and_interrupt(arguments, folder, when):
+    """Run the command line, send ctrl-C as soon as `when()` is true, and return (exit code, stderr)."""
     process = subprocess.Popen(
         [sys.executable, "-m", "shelfwise", *map(str, arguments)],
         cwd=folder,
@@ -109,11 +109,11 @@ def interrupt(arguments, folder, when):
     return process.returncode, said.decode()
 
 
-def test_ctrl_c_keeps_partial_output_and_says_where(store, tmp_path):
+def test_ctrl_c_keeps_partial_output_and_names_its_file(store, tmp_path):
     lines = "".join(f"red sandal {i}\n" for i in range(400_000))
     (tmp_path / "l.csv").write_text("title\n" + lines)
     partial = tmp_path / "out.csv.partial"
-    code, said = interrupt(
+    code, said = run_and_interrupt(
         ["classify", "l.csv", "--store", store, "-o", "out.csv"],
         tmp_path,
         lambda: partial.exists() and partial.stat().st_size > 10_000,
@@ -125,11 +125,11 @@ def test_ctrl_c_keeps_partial_output_and_says_where(store, tmp_path):
     assert partial.read_text().startswith("title,predicted_category")
 
 
-def test_ctrl_c_leaves_the_store_as_it_was(store, tmp_path):
+def test_ctrl_c_leaves_the_store_unchanged(store, tmp_path):
     before = (store / "manifest.json").read_bytes()
     write_catalog(tmp_path / "big.csv", small_catalog(4000))
     started = time.monotonic()
-    code, said = interrupt(
+    code, said = run_and_interrupt(
         ["build", "big.csv", "--store", store],
         tmp_path,
         lambda: (store / "embedded").exists() or time.monotonic() - started > 20,
@@ -137,49 +137,51 @@ def test_ctrl_c_leaves_the_store_as_it_was(store, tmp_path):
     assert code == 130
     assert "as it was before" in said
     assert (store / "manifest.json").read_bytes() == before
-    code, said = interrupt(["build", "big.csv", "--store", "new", "--encoder", "hashing"], tmp_path,
+    code, said = run_and_interrupt(["build", "big.csv", "--store", "new", "--encoder", "hashing"], tmp_path,
                            lambda: (tmp_path / "new").exists())  # fmt: skip
     assert code == 130
-    assert not (tmp_path / "new" / "manifest.json").exists()  # vectors that were made may wait for a next try
+    assert not (tmp_path / "new" / "manifest.json").exists()  # computed vectors may remain for the next attempt
     assert not (tmp_path / "new" / "items.lance").exists()
 
 
 @pytest.mark.parametrize("name", ["l.csv", "x" * 300])
-def test_a_store_that_cannot_be(run, catalog_file, tmp_path, name):
+def test_a_store_path_that_cannot_be_a_folder_is_refused(run, catalog_file, tmp_path, name):
     (tmp_path / "l.csv").write_text("a file")
     for more in ((), ("--dry-run",)):
-        failed(run("build", catalog_file, "--store", name, "--encoder", "hashing", *more), name, "folder")
+        require_failure(run("build", catalog_file, "--store", name, "--encoder", "hashing", *more), name, "folder")
 
 
-def test_a_first_build_that_was_killed_at_once_is_begun_again(run, catalog_file, tmp_path):
+def test_a_first_build_that_was_killed_early_can_be_repeated(run, catalog_file, tmp_path):
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / ".lock").touch()
     assert "half written" in run("info", "--store", "s").output
     assert run("build", catalog_file, "--store", "s", "--encoder", "hashing").exit_code == 0
 
 
-LEFT = 100_000  # bytes on a disk that is nearly full
+LEFT = 100_000  # free bytes on the nearly full disk
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 6 MB."""
+    """Mount a file system of 6 MB and yield its folder."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", folder], capture_output=True)
     if mounted.returncode:
         pytest.skip("cannot mount a small file system here")
     yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)  # what is mapped into memory is still there
+    subprocess.run(["umount", "--lazy", folder], check=True)  # lazy: memory-mapped files are still open
 
 
-def test_a_full_disk_leaves_the_store_as_it_was(run, small_disk, store, tmp_path):
+def test_a_full_disk_leaves_the_store_unchanged(run, small_disk, store, tmp_path):
     write_catalog(tmp_path / "big.csv", small_catalog(60))
     shutil.copytree(store, small_disk / "s")
     (small_disk / "others").write_bytes(b"x" * (shutil.disk_usage(small_disk).free - LEFT))
-    failed(run("build", "big.csv", "--store", small_disk / "s", "--json"), "No space left", "nothing was changed")
-    failed(run("build", "big.csv", "--store", small_disk / "t", "--encoder", "hashing"), "No space left")
-    assert not (small_disk / "t" / "manifest.json").exists()  # vectors that were made may wait for a next try
+    require_failure(
+        run("build", "big.csv", "--store", small_disk / "s", "--json"), "No space left", "nothing was changed"
+    )
+    require_failure(run("build", "big.csv", "--store", small_disk / "t", "--encoder", "hashing"), "No space left")
+    assert not (small_disk / "t" / "manifest.json").exists()  # computed vectors may remain for the next attempt
     shutil.rmtree(small_disk / "t", ignore_errors=True)
     assert "rows: 50" in run("info", "--store", small_disk / "s").stdout
     (tmp_path / "l.csv").write_text("title,note\n" + f"red sandal,{'long ' * 200}\n" * 1_000)

@@ -1,4 +1,4 @@
-"""Readers beside a writer, and writers beside each other."""
+"""Readers and writers of one store at the same time."""
 
 import threading
 import time
@@ -22,8 +22,8 @@ from shelfwise.indexer.store.snapshot import read_snapshot
 LISTINGS = [Item(str(i), item.title) for i, item in enumerate(small_catalog(2))]
 
 
-def in_threads(*works):
-    """Run all at once; the failures."""
+def run_in_threads(*works):
+    """Run all functions in threads at the same time and return their failures."""
     failures = []
 
     def guarded(work):
@@ -41,11 +41,11 @@ def in_threads(*works):
 
 
 def marker(version):
-    """An item that says in which version it was written last."""
+    """Return the item whose title names the version that wrote it last."""
     return Item("marker", f"marker {version}", category="Markers", category_path="Markers")
 
 
-def test_readers_see_one_version_or_the_next_and_never_half_of_one(store):
+def test_readers_see_complete_versions_only(store):
     maintenance.apply(store, maintenance.Edit({"marker": marker(2)}))
     done, seen, items = threading.Event(), set(), {item.id: item for item in small_catalog()}
 
@@ -76,17 +76,17 @@ def test_readers_see_one_version_or_the_next_and_never_half_of_one(store):
         finally:
             done.set()
 
-    assert in_threads(write, *[read] * 3) == []
+    assert run_in_threads(write, *[read] * 3) == []
     assert len(seen) > 3
     assert read_snapshot(store).manifest.version == 22
 
 
-def test_two_writers_lose_nothing(store):
+def test_two_writers_lose_no_items(store):
     def write(name):
         for i in range(6):
             maintenance.apply(store, maintenance.Edit({f"{name}{i}": replace(small_catalog()[0], id=f"{name}{i}")}))
 
-    assert in_threads(lambda: write("a"), lambda: write("b")) == []
+    assert run_in_threads(lambda: write("a"), lambda: write("b")) == []
     rows = read_snapshot(store).rows
     assert {f"{name}{i}" for name in "ab" for i in range(6)} <= rows.row_of.keys()
     assert len(rows) == 50 + 12
@@ -94,7 +94,7 @@ def test_two_writers_lose_nothing(store):
     assert check(store).problems == ()
 
 
-def test_a_writer_that_writes_on_and_on_lets_another_in(store, monkeypatch):
+def test_a_writer_without_pauses_does_not_starve_another_writer(store, monkeypatch):
     monkeypatch.setattr("shelfwise.indexer.store.disk.LOCK_SECONDS", 2.0)
     done = threading.Event()
 
@@ -111,33 +111,33 @@ def test_a_writer_that_writes_on_and_on_lets_another_in(store, monkeypatch):
         finally:
             done.set()
 
-    assert in_threads(without_a_pause, once_in_a_while) == []
+    assert run_in_threads(without_a_pause, once_in_a_while) == []
 
 
-def test_a_reader_that_is_up_to_date_opens_nothing(store, monkeypatch):
+def test_refreshed_reuses_the_classifier_and_its_encoder(store, monkeypatch):
     classifier = Classifier.open(store)
     assert classifier.refreshed() is classifier
     maintenance.apply(
         store, maintenance.Edit({"new": Item("new", "zirconium crucible", category="Labware", category_path="Labware")})
     )
     monkeypatch.setattr(
-        "shelfwise.indexer.searching.index.encoder_for", lambda *_: pytest.fail("the encoder is loaded already")
+        "shelfwise.indexer.searching.index.encoder_for", lambda *_: pytest.fail("the encoder was loaded again")
     )
     (decision,) = classifier.refreshed().classify([Item("", "zirconium crucible")])
     assert (decision.category, decision.store_version) == ("Labware", 2)
 
 
-def test_a_second_first_build_leaves_the_first_alone(tmp_path, monkeypatch):
-    """The loser of two first builds must not take the folder away under the winner."""
+def test_a_second_first_build_leaves_the_running_one_intact(tmp_path, monkeypatch):
+    """The loser of two concurrent first builds must not remove the winner's folder."""
     monkeypatch.setattr("shelfwise.indexer.store.disk.LOCK_SECONDS", 0.2)
     items = {item.id: item for item in small_catalog()}
     real = Path.exists
 
-    def blind(path):  # both found no folder
+    def finds_no_folder(path):  # as if both builds checked before the folder existed
         return False if path == tmp_path / "s" else real(path)
 
     with store_module.writing(tmp_path / "s", create=True) as draft:
-        monkeypatch.setattr(Path, "exists", blind)
+        monkeypatch.setattr(Path, "exists", finds_no_folder)
         with pytest.raises(StoreError, match="is being written by"):
             release.build(tmp_path / "s", items, "hashing")
         monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""The demo does what the README promises."""
+"""The demo keeps the promises of the README."""
 
 import re
 
@@ -6,7 +6,7 @@ from shelfwise.commands.demo import sample
 from shelfwise.indexer.item import beyond_latin
 
 
-def test_the_sample_data_is_what_it_should_be():
+def test_the_sample_data_has_the_documented_size_and_languages():
     catalog, listings = sample("catalog.csv"), sample("listings.csv")
     examples, newcomers = sample("new_categories.csv"), sample("new_listings.csv")
     paths = {item.category_path for item in catalog}
@@ -23,7 +23,7 @@ def test_the_sample_data_is_what_it_should_be():
     assert not {item.title for item in catalog + examples} & {item.title for item in listings + newcomers}
 
 
-def test_demo(run):
+def test_the_demo_reaches_its_accuracy(run):
     result = run("demo", "--store", "kept.store", "--device", "cpu")
     assert result.exit_code == 0, result.output
     text = result.stdout

@@ -1,4 +1,4 @@
-"""What speaks for a category, what a new one would do, and how well categories hold together."""
+"""Explanations of decisions, proposals of new categories, and the survey of how consistent categories are."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def fryers(many: int) -> list[Item]:
 
 
 @given(st.text(max_size=40))
-def test_placed_ngrams_are_those_that_are_counted_and_lie_in_the_text(text):
+def test_placed_ngrams_match_the_counts_and_lie_in_the_text(text):
     text = clean(text).lower()
     placed = list(placed_ngrams(text))
     counts = ngram_counts([Words(text, "")])
@@ -38,13 +38,13 @@ def test_placed_ngrams_are_those_that_are_counted_and_lie_in_the_text(text):
 
 
 @given(st.text(max_size=60), st.lists(st.text(max_size=30), max_size=3))
-def test_the_pieces_are_the_title(title, others):
+def test_the_pieces_add_up_to_the_title(title, others):
     title, others = clean(title), [clean(other) for other in others]
     assert "".join(piece.text for piece in explain(title, None, "", others)).lower() == title.lower()
     assert not any(piece.strong for piece in explain(title, None, "", others))
 
 
-def test_the_words_of_a_category_speak_for_it(classifier):
+def test_words_typical_of_a_category_are_strong(classifier):
     pieces = explain("large rain boot 999", classifier.model.head, "Fashion > Shoes > Boots", ["blue rain boot"])
     strong = {piece.text for piece in pieces if piece.strong}
     assert "boot" in strong and "999" not in strong
@@ -55,7 +55,7 @@ def test_the_words_of_a_category_speak_for_it(classifier):
     assert "".join(piece.text for piece in chinese if piece.shared) == "蓝牙耳机"
 
 
-def test_a_proposal_changes_nothing_and_tells_what_inserting_would_do(classifier, store):
+def test_a_proposal_predicts_an_insertion_and_changes_nothing(classifier, store):
     from shelfwise.classifier.changing import maintenance
 
     before = len(classifier.index)
@@ -70,7 +70,7 @@ def test_a_proposal_changes_nothing_and_tells_what_inserting_would_do(classifier
     assert [said.category_path == NEW for said in decided] == [True, False]
 
 
-def test_a_proposal_over_added_rows_and_over_ids_that_are_there(classifier, store):
+def test_a_proposal_counts_added_rows_and_replaces_existing_ids(classifier, store):
     from shelfwise.classifier.changing import maintenance
 
     maintenance.apply(store, maintenance.Edit({item.id: item for item in fryers(2)}))
@@ -78,12 +78,12 @@ def test_a_proposal_over_added_rows_and_over_ids_that_are_there(classifier, stor
     assert (proposal.is_new, proposal.examples) == (False, 3)
 
 
-def test_a_survey_asks_the_vote_of_the_others(classifier):
+def test_a_survey_classifies_items_by_the_vote_of_their_neighbours(classifier):
     segments, labels = classifier.index.segments, classifier.labels
     keys = np.array(segments.column("twin_key").to_pylist(), dtype=object)
     vectors = segments.vectors(np.arange(50))
     words = [Words(title, "") for title in segments.column("title").to_pylist()]
-    scores = classifier.judge_without_twins(Features(vectors, ngram_counts(words)), keys)
+    scores = classifier.judge_without_duplicates(Features(vectors, ngram_counts(words)), keys)
     right = scores.mixed.vote.argmax(axis=1) == classifier.category_of_row
     counted = np.bincount(classifier.category_of_row[right], minlength=len(labels)).tolist()
     found = survey(classifier)

@@ -1,4 +1,4 @@
-"""What takes one file: a file format, a kind of encoder, an opinion. Each is copied into a copy of the package."""
+"""One file adds a file format, an encoder kind or an opinion; each is copied into a copy of the package."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ PLACES = {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """A copy of the package as it is installed, with the three files in it."""
+    """Copy the package in its installed layout, with the three extension files."""
     folder = tmp_path_factory.mktemp("site")
     for source, package in {**PACKAGES, "data": "shelfwise.data"}.items():
         shutil.copytree(ROOT / source, folder.joinpath(*package.split(".")), dirs_exist_ok=True)
@@ -36,7 +36,7 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shelfwise(site, tmp_path_factory):
-    """The command line of the copy; what it prints."""
+    """Run the command line of the copy and return its output."""
 
     def call(*arguments):
         command = [sys.executable, "-m", "shelfwise", *map(str, arguments)]
@@ -48,14 +48,14 @@ def shelfwise(site, tmp_path_factory):
     return call
 
 
-def lines(items, *names):
+def to_ltsv(items, *names):
     return "".join("\t".join(f"{name}:{getattr(item, name)}" for name in names) + "\n" for item in items)
 
 
 def test_one_file_adds_a_format_an_encoder_or_an_opinion(shelfwise, site, tmp_path):
     catalog, listings, store = tmp_path / "catalog.ltsv", tmp_path / "new.ltsv", tmp_path / "store"
-    catalog.write_text(lines(small_catalog(), "id", "title", "category_path"), encoding="utf-8")
-    listings.write_text(lines(small_catalog()[:5], "id", "title"), encoding="utf-8")
+    catalog.write_text(to_ltsv(small_catalog(), "id", "title", "category_path"), encoding="utf-8")
+    listings.write_text(to_ltsv(small_catalog()[:5], "id", "title"), encoding="utf-8")
     shelfwise("build", catalog, "--store", store, "--encoder", "letters")
     info = json.loads(shelfwise("info", "--store", store, "--json"))
     assert (info["rows"], info["encoder"]["name"]) == (50, "letters")
@@ -70,12 +70,12 @@ def test_one_file_adds_a_format_an_encoder_or_an_opinion(shelfwise, site, tmp_pa
     assert json.loads(rejects.read_text())["code"] == "no_label"
     piped = tmp_path / "named otherwise.txt"
     shutil.copy(listings, piped)
-    assert shelfwise("classify", piped, "--store", store).count("\n") == 6  # known by its first line
+    assert shelfwise("classify", piped, "--store", store).count("\n") == 6  # recognised by its first line
     assert "ltsv" in shelfwise("classify", "--help")
     assert not list((ROOT / "indexer").rglob("ltsv.py"))
 
 
-def test_a_store_whose_opinion_is_not_there_any_more_says_so(site, shelfwise, tmp_path):
+def test_a_store_with_a_missing_opinion_is_refused(site, shelfwise, tmp_path):
     catalog = write_catalog(tmp_path / "c.csv", small_catalog())
     shelfwise("build", catalog, "--store", tmp_path / "store", "--encoder", "hashing")
     with pytest.raises(sw.ShelfwiseError) as error:

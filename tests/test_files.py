@@ -26,7 +26,7 @@ def values(path, **options):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
-def test_every_encoding_reads_the_same(tmp_path, encoding):
+def test_every_encoding_gives_the_same_rows(tmp_path, encoding):
     (tmp_path / "c.csv").write_bytes(CHINESE.encode(encoding))
     assert values(tmp_path / "c.csv") == [
         {"编号": "1", "标题": "无线蓝牙耳机", "类目": "电子产品"},
@@ -34,13 +34,13 @@ def test_every_encoding_reads_the_same(tmp_path, encoding):
     ]
 
 
-def test_a_guessed_encoding_is_said(tmp_path):
+def test_a_guessed_encoding_is_reported(tmp_path):
     (tmp_path / "c.csv").write_bytes(CHINESE.encode("gb18030"))
     with open_records(tmp_path / "c.csv") as source:
         assert "GB18030" in source.notices[0]
 
 
-def test_short_western_text_is_not_taken_for_chinese():
+def test_short_western_text_is_not_detected_as_chinese():
     codec, notices = detect_encoding("id,title\n1,Crème brûlée café\n2,Jalapeño\n".encode("cp1252"))
     assert codec == "utf-8"
     assert "name the encoding of the file" in notices[0]
@@ -51,7 +51,7 @@ def test_encoding_can_be_named(tmp_path):
     assert values(tmp_path / "c.csv", encoding="cp1252") == [{"id": "1", "title": "Crème"}]
 
 
-def test_one_invalid_row_is_rejected_and_the_others_read(tmp_path):
+def test_a_row_with_an_invalid_byte_is_rejected_and_other_rows_are_read(tmp_path):
     (tmp_path / "c.csv").write_bytes("id,title\n1,好\n2,b\xff\n3,茶\n4,c\n".encode().replace(b"\xc3\xbf", b"\xff"))
     good, bad, *rest = read(tmp_path / "c.csv")
     assert good == Record(2, {"id": "1", "title": "好"})
@@ -60,12 +60,12 @@ def test_one_invalid_row_is_rejected_and_the_others_read(tmp_path):
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-def test_delimiters_are_found(tmp_path, delimiter):
+def test_delimiters_are_detected(tmp_path, delimiter):
     (tmp_path / "c.csv").write_text(delimiter.join(("id", "title")) + "\n" + delimiter.join(("1", "a")) + "\n")
     assert values(tmp_path / "c.csv") == [{"id": "1", "title": "a"}]
 
 
-def test_quotes_lines_and_inches(tmp_path):
+def test_quoted_fields_and_inch_marks_are_read(tmp_path):
     (tmp_path / "c.csv").write_text('id,title\n1,"two\nlines, ""quoted"""\n\n2,Pizza 12" pan\n3,"4"" nails"\n')
     assert read(tmp_path / "c.csv") == [
         Record(2, {"id": "1", "title": 'two\nlines, "quoted"'}),
@@ -74,7 +74,7 @@ def test_quotes_lines_and_inches(tmp_path):
     ]
 
 
-def test_an_open_quote_costs_only_its_own_line(tmp_path):
+def test_an_unclosed_quote_rejects_only_its_own_line(tmp_path):
     lines = ["id,title", '1,"never closed', *(f"{i},row {i}" for i in range(2, 2 * MAX_RECORD_LINES))]
     (tmp_path / "c.csv").write_text("\n".join(lines) + "\n")
     bad, *good = read(tmp_path / "c.csv")
@@ -92,12 +92,12 @@ def test_rows_with_another_number_of_fields_are_rejected(tmp_path, row):
     assert good.values == {"id": "2", "title": "b"}
 
 
-def test_tsv_takes_quotes_as_text_unless_they_enclose_the_field(tmp_path):
+def test_tsv_keeps_quotes_unless_they_enclose_the_field(tmp_path):
     (tmp_path / "c.tsv").write_text('id\ttitle\n1\t"Best" chocolate\n2\t"a ""b"" c"\n3\t5" pan\n')
     assert [v["title"] for v in values(tmp_path / "c.tsv")] == ['"Best" chocolate', 'a "b" c', '5" pan']
 
 
-def test_jsonl_keeps_types_and_rejects_what_is_no_object(tmp_path):
+def test_jsonl_keeps_types_and_rejects_lines_that_are_not_objects(tmp_path):
     (tmp_path / "c.jsonl").write_text(
         '{"title": "a", "price": 3}\n[1]\n{"title": "b"\n{"title": "\\ud800"}\n{"title": "c"}\n'
     )
@@ -115,7 +115,7 @@ def test_parquet_and_gzip_read_like_csv(tmp_path):
     assert values(tmp_path / "c.parquet") == values(tmp_path / "c.jsonl.gz") == values(tmp_path / "c.csv.gz") == rows
 
 
-def test_standard_input_tells_its_format(tmp_path):
+def test_the_format_of_standard_input_is_detected(tmp_path):
     assert values("-", stdin=io.BytesIO(b'{"title": "a"}\n')) == [{"title": "a"}]
     assert values("-", stdin=io.BytesIO(b"title\na\n")) == [{"title": "a"}]
 
@@ -133,19 +133,19 @@ def test_standard_input_tells_its_format(tmp_path):
         ("c.csv.gz", gzip.compress(b"id,title\n" + b"1,a\n" * 100_000)[:-200], "damaged"),
     ],
 )
-def test_files_that_cannot_be_used(tmp_path, name, content, said):
+def test_unusable_files_are_refused(tmp_path, name, content, said):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=said):
         read(tmp_path / name)
 
 
-def test_a_utf16_file_that_breaks_off(tmp_path):
+def test_a_truncated_utf16_file_is_refused(tmp_path):
     (tmp_path / "c.csv").write_bytes(CHINESE.encode("utf-16") + b"\x00\xd8\x00")
     with pytest.raises(InputError, match="name the encoding of the file"):
         read(tmp_path / "c.csv")
 
 
-def test_an_unknown_encoding(tmp_path):
+def test_an_unknown_encoding_is_refused(tmp_path):
     (tmp_path / "c.csv").write_text("id\n1\n")
     with pytest.raises(InputError, match="gb18030"):
         read(tmp_path / "c.csv", encoding="klingon")
@@ -155,7 +155,7 @@ fields = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r
 
 
 @given(st.lists(st.tuples(fields, fields), min_size=1, max_size=8))
-def test_what_the_csv_module_writes_is_read_back(tmp_path_factory, rows):
+def test_rows_written_by_the_csv_module_are_read_back(tmp_path_factory, rows):
     import csv
 
     path = tmp_path_factory.mktemp("csv") / "c.csv"

@@ -1,4 +1,4 @@
-"""Fine-tuning with a real but tiny transformer: one layer of 32 dimensions, MiniLM's word pieces."""
+"""Fine-tuning of a real but tiny transformer: one layer, 32 dimensions, the word pieces of MiniLM."""
 
 import json
 from dataclasses import replace
@@ -12,7 +12,7 @@ from conftest import small_catalog, write_catalog
 from shelfwise.classifier.changing import finetuning
 from shelfwise.classifier.fitting import finetune as module
 from shelfwise.classifier.fitting.finetune import Lessons, Limits, finetune
-from shelfwise.classifier.fitting.heldout import kept_back, tried
+from shelfwise.classifier.fitting.heldout import held_out, tried
 from shelfwise.classifier.fitting.training import HoldOut
 from shelfwise.classifier.labels import Labels
 from shelfwise.classifier.model.calibration import NEVER, Calibration
@@ -27,7 +27,7 @@ from shelfwise.indexer.searching.index import Index
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """A folder with the model."""
+    """Save the tiny model and return its folder."""
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Pooling, Transformer
@@ -46,7 +46,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch):
-    """Small models stand large steps."""
+    """Raise the learning rate: small models tolerate large steps."""
     monkeypatch.setattr(module, "LEARNING_RATE", 1e-2)
 
 
@@ -57,7 +57,7 @@ def encoder(tiny):
 
 @pytest.fixture(scope="module")
 def items():
-    """Titles in which one word of seven tells the category: too few for an encoder that has learned nothing."""
+    """Return items whose titles have a few category words among six noise words; an untrained encoder misses them."""
     random = np.random.default_rng(3)
     words = [
         "alpha",
@@ -87,7 +87,7 @@ def lessons_of(items, encoder) -> Lessons:
     numbers = labels.numbers([item.category_path for item in items])
     keys, share = np.array([words_of(text).twin_key() for text in texts], object), 0.1
     asked = tried(keys, share)
-    learned = ~(kept_back(keys, share) | asked)
+    learned = ~(held_out(keys, share) | asked)
     return Lessons(texts, numbers, learned, asked, encoder.encode(texts), [level.of for level in labels.levels])
 
 
@@ -95,7 +95,7 @@ def weights_of(encoder: SentenceEncoder) -> dict[str, np.ndarray]:
     return {name: value.detach().numpy().copy() for name, value in encoder.module.state_dict().items()}
 
 
-def test_the_vote_gets_better_and_large_tables_stay(encoder, items, tmp_path, monkeypatch):
+def test_the_vote_improves_and_large_tables_stay_frozen(encoder, items, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "LARGE_TABLE", 20_000)
     lessons, before = lessons_of(items, encoder), weights_of(encoder)
     trained = finetune(encoder, lessons, Limits(epochs=4), tmp_path / "checkpoint")
@@ -107,7 +107,7 @@ def test_the_vote_gets_better_and_large_tables_stay(encoder, items, tmp_path, mo
     assert any((after[name] != before[name]).any() for name in before)
 
 
-def test_the_fewer_rows_a_category_has_the_more_the_nodes_above_count(encoder, items):
+def test_parent_nodes_weigh_more_if_categories_have_fewer_rows(encoder, items):
     few, many = (
         module._Run(encoder, lessons_of(some, encoder), Limits(epochs=1)).shares for some in (items[::10], items)
     )
@@ -115,7 +115,7 @@ def test_the_fewer_rows_a_category_has_the_more_the_nodes_above_count(encoder, i
     assert sum(few) == pytest.approx(1) == sum(many)
 
 
-def test_nothing_is_learned_from_rows_kept_back(encoder, items, tmp_path, monkeypatch):
+def test_held_out_rows_are_not_used_for_training(encoder, items, tmp_path, monkeypatch):
     lessons, seen = lessons_of(items, encoder), set()
     original = module._Run._batch
 
@@ -129,7 +129,7 @@ def test_nothing_is_learned_from_rows_kept_back(encoder, items, tmp_path, monkey
     assert seen == set(np.flatnonzero(lessons.learned).tolist())
 
 
-def test_tokens_are_hidden_inside_long_texts_alone(encoder, items):
+def test_tokens_are_hidden_only_inside_long_texts(encoder, items):
     import torch
 
     run = module._Run(encoder, lessons_of(items[:50], encoder), Limits(epochs=1))
@@ -144,12 +144,12 @@ def test_tokens_are_hidden_inside_long_texts_alone(encoder, items):
     assert hidden == pytest.approx(module.HIDDEN_TOKENS, abs=0.015)
 
 
-class BrokenOffError(Exception):
+class StoppedError(Exception):
     pass
 
 
 @pytest.mark.parametrize("steps", [1, 9])
-def test_broken_off_anywhere_it_ends_with_the_same_weights(tiny, items, tmp_path, monkeypatch, steps):
+def test_resumed_training_gives_the_same_weights(tiny, items, tmp_path, monkeypatch, steps):
     monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
     whole, broken = load_encoder(str(tiny), "cpu"), load_encoder(str(tiny), "cpu")
     lessons = lessons_of(items, whole)
@@ -161,19 +161,19 @@ def test_broken_off_anywhere_it_ends_with_the_same_weights(tiny, items, tmp_path
         nonlocal count
         count += 1
         if count == steps:
-            raise BrokenOffError
+            raise StoppedError
 
-    with pytest.raises(BrokenOffError):
+    with pytest.raises(StoppedError):
         finetune(broken, lessons, Limits(epochs=2), tmp_path / "broken", stop)
     again = load_encoder(str(tiny), "cpu")
     trained = finetune(again, lessons, Limits(epochs=2), tmp_path / "broken")
-    assert trained.resumed == (steps > 1)  # the first step is told of before it is written down
+    assert trained.resumed == (steps > 1)  # progress of the first step comes before its checkpoint
     for name, value in weights_of(whole).items():
         np.testing.assert_array_equal(weights_of(again)[name], value)
 
 
 @pytest.mark.parametrize("damage", ["cut", "other task"])
-def test_a_checkpoint_that_does_not_fit_is_not_used(tiny, items, tmp_path, monkeypatch, damage):
+def test_a_damaged_or_foreign_checkpoint_is_not_used(tiny, items, tmp_path, monkeypatch, damage):
     monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
     encoder = load_encoder(str(tiny), "cpu")
     lessons, checkpoint = lessons_of(items, encoder), tmp_path / "checkpoint"
@@ -185,7 +185,7 @@ def test_a_checkpoint_that_does_not_fit_is_not_used(tiny, items, tmp_path, monke
 
 
 class Clock:
-    """Tells that a hundredth of a second went by since it was last asked."""
+    """A clock that advances by 0.01 seconds at each call."""
 
     def __init__(self):
         self.now = 0.0
@@ -195,15 +195,15 @@ class Clock:
         return self.now
 
 
-def test_time_is_a_limit_too(encoder, items, tmp_path, monkeypatch):
+def test_training_stops_at_the_time_limit(encoder, items, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PATIENCE", 10_000)
     monkeypatch.setattr(module, "time", Clock())
     trained = finetune(encoder, lessons_of(items, encoder), Limits(epochs=10_000, seconds=2.0), tmp_path / "checkpoint")
-    assert 1 < trained.seconds < 4  # the trials at the end are part of the limit
+    assert 1 < trained.seconds < 4  # the limit includes the final evaluation
     assert trained.epochs < 10_000
 
 
-def test_a_store_switches_to_a_better_encoder_and_keeps_it(run, tiny, items, tmp_path):
+def test_a_store_switches_to_a_better_encoder_and_reuses_it(run, tiny, items, tmp_path):
     catalog = write_catalog(tmp_path / "catalog.csv", items)
     assert run("build", catalog, "--store", "s", "--encoder", tiny).exit_code == 0
     before = Index.open(Path("s"), "cpu")
@@ -234,14 +234,14 @@ def test_a_store_switches_to_a_better_encoder_and_keeps_it(run, tiny, items, tmp
     assert "model.safetensors of the store is damaged" in failed.output
 
 
-def test_a_store_keeps_its_encoder_where_the_new_one_is_no_better(run, tiny, items, tmp_path, monkeypatch):
+def test_a_store_keeps_its_encoder_if_the_new_one_is_no_better(run, tiny, items, tmp_path, monkeypatch):
     catalog = write_catalog(tmp_path / "catalog.csv", items)
     run("build", catalog, "--store", "s", "--encoder", tiny)
     monkeypatch.setattr(module, "LEARNING_RATE", 0.0)
     before = {path: path.read_bytes() for path in Path("s").rglob("*") if path.is_file()}
     shown = run("finetune", "--store", "s", "--epochs", 1)
     assert shown.exit_code == 0
-    assert "the store keeps the encoder that it had: what the vote has right more often may be luck" in shown.stdout
+    assert "the store keeps its previous encoder: the vote did not improve by more than chance" in shown.stdout
     assert {path: path.read_bytes() for path in Path("s").rglob("*") if path.is_file()} == before
 
 
@@ -249,16 +249,16 @@ def test_a_store_keeps_its_encoder_where_the_new_one_is_no_better(run, tiny, ite
     ("won", "lost", "accuracy", "accept_from", "objection"),
     [
         (5, 0, 0.8, 0.9, ""),
-        (4, 0, 0.9, 0.9, "luck"),
+        (4, 0, 0.9, 0.9, "chance"),
         (30, 14, 0.8, 0.9, ""),
-        (22, 18, 0.9, 0.9, "luck"),
-        (30, 14, 0.79, 0.9, "accuracy on items kept back is worse"),
-        (30, 14, 0.9, NEVER, "100 items kept back are too few"),
+        (22, 18, 0.9, 0.9, "chance"),
+        (30, 14, 0.79, 0.9, "accuracy on held-out items is worse"),
+        (30, 14, 0.9, NEVER, "100 held-out items are too few"),
     ],
-    ids=["all that differ", "too few", "surely more", "perhaps more", "decisions are worse", "nothing accepted"],
+    ids=["only gains", "too few gains", "clear gain", "chance gain", "lower accuracy", "nothing accepted"],
 )
-def test_luck_is_not_enough_to_switch(won, lost, accuracy, accept_from, objection):
-    """Of 100 rows the old vote has 50 right, and so has the new one but for those that it won and lost."""
+def test_a_gain_within_chance_does_not_switch_the_encoder(won, lost, accuracy, accept_from, objection):
+    """The old vote is right on 50 of 100 rows. The new vote differs on the won and lost rows only."""
     right = np.arange(100) < 50
     old = HoldOut(Settings(full=Calibration(accept_from=0.9), held_out={"accuracy": 0.8}), 0, right)
     new_right = right.copy()
@@ -269,7 +269,7 @@ def test_luck_is_not_enough_to_switch(won, lost, accuracy, accept_from, objectio
     assert bool(found) == bool(objection)
 
 
-def test_what_cannot_be_fine_tuned_says_why(run, store, tiny, tmp_path):
+def test_stores_that_cannot_be_fine_tuned_are_refused(run, store, tiny, tmp_path):
     assert "no weights to fine-tune" in run("finetune", "--store", store).output
     few = write_catalog(tmp_path / "few.csv", small_catalog(3))
     run("build", few, "--store", "few", "--encoder", tiny)
@@ -280,14 +280,14 @@ def test_what_cannot_be_fine_tuned_says_why(run, store, tiny, tmp_path):
         finetuning.finetune_store(store)
 
 
-def test_too_little_time_says_how_much_is_needed(run, tiny, items, tmp_path):
+def test_too_little_time_is_an_error(run, tiny, items, tmp_path):
     run("build", write_catalog(tmp_path / "catalog.csv", items), "--store", "s", "--encoder", tiny)
     shown = run("finetune", "--store", "s", "--minutes", 0.001)
     assert shown.exit_code == 1
-    assert "give more time (--minutes NUMBER)" in shown.output
+    assert "allow more time (--minutes NUMBER)" in shown.output
 
 
-def test_a_model_that_is_a_table_of_words_learns_too(tiny, items, tmp_path):
+def test_a_static_word_table_can_be_fine_tuned(tiny, items, tmp_path):
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import StaticEmbedding

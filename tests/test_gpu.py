@@ -1,4 +1,4 @@
-"""The GPU against the oracle; run with `pytest -m gpu` where there is one."""
+"""GPU search compared with the oracle; run with `pytest -m gpu` on a machine with a GPU."""
 
 import numpy as np
 import pytest
@@ -17,22 +17,22 @@ from shelfwise.indexer.searching.search import (
 pytestmark = pytest.mark.gpu
 
 
-def gpus() -> int:
+def count_gpus() -> int:
     faiss = import_faiss()
     return faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
 
 
 @pytest.fixture(scope="module")
 def vectors():
-    if not gpus():
-        pytest.skip("no GPU, or not the faiss-gpu package")
+    if not count_gpus():
+        pytest.skip("no GPU, or faiss-gpu is not installed")
     rows = np.random.default_rng(7).normal(size=(20_000, 384)).astype(np.float32)
-    rows[10_000:10_100] = rows[0]  # twins
+    rows[10_000:10_100] = rows[0]  # duplicates
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("k", [1, 32, GPU_MAX_K, GPU_MAX_K + 1])
-def test_gpu_equals_oracle(vectors, k):
+def test_the_gpu_finds_the_rows_of_the_oracle(vectors, k):
     queries = vectors[::2500]
     oracle, found = (
         ExactSearcher(vectors).search(queries, k),
@@ -42,14 +42,14 @@ def test_gpu_equals_oracle(vectors, k):
     np.testing.assert_allclose(found.similarities, oracle.similarities, atol=1e-5)
 
 
-def test_filters_are_kept_on_the_gpu(vectors):
+def test_filters_apply_on_the_gpu(vectors):
     allowed = np.arange(len(vectors)) % 7 == 0
     found = FaissSearcher(vectors, copy_on_gpu(vectors)).search(vectors[:8], 10, allowed)
     assert allowed[found.rows].all()
     np.testing.assert_array_equal(found.rows, ExactSearcher(vectors).search(vectors[:8], 10, allowed).rows)
 
 
-def test_half_precision_gives_the_oracles_rows(vectors, monkeypatch):
+def test_half_precision_finds_the_rows_of_the_oracle(vectors, monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (vectors.nbytes / search.GPU_SHARE - 1, 0))
@@ -59,7 +59,7 @@ def test_half_precision_gives_the_oracles_rows(vectors, monkeypatch):
     np.testing.assert_array_equal(found.rows, ExactSearcher(vectors).search(vectors[::2500], 32).rows)
 
 
-def test_what_does_not_fit_stays_on_the_cpu(vectors, monkeypatch):
+def test_vectors_too_large_for_the_gpu_stay_on_the_cpu(vectors, monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (vectors.nbytes / 4, 0))

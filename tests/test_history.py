@@ -1,4 +1,4 @@
-"""Versions: listed, named, told apart, gone back to, cleared away; and a store that is not whole."""
+"""Versions: list, tag, diff, rollback and compact; and the checks of a damaged store."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def same_rows(one, other):
 
 @pytest.fixture(scope="module")
 def seven(built, tmp_path_factory):
-    """A store of seven versions: built, added to, changed in, taken from and trained. To be copied, not changed."""
+    """Create a store of seven versions: build, three adds, an update, a removal and a training. Tests copy it."""
     store = shutil.copytree(built, tmp_path_factory.mktemp("seven") / "store")
     items = {item.id: item for item in small_catalog()}
     first, second, *others = sorted(items)
@@ -46,7 +46,7 @@ def lived(seven, tmp_path):
     return shutil.copytree(seven, tmp_path / "store")
 
 
-def test_versions_say_what_made_them(run, lived):
+def test_versions_list_the_change_that_created_them(run, lived):
     found = json.loads(run("versions", "--store", lived, "--json").stdout)
     assert [entry["version"] for entry in found] == [1, 2, 3, 4, 5, 6, 7]
     made = [(entry["change"]["command"], *list(entry["change"].values())[1:], entry["rows"]) for entry in found]
@@ -57,7 +57,7 @@ def test_versions_say_what_made_them(run, lived):
 
 
 @pytest.mark.parametrize("version", [1, 3, 6])
-def test_a_rollback_gives_back_what_a_version_held_and_loses_nothing(lived, version):
+def test_a_rollback_restores_a_version_and_keeps_the_newest_one(lived, version):
     then, last = read_snapshot(lived, version), read_snapshot(lived)
     made = rollback(lived, str(version))
     now = read_snapshot(lived)
@@ -70,8 +70,8 @@ def test_a_rollback_gives_back_what_a_version_held_and_loses_nothing(lived, vers
     assert check(lived).problems == ()
 
 
-def test_a_rollback_to_what_counts_or_is_not_there_changes_nothing(run, lived):
-    for version, said in (("7", "is the newest already"), ("9", "no version 9"), ("sale", "no tag 'sale'")):
+def test_a_rollback_to_the_newest_or_a_missing_version_is_refused(run, lived):
+    for version, said in (("7", "is already the newest"), ("9", "no version 9"), ("sale", "no tag 'sale'")):
         result = run("rollback", version, "--store", lived)
         assert result.exit_code == 1
         assert said in result.stderr
@@ -87,7 +87,7 @@ def test_a_diff_counts_each_kind_of_change(run, lived, tmp_path):
     assert json.loads(run("diff", "7", "7", "--store", lived, "--json").stdout)["added"]["count"] == 0
 
 
-def test_relabelled_and_moved_are_told_apart():
+def test_relabelled_and_moved_items_are_distinguished():
     items = {item.id: item for item in small_catalog(2)}
     one, two, three, *_ = items
     after = dict(items)
@@ -101,9 +101,9 @@ def test_relabelled_and_moved_are_told_apart():
     assert found.moved.examples == (f"{two}: {items[two].category_path} -> Elsewhere > {items[two].category}",)
 
 
-def test_compact_keeps_the_last_and_the_tagged_and_nothing_else(run, lived):
+def test_compact_keeps_only_the_last_and_the_tagged_versions(run, lived):
     before = {version: read_snapshot(lived, version) for version in (3, 6, 7)}
-    assert all(len(then.rows) for then in before.values())  # read by now
+    assert all(len(then.rows) for then in before.values())  # forces the lazy rows to load
     assert run("tag", "before-sale", "3", "--store", lived).exit_code == 0
     done = json.loads(run("compact", "--store", lived, "--keep", "2", "--json").stdout)
     assert (done["kept"], done["removed"]) == ([3, 6, 7], [1, 2, 4, 5])
@@ -125,10 +125,10 @@ def test_compact_keeps_the_last_and_the_tagged_and_nothing_else(run, lived):
     assert check(lived).problems == ()
 
 
-def test_tags_that_cannot_be(run, lived):
+def test_invalid_tags_are_refused(run, lived):
     for arguments, said in (
         (("3",), "a word that is not a number"),
-        ((" ",), "a text that is not blank"),
+        ((" ",), "non-blank text"),
         (("a", "12"), "no version 12"),
         (("a", "--delete"), "no tag 'a'"),
     ):
@@ -140,17 +140,17 @@ def test_tags_that_cannot_be(run, lived):
 
 
 @pytest.mark.parametrize("stage", ["keep_manifest", "write_manifest", "forget_version", "_clear"])
-def test_a_compact_that_dies_leaves_every_version_whole(lived, monkeypatch, stage):
+def test_an_interrupted_compact_leaves_every_version_intact(lived, monkeypatch, stage):
     before = {version: read_snapshot(lived, version).rows for version in versions_of(lived)}
     calls = iter(range(100))
     real = getattr(compaction, stage)
 
-    def dying(*arguments):
+    def die_midway(*arguments):
         if next(calls) == 1 or stage in ("write_manifest", "_clear"):
             raise MemoryError
         return real(*arguments)
 
-    monkeypatch.setattr(compaction, stage, dying)
+    monkeypatch.setattr(compaction, stage, die_midway)
     with pytest.raises(MemoryError):
         compact(lived, 3)
     monkeypatch.undo()
@@ -165,8 +165,8 @@ def test_a_compact_that_dies_leaves_every_version_whole(lived, monkeypatch, stag
         assert same_rows(read_snapshot(lived, version).rows, before[version])
 
 
-def test_a_flipped_byte_in_any_file_is_found(lived, run):
-    """At opening or by `check`: there is no file of a store whose content could change without notice."""
+def test_a_flipped_byte_in_any_file_is_detected(lived, run):
+    """Either opening or `check` must detect a change in every file of a store."""
     compact(lived, 2)
     tag(lived, "kept", "6")
     unseen, names = [], {name for version in (6, 7) for name in read_manifest(lived, version).files}
@@ -174,7 +174,7 @@ def test_a_flipped_byte_in_any_file_is_found(lived, run):
         content = file.read_bytes()
         named = file.relative_to(lived).as_posix() in names
         lances = file.parent.name in ("_transactions", "_versions") and not named
-        if not content or lances or file.name in (".lock", ".writer.json"):  # nothing is read from them
+        if not content or lances or file.name in (".lock", ".writer.json"):  # never read
             continue
         changed = bytearray(content)
         changed[len(content) // 2] ^= 1
@@ -186,10 +186,10 @@ def test_a_flipped_byte_in_any_file_is_found(lived, run):
             pass
         file.write_bytes(content)
     assert unseen == []
-    assert "whole: 2 versions" in run("check", "--store", lived).stdout
+    assert "intact: 2 versions" in run("check", "--store", lived).stdout
 
 
-def test_check_says_what_is_missing(run, lived):
+def test_check_names_damaged_and_missing_files(run, lived):
     sorted((lived / "blobs").glob("head.*"))[0].unlink()
     (lived / "versions" / "000003.json").write_text("{}")
     result = run("check", "--store", lived)
@@ -199,7 +199,7 @@ def test_check_says_what_is_missing(run, lived):
     assert run("check", "--store", "nowhere").exit_code == 1
 
 
-def test_a_diff_of_a_version_that_is_not_there(run, lived):
+def test_a_missing_version_is_refused_and_a_dry_run_shows_a_diff(run, lived):
     with pytest.raises(StoreError, match="no version 8"):
         module.resolve_version(lived, "8")
     assert [entry.manifest.version for entry in history(lived)] == [1, 2, 3, 4, 5, 6, 7]
@@ -207,8 +207,8 @@ def test_a_diff_of_a_version_that_is_not_there(run, lived):
     assert "5 added" in run("build", "c.csv", "--store", lived, "--dry-run").stdout
 
 
-def test_a_lost_manifest_is_not_taken_for_a_store_half_written(run, lived, catalog_file):
-    """Its versions are all there: nothing may be built over them."""
+def test_a_lost_manifest_is_not_treated_as_a_half_written_store(run, lived, catalog_file):
+    """Its versions are intact, so no build may overwrite them."""
     manifest = (lived / "manifest.json").read_bytes()
     (lived / "manifest.json").unlink()
     for command in (("info",), ("build", catalog_file)):
@@ -220,8 +220,8 @@ def test_a_lost_manifest_is_not_taken_for_a_store_half_written(run, lived, catal
     assert check(lived).problems == ()
 
 
-def test_a_damaged_blob_is_written_again_and_never_taken_for_good(lived):
-    """The head of version 6 is put once more, by a build of the same rows, after a byte of it was flipped."""
+def test_a_damaged_blob_is_written_again_and_not_reused(lived):
+    """Flip a byte in the head of version 6, then write the same head again with a build of the same rows."""
     (file,) = {read_manifest(lived, version).blobs["head"] for version in (1, 6)}
     whole = (lived / "blobs" / file).read_bytes()
     (lived / "blobs" / file).write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
@@ -242,33 +242,31 @@ def test_any_word_can_be_a_tag(lived, name):
     assert "tags.json of the store is damaged" in "".join(check(lived).problems)
 
 
-def test_an_open_reader_is_told_that_its_version_was_cleared_away(lived):
+def test_an_open_reader_gets_an_error_when_its_version_is_removed(lived):
     old, opened = read_snapshot(lived), Index.open(lived)
     maintenance.apply(lived, maintenance.Edit({"z": replace(small_catalog()[0], id="z")}))
-    for _ in range(2):  # names of tables come back no more
+    for _ in range(2):  # twice, because table names are never reused
         compact(lived, 1)
         maintenance.apply(lived, maintenance.Edit({"z": replace(small_catalog()[1], id="z")}))
-    with pytest.raises(StoreError, match=r"version .* was cleared away"):
+    with pytest.raises(StoreError, match=r"version .* was removed"):
         opened.search(opened.embed(["boot"]), 3, where="id != ''")
-    assert opened.search(opened.embed(["boot"]), 3).found.all()  # needs no table
+    assert opened.search(opened.embed(["boot"]), 3).found.all()  # reads no table
     release.build(lived, {item.id: item for item in small_catalog()[:30]})
     compact(lived, 1)
-    with pytest.raises(StoreError, match="was cleared away"):
+    with pytest.raises(StoreError, match="was removed"):
         old.blob("settings")
 
 
-def test_a_tag_of_a_version_that_is_lost_is_said_and_stops_nothing(lived):
+def test_a_tag_of_a_missing_version_is_reported_and_does_not_stop_compact(lived):
     tag(lived, "sale", "2")
     (lived / "versions" / "000002.json").unlink()
-    assert "the tag sale names a version that is not there" in check(lived).problems
+    assert "tag sale refers to a missing version" in check(lived).problems
     assert compact(lived, 2).kept == (6, 7)
 
 
 @pytest.mark.parametrize("version", ["9" * 5000, "", "-1"])
-def test_versions_that_are_no_numbers(run, lived, version):
+def test_invalid_version_numbers_are_refused(run, lived, version):
     result = run("rollback", "--store", lived, "--", version)
     assert result.exit_code == 1
-    assert {"": "a text that is not blank", "-1": "the store has no"}.get(
-        version, "of 5000 characters"
-    ) in result.stderr
+    assert {"": "non-blank text", "-1": "the store has no"}.get(version, "of 5000 characters") in result.stderr
     assert run("tag", "n", "", "--store", lived).exit_code == 1

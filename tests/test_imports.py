@@ -1,4 +1,4 @@
-"""What an import may load, and which way imports go."""
+"""Import rules: no heavy packages at import, and only allowed directions between the wings."""
 
 import ast
 import re
@@ -23,14 +23,14 @@ HEAVY = {
     "fastapi",
     "uvicorn",
 }
-PACKAGES = {  # folders of the repository, and the packages that they are installed as
+PACKAGES = {  # folders of the repository -> installed packages
     "indexer": "shelfwise.indexer",
     "classifier": "shelfwise.classifier",
     "shelfwise": "shelfwise",
 }
 INDEXER = ["indexer", "indexer.reading", "indexer.encoding", "indexer.store", "indexer.searching"]
 CLASSIFIER = [*INDEXER, "classifier", "classifier.model", "classifier.fitting"]
-MAY_IMPORT = {  # each wing, and the other wings of shelfwise that it may import
+MAY_IMPORT = {  # each wing of shelfwise -> the other wings it may import
     "indexer": [],
     "indexer.reading": ["indexer"],
     "indexer.encoding": ["indexer"],
@@ -46,24 +46,24 @@ MAY_IMPORT = {  # each wing, and the other wings of shelfwise that it may import
     "commands": None,  # listed in ARCHITECTURE.md
     "__main__": None,
 }
-TERMINAL = ("click", "rich")  # what only the commands and their progress bar show
+TERMINAL = ("click", "rich")  # packages for the commands and the progress bar only
 FILES = [path for folder in PACKAGES for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
 def module_of(path: Path) -> str:
-    """The full name of a module by its file."""
+    """Return the full name of the module in a file."""
     folder, *parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join([PACKAGES[folder], *(part for part in parts if part != "__init__")])
 
 
 def wing_of(module: str) -> str:
-    """The wing that a module of shelfwise lies in, or is: the longest one that its name begins with."""
+    """Return the wing of a module: the longest wing name that the module name starts with."""
     name = module.removeprefix("shelfwise").removeprefix(".")
     return max((wing for wing in MAY_IMPORT if not wing or f"{name}.".startswith(f"{wing}.")), key=len)
 
 
 def imported_by(source: str) -> set[str]:
-    """The full names of the modules that a source text imports; a relative import keeps its dots."""
+    """Return the full names of the modules imported by a source text; relative imports keep their dots."""
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -75,8 +75,8 @@ def imported_by(source: str) -> set[str]:
     return names
 
 
-def forbidden(module: str, source: str) -> set[str]:
-    """What a source text of a module imports that its wing may not."""
+def forbidden_imports(module: str, source: str) -> set[str]:
+    """Return the imports in a module's source text that its wing may not use."""
     wing = wing_of(module)
     allowed = MAY_IMPORT[wing]
     wrong = set()
@@ -95,13 +95,13 @@ def run_python(code: str) -> str:
 
 
 @pytest.mark.parametrize("module", ["shelfwise", "shelfwise.commands.main"])
-def test_an_import_loads_nothing_heavy(module):
+def test_an_import_loads_no_heavy_packages(module):
     loaded = run_python(f"import {module}, sys; print(' '.join({{name.partition('.')[0] for name in sys.modules}}))")
     assert HEAVY.isdisjoint(loaded.split())
     assert ("click" in loaded.split()) == (module != "shelfwise")
 
 
-def test_a_look_into_a_store_without_fresh_rows_opens_no_table(built):
+def test_a_search_without_fresh_rows_opens_no_table(built):
     arguments = ["similar", "mug", "--store", str(built)]
     code = (
         f"import sys; from shelfwise.commands.main import main; main({arguments!r}, standalone_mode=False); "
@@ -111,11 +111,11 @@ def test_a_look_into_a_store_without_fresh_rows_opens_no_table(built):
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_imports_go_one_way(path):
-    assert not forbidden(module_of(path), path.read_text(encoding="utf-8"))
+def test_modules_import_only_allowed_wings(path):
+    assert not forbidden_imports(module_of(path), path.read_text(encoding="utf-8"))
 
 
-def test_the_wings_are_in_an_order():
+def test_the_wings_have_an_order_and_are_complete():
     order = list(MAY_IMPORT)
     assert all(order.index(other) < order.index(wing) for wing, others in MAY_IMPORT.items() for other in others or ())
     wings = {wing_of(module_of(path)) for path in FILES}
@@ -140,17 +140,17 @@ def test_the_wings_are_in_an_order():
         ("shelfwise.indexer.encoding.space", "from ..searching.index import Index"),
     ],
 )
-def test_the_guard_of_imports_sees_a_wrong_one(module, wrong):
-    assert forbidden(module, wrong)
+def test_forbidden_imports_are_detected(module, wrong):
+    assert forbidden_imports(module, wrong)
 
 
-def test_the_guard_of_imports_lets_right_ones_pass():
-    assert not forbidden("shelfwise.classifier.model.opinions", "from shelfwise.indexer.rows import Rows")
-    assert not forbidden("shelfwise.commands.main", "import click")
+def test_allowed_imports_pass():
+    assert not forbidden_imports("shelfwise.classifier.model.opinions", "from shelfwise.indexer.rows import Rows")
+    assert not forbidden_imports("shelfwise.commands.main", "import click")
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_the_library_prints_nothing_and_unpickles_nothing(path):
+def test_the_library_does_not_print_or_unpickle(path):
     source = path.read_text(encoding="utf-8")
     called = {
         node.func.id
@@ -161,7 +161,7 @@ def test_the_library_prints_nothing_and_unpickles_nothing(path):
     assert {"pickle", "joblib", "dill", "shelve"}.isdisjoint(name.partition(".")[0] for name in imported_by(source))
 
 
-def test_the_options_on_the_command_line_are_the_librarys():
+def test_the_command_line_choices_match_the_library():
     from shelfwise.classifier.model import model, pipeline
     from shelfwise.classifier.model.opinions import vectors
     from shelfwise.commands.options import FORMATS, HEADS, MEASURES, TIERS
@@ -173,9 +173,9 @@ def test_the_options_on_the_command_line_are_the_librarys():
     assert files.names() == list(FORMATS)
 
 
-def test_no_import_cycles():
+def test_there_are_no_import_cycles():
     modules = {module_of(path): path for path in FILES}
-    del modules["shelfwise"]  # loads what it shows when that is asked for
+    del modules["shelfwise"]  # imports its public names lazily
     uses = {
         name: (imported_by(path.read_text(encoding="utf-8")) & modules.keys()) - {name}
         for name, path in modules.items()
@@ -186,7 +186,7 @@ def test_no_import_cycles():
     assert not uses
 
 
-def test_who_imports_more_than_the_public_api_is_listed():
+def test_files_that_import_internals_are_listed():
     below = ("shelfwise.indexer", "shelfwise.classifier", "shelfwise.service")
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     listed = text.partition("<!-- exceptions -->")[2].partition("<!-- /exceptions -->")[0]
@@ -197,7 +197,7 @@ def test_who_imports_more_than_the_public_api_is_listed():
     assert {Path(name).name for name in re.findall(r"`([\w/]+\.py)`", listed)} == found
 
 
-def test_nothing_is_imported_under_a_name_of_its_own():
+def test_modules_are_imported_through_the_package():
     files = [*FILES, *(ROOT / "benchmarks").glob("*.py")]
     for path in files:
         names = {name.partition(".")[0] for name in imported_by(path.read_text(encoding="utf-8"))}

@@ -1,4 +1,4 @@
-"""The store under random sequences of add, upsert, delete and filter, against a plain dictionary."""
+"""Random sequences of add, upsert, delete and filter on a store, compared with a plain dictionary."""
 
 import os
 import shutil
@@ -23,7 +23,9 @@ from shelfwise.indexer.store import snapshot as store_module
 from shelfwise.indexer.store.snapshot import read_snapshot
 from shelfwise.indexer.store.table import files_of
 
-IDS = st.sampled_from([f"{letter}'{number}" for letter in "abc" for number in range(4)])  # with an SQL quote in it
+IDS = st.sampled_from(
+    [f"{letter}'{number}" for letter in "abc" for number in range(4)]
+)  # with a quote, to test SQL escaping
 TITLES = st.sampled_from(["red shoe", "red shoes", "blue mug", "blue mug 2", "茶杯", "雨靴 加厚", "kettle"])
 BRANDS = st.sampled_from(["", "Veloro", "云岚"])
 PATHS = st.sampled_from(["Fashion > Shoes", "Home > Mugs", "Home > Kettles"])
@@ -32,8 +34,10 @@ ITEMS = st.builds(lambda id_, title, brand, path: Item(id_, title, "", brand, ""
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Every state of the store is compared with `self.items`, searched by the oracle; of these `self.added` were added
-    beside the catalog."""
+    """Compare every state of the store with `self.items`, searched by the oracle.
+
+    `self.added` has the ids that were added in addition to the catalog.
+    """
 
     @initialize()
     def start(self):
@@ -41,7 +45,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.build(small_catalog(2))
 
     def build(self, items):
-        self.patched.setattr(maintenance, "FILES", 1)  # so that rows are gathered
+        self.patched.setattr(maintenance, "FILES", 1)  # so that added rows are merged at once
         self.folder = Path(tempfile.mkdtemp())
         self.path, self.added = self.folder / "store", set()
         self.items = {item.id: item for item in items}
@@ -71,7 +75,7 @@ class StoreMachine(RuleBasedStateMachine):
                 del self.items[id_]
 
     @rule(id_=IDS)
-    def delete_what_is_not_there(self, id_):
+    def delete_a_missing_id(self, id_):
         if id_ not in self.items:
             with pytest.raises(QueryError):
                 maintenance.remove(self.path, [id_])
@@ -84,7 +88,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.added -= catalog.keys()
 
     @invariant()
-    def same_as_the_oracle(self):
+    def matches_the_oracle(self):
         index = Index.open(self.path)
         ids = sorted(self.items)
         assert list(index.snapshot.rows.column("id")) == ids
@@ -98,20 +102,22 @@ class StoreMachine(RuleBasedStateMachine):
             ("category_path LIKE 'Home%'", np.array([self.items[id_].category_path.startswith("Home") for id_ in ids])),
         ):
             expected, found = oracle.search(queries, len(ids) + 5, allowed), index.search(queries, 5, where)
-            stored = np.array([*index.segments.column("id").to_pylist(), ""])  # NONE is the last
+            stored = np.array([*index.segments.column("id").to_pylist(), ""])  # NONE (-1) selects the last entry
             self.compare(
                 stored[found.rows], found.similarities, np.array([*ids, ""])[expected.rows], expected.similarities
             )
 
     def compare(self, ids, similarities, expected_ids, expected):
-        """What was found with what the oracle finds, all there is."""
+        """Require the results to equal the first five of the oracle, which returns all rows."""
         np.testing.assert_array_equal(ids, expected_ids[:, :5])
         np.testing.assert_allclose(similarities, expected[:, :5], atol=1e-5)
 
 
 class ApproximateStoreMachine(StoreMachine):
-    """The same with the engine of large catalogs: it may miss some, but whatever it finds is there, is let through by
-    the filter and is as similar as it says."""
+    """Run the same rules with the approximate engine of large catalogs.
+
+    The engine may miss rows. Each row it finds must exist, pass the filter and have the stated similarity.
+    """
 
     @initialize()
     def start(self):
@@ -155,13 +161,13 @@ def test_only_changed_texts_are_embedded(path):
     assert report.embedded == 1
 
 
-def test_a_build_without_changes_makes_no_version(path):
+def test_a_build_without_changes_creates_no_version(path):
     items = {item.id: item for item in small_catalog()}
     report = release.build(path, items)
     assert (report.version, report.embedded, report.unchanged) == (1, 0, len(items))
 
 
-def test_rows_that_were_added_in_many_files_are_gathered(path, monkeypatch):
+def test_added_rows_in_many_files_are_merged(path, monkeypatch):
     monkeypatch.setattr(maintenance, "FILES", 3)
     index, base = Index.open(path), Index.open(path)
     for i in range(10):
@@ -183,8 +189,8 @@ def test_rows_do_not_depend_on_the_order_of_writing(path, tmp_path):
     np.testing.assert_array_equal(one.vectors, other.vectors)
 
 
-def test_a_dead_writer_leaves_the_version_before(path):
-    """What a writer that was killed before its commit leaves behind is neither seen nor kept."""
+def test_a_failed_write_leaves_the_previous_version(path):
+    """Uncommitted changes of a failed writer are neither read nor kept."""
     before = read_snapshot(path)
     with pytest.raises(ZeroDivisionError), store_module.writing(path) as draft:
         draft.table.delete(list(before.rows.column("id")[:10]))
@@ -196,13 +202,13 @@ def test_a_dead_writer_leaves_the_version_before(path):
     assert (report.rows, report.version) == (len(before.rows) + 1, 2)
 
 
-def test_a_second_writer_waits_and_is_told_who_holds_the_store(path, monkeypatch):
+def test_a_second_writer_waits_and_then_names_the_lock_holder(path, monkeypatch):
     monkeypatch.setattr("shelfwise.indexer.store.disk.LOCK_SECONDS", 0.2)
     with store_module.writing(path), pytest.raises(StoreError, match=f"process {os.getpid()} on .*try again"):
         maintenance.remove(path, category="Fashion")
 
 
-def test_remove_by_category_takes_what_is_below(path):
+def test_remove_by_category_includes_the_categories_below(path):
     report = maintenance.remove(path, category="Fashion>Shoes")
     assert report.removed == 20
     with pytest.raises(QueryError, match="did you mean Home > Kitchen > Kettles"):

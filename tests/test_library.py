@@ -1,4 +1,4 @@
-"""The public API as a notebook uses it, and what it says of wrong calls."""
+"""The public API as a notebook uses it, and the errors of wrong calls."""
 
 import pickle
 import shutil
@@ -19,7 +19,7 @@ def store(built, tmp_path):
         yield opened
 
 
-def test_the_notebook_of_the_readme(tmp_path, catalog_file):
+def test_the_notebook_of_the_readme_runs(tmp_path, catalog_file):
     store = sw.build(tmp_path / "my.store", str(catalog_file), encoder="hashing")
     assert repr(store) == f"<Store {tmp_path / 'my.store'}: version 1, 50 items, 5 categories, hashing>"
     assert store.report.added == len(store) == 50
@@ -46,7 +46,7 @@ def test_the_notebook_of_the_readme(tmp_path, catalog_file):
     assert store.refresh() is store
 
 
-def test_a_store_that_is_closed_or_gone_says_so(store):
+def test_a_closed_or_missing_store_raises_its_error(store):
     folder = store.path
     shutil.rmtree(folder)
     for call in (lambda: store.classify("mug"), lambda: store.similar("mug"), store.versions, store.refresh):
@@ -64,8 +64,8 @@ def test_a_store_that_is_closed_or_gone_says_so(store):
     assert repr(store) == f"<Store {folder}: closed>"
 
 
-class Silent:
-    """Something of somebody else, that cannot even be shown."""
+class Unprintable:
+    """An object whose repr raises an error."""
 
     def __repr__(self):
         raise RuntimeError
@@ -81,28 +81,28 @@ HUGE = 10**5000
 
 
 WRONG = {
-    # what a hostile caller passes
-    "half a character as text": (lambda s: s.similar("\ud800"), "invalid_character"),
-    "half a character in a filter": (lambda s: s.similar("mug", where={"brand": "\ud800"}), "invalid_character"),
-    "half a character as an id": (lambda s: s.remove("\ud800"), "invalid_character"),
-    "half a character as a path": (lambda s: sw.open("\ud800"), "invalid_character"),
+    # hostile arguments
+    "a lone surrogate as text": (lambda s: s.similar("\ud800"), "invalid_character"),
+    "a lone surrogate in a filter": (lambda s: s.similar("mug", where={"brand": "\ud800"}), "invalid_character"),
+    "a lone surrogate as an id": (lambda s: s.remove("\ud800"), "invalid_character"),
+    "a lone surrogate as a path": (lambda s: sw.open("\ud800"), "invalid_character"),
     "a text that cleans to nothing": (lambda s: s.similar("\u200b"), "empty_text"),
     "a category that cleans to nothing": (lambda s: s.similar("mug", where={"category": "\u200b"}), "empty_text"),
     "a filter with a placeholder": (lambda s: s.similar("mug", where="id = ?"), "bad_filter"),
-    "a filter without an end": (lambda s: s.similar("mug", where=" or ".join(["brand='x'"] * 200_000)), "too_long"),
-    "a number without an end": (lambda s: s.classify("mug", top=HUGE), "out_of_range"),
-    "a negative one": (lambda s: s.similar("mug", k=-HUGE), "out_of_range"),
-    "such a version": (lambda s: s.rollback(HUGE), "out_of_range"),
-    "such an id": (lambda s: s.get(HUGE), "wrong_type"),
-    "such a share": (lambda s: sw.build("x", KITCHEN, max_removed=HUGE), "wrong_type"),
-    "such a title": (lambda s: s.classify({"title": HUGE}), "unusable_value"),
-    "what cannot be shown": (lambda s: s.get(Silent()), "wrong_type"),
-    "a value that holds itself": (lambda s: s.classify({"title": NESTED}), "unusable_value"),
+    "a huge filter": (lambda s: s.similar("mug", where=" or ".join(["brand='x'"] * 200_000)), "too_long"),
+    "a huge number": (lambda s: s.classify("mug", top=HUGE), "out_of_range"),
+    "a huge negative number": (lambda s: s.similar("mug", k=-HUGE), "out_of_range"),
+    "a huge version": (lambda s: s.rollback(HUGE), "out_of_range"),
+    "a huge number as an id": (lambda s: s.get(HUGE), "wrong_type"),
+    "a huge share": (lambda s: sw.build("x", KITCHEN, max_removed=HUGE), "wrong_type"),
+    "a huge number as a title": (lambda s: s.classify({"title": HUGE}), "unusable_value"),
+    "an object without a repr": (lambda s: s.get(Unprintable()), "wrong_type"),
+    "a list that contains itself": (lambda s: s.classify({"title": NESTED}), "unusable_value"),
     "a function as a title": (lambda s: s.add({"title": len, "category": "Toys"}), "no_usable_row"),
     "bytes as a title": (lambda s: s.classify({"title": b"mug"}), "unusable_value"),
     "a name that is too long": (lambda s: sw.build("x", "c" * 5000), "too_long"),
-    "an encoder of a long name": (lambda s: sw.build("x", KITCHEN, encoder="x" * 100_000), "too_long"),
-    "an encoding of no file": (lambda s: s.add(__file__, encoding="undefined"), "unknown_encoding"),
+    "an encoder name that is too long": (lambda s: sw.build("x", KITCHEN, encoder="x" * 100_000), "too_long"),
+    "the undefined encoding": (lambda s: s.add(__file__, encoding="undefined"), "unknown_encoding"),
     "an encoding with a NUL": (lambda s: s.add(KITCHEN, encoding="u\0"), "unknown_encoding"),
     "a frame of ids": (lambda s: s.remove(pd.DataFrame({"als-001": [1]})), "wrong_type"),
     "a frame without columns": (lambda s: s.classify(pd.DataFrame(index=[1, 2])), "no_title_column"),
@@ -151,7 +151,7 @@ WRONG = {
     "unknown tier": (lambda s: s.classify("mug", tier="turbo"), "unknown_choice"),
     "no alternatives": (lambda s: s.classify("mug", top=0), "out_of_range"),
     "top as text": (lambda s: s.classify("mug", top="3"), "wrong_type"),
-    "top as truth": (lambda s: s.classify("mug", top=True), "wrong_type"),
+    "top as a bool": (lambda s: s.classify("mug", top=True), "wrong_type"),
     "negative neighbors": (lambda s: s.classify("mug", neighbors=-1), "out_of_range"),
     "more neighbors than items": (lambda s: s.classify("mug", neighbors=51), "k_too_large"),
     "a number as a listing": (lambda s: s.classify(7), "wrong_type"),
@@ -161,7 +161,7 @@ WRONG = {
     "a field of another type": (lambda s: s.classify(sw.Item("1", 5)), "wrong_type"),
     "a title that is too long": (lambda s: s.classify("x" * 2001), "too_long"),
     "a control character": (lambda s: s.classify(["mug", "a\x00b"]), "control_character"),
-    "half a character": (lambda s: s.classify("\ud83d"), "invalid_character"),
+    "a lone surrogate in a title": (lambda s: s.classify("\ud83d"), "invalid_character"),
     "a frame without a title": (lambda s: s.classify(pd.DataFrame({"price": [1]})), "no_title_column"),
     "a column twice": (lambda s: s.classify(pd.DataFrame([["a", "b"]], columns=["title", "title"])), "repeated_column"),
     # looking up
@@ -170,7 +170,7 @@ WRONG = {
     "text and id": (lambda s: s.similar("mug", id="als-001"), "text_or_id"),
     "text of another type": (lambda s: s.similar(5), "wrong_type"),
     "an unknown id": (lambda s: s.similar(id="nobody"), "no_such_item"),
-    "k of nothing": (lambda s: s.similar("mug", k=0), "out_of_range"),
+    "k of zero": (lambda s: s.similar("mug", k=0), "out_of_range"),
     "k larger than the store": (lambda s: s.similar("mug", k=51), "k_too_large"),
     "k as a fraction": (lambda s: s.similar("mug", k=2.5), "wrong_type"),
     "an unknown filter": (lambda s: s.similar("mug", where={"colour": "red"}), "unknown_field"),
@@ -181,7 +181,7 @@ WRONG = {
     "an id of another type": (lambda s: s.get(1), "wrong_type"),
     # changing
     "nothing to add": (lambda s: s.add([]), "no_rows"),
-    "text as items to add": (lambda s: s.add([{"title": "mug"}]), "no_usable_row"),
+    "an item to add without a category": (lambda s: s.add([{"title": "mug"}]), "no_usable_row"),
     "nothing to remove": (lambda s: s.remove(), "one_of"),
     "two ways to remove": (lambda s: s.remove("als-001", category="Home"), "one_of"),
     "an id to remove that is missing": (lambda s: s.remove(["als-001", "nobody"]), "no_such_item"),
@@ -190,9 +190,9 @@ WRONG = {
     "nothing left": (lambda s: s.remove([item.id for item in small_catalog()]), "nothing_left"),
     "nothing was added": (lambda s: s.remove(added=True), "nothing_added"),
     "a goal of another type": (lambda s: s.train(head=3), "unknown_choice"),
-    "no minutes": (lambda s: s.finetune(minutes=0), "out_of_range"),
-    "endless minutes": (lambda s: s.finetune(minutes=float("inf")), "out_of_range"),
-    "no epochs": (lambda s: s.finetune(epochs=0), "out_of_range"),
+    "zero minutes": (lambda s: s.finetune(minutes=0), "out_of_range"),
+    "infinite minutes": (lambda s: s.finetune(minutes=float("inf")), "out_of_range"),
+    "zero epochs": (lambda s: s.finetune(epochs=0), "out_of_range"),
     "an encoder without weights": (lambda s: s.finetune(), "nothing_to_finetune"),
     "nothing to tune": (lambda s: s.tune(), "nothing_to_tune"),
     # evaluating
@@ -210,8 +210,8 @@ WRONG = {
     "a tag to delete that is missing": (lambda s: s.tag("gone", delete=True), "no_such_tag"),
     "a version and delete": (lambda s: s.tag("a", 1, delete=True), "one_of"),
     "nothing to keep": (lambda s: s.compact(0), "out_of_range"),
-    "frames of nothing known": (lambda s: sw.to_frame([3]), "wrong_type"),
-    "a frame of text": (lambda s: sw.to_frame("abc"), "wrong_type"),
+    "numbers as results": (lambda s: sw.to_frame([3]), "wrong_type"),
+    "a text as results": (lambda s: sw.to_frame("abc"), "wrong_type"),
 }
 
 
@@ -232,19 +232,19 @@ def test_a_wrong_call_raises_one_error_in_one_line(name, shared, tmp_path, monke
     assert not Path("x").exists()
 
 
-def test_errors_can_be_sent_to_other_processes():
+def test_errors_can_be_pickled():
     error = errors.BusyError("store_busy", "a store that is held", "no other writer", "wait")
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), again.code) == (type(error), str(error), error.code)
 
 
-def test_what_is_found_is_shown_in_one_line_whatever_it_has(shared):
+def test_line_breaks_in_a_value_do_not_break_the_error_line(shared):
     with pytest.raises(sw.ShelfwiseError) as error:
         shared.get("two\nlines\u2028more")
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_unknown_names_of_the_package_are_attribute_errors():
+def test_an_unknown_name_of_the_package_is_an_attribute_error():
     with pytest.raises(AttributeError):
         _ = sw.nothing
     assert set(dir(sw)) == set(sw.__all__)

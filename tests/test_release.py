@@ -1,4 +1,4 @@
-"""A rebuild that says what it would change, refuses what looks broken, and goes on where it was killed."""
+"""Rebuilds: preview of changes, refusal of broken catalogs, and resuming after a kill."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ PATHS = list(WORDS)
 
 @pytest.fixture
 def rebuilt(run, store, tmp_path):
-    """`rebuilt(items, option, ...)` builds the store of the small catalog again, from other items."""
+    """Rebuild the store of the small catalog from other items, as in `rebuilt(items, option, ...)`."""
 
     def call(items, *options):
         write_catalog(tmp_path / "next.csv", items)
@@ -33,13 +33,13 @@ def rebuilt(run, store, tmp_path):
     return call
 
 
-def swapped(items, one=PATHS[0], other=PATHS[2]):
-    """The items with two categories taken for each other."""
+def swap_categories(items, one=PATHS[0], other=PATHS[2]):
+    """Return the items with two categories swapped."""
     to = {one: other, other: one}
     return [replace(item, category_path=to.get(item.category_path, item.category_path)) for item in items]
 
 
-def test_a_catalog_that_lost_much_is_refused(rebuilt, store):
+def test_a_catalog_that_lost_many_items_is_refused(rebuilt, store):
     items = small_catalog()
     refused = rebuilt(items[:39])
     assert refused.exit_code == 1
@@ -52,18 +52,18 @@ def test_a_catalog_that_lost_much_is_refused(rebuilt, store):
 
 
 def test_a_catalog_with_wrong_labels_is_refused(rebuilt, store):
-    refused = rebuilt(swapped(small_catalog()))
+    refused = rebuilt(swap_categories(small_catalog()))
     assert refused.exit_code == 1
     assert "20 relabelled" in refused.stdout
     assert "known items would get another category: expected at most 5%" in refused.stderr
     assert read_manifest(store).version == 1
-    allowed = rebuilt(swapped(small_catalog()), "--max-flipped", "50%")
+    allowed = rebuilt(swap_categories(small_catalog()), "--max-flipped", "50%")
     assert allowed.exit_code == 0
     assert check(store).problems == ()
 
 
-def test_a_dry_run_says_what_would_flip_and_changes_nothing(rebuilt, store):
-    found = json.loads(rebuilt(swapped(small_catalog()), "--dry-run", "--json").stdout)
+def test_a_dry_run_reports_flips_and_changes_nothing(rebuilt, store):
+    found = json.loads(rebuilt(swap_categories(small_catalog()), "--dry-run", "--json").stdout)
     assert found["relabelled"]["count"] == 20
     assert found["flips"]["probes"] == 50
     assert 15 <= found["flips"]["flipped"] <= 20
@@ -74,12 +74,12 @@ def test_a_dry_run_says_what_would_flip_and_changes_nothing(rebuilt, store):
 
 
 @pytest.mark.parametrize("share", ["21", "-1%", "much", "101%", "nan"])
-def test_a_share_that_is_none_is_a_usage_error(rebuilt, share):
+def test_an_invalid_share_is_a_usage_error(rebuilt, share):
     assert rebuilt(small_catalog(), "--max-removed", share).exit_code == 2
 
 
 def test_a_known_item_does_not_vote_for_itself(store):
-    """Nor does a twin of it: with another label it changes what is said of others at most."""
+    """Its duplicates do not vote for it either. A changed label can affect only other items."""
     index = Index.open(store)
     rows = index.snapshot.rows
     paths = rows.column("category_path")
@@ -93,7 +93,7 @@ def test_a_known_item_does_not_vote_for_itself(store):
     assert flips(before, before, rows).flipped == 0
 
 
-def test_too_few_probes_say_nothing(tmp_path):
+def test_too_few_probes_give_no_flips(tmp_path):
     items = {item.id: item for item in small_catalog(4)}
     release.build(tmp_path / "s", items, "hashing")
     few = dict(list(items.items())[:12])
@@ -104,8 +104,8 @@ def test_too_few_probes_say_nothing(tmp_path):
         next_one.refuse_beyond(ReleaseLimits(max_removed=0.4))
 
 
-class Dying(HashingEncoder):
-    """Encodes so many batches, then is killed."""
+class DyingEncoder(HashingEncoder):
+    """An encoder that raises KeyboardInterrupt after a number of batches."""
 
     def __init__(self, batches):
         self.left, self.seen = batches, []
@@ -119,12 +119,12 @@ class Dying(HashingEncoder):
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_build_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch, first):
+def test_a_killed_build_resumes_with_the_stored_vectors(tmp_path, monkeypatch, first):
     path, items = tmp_path / "s", {item.id: item for item in small_catalog()}
     if not first:
         release.build(path, dict(list(items.items())[:5]), "hashing")
     monkeypatch.setattr(embedded, "TEXTS_PER_FILE", 8)
-    dying, going_on = Dying(2), Dying(100)
+    dying, going_on = DyingEncoder(2), DyingEncoder(100)
     monkeypatch.setattr(release, "load_encoder", lambda *_: dying)
     monkeypatch.setattr(release, "encoder_for", lambda *_: dying)
     with pytest.raises(KeyboardInterrupt):
@@ -143,7 +143,7 @@ def test_a_build_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch, fir
     np.testing.assert_array_equal(rows.vectors, HashingEncoder().encode(rows.texts()))
 
 
-def test_what_an_earlier_version_has_is_not_embedded_again(tmp_path):
+def test_items_of_an_earlier_version_are_not_embedded_again(tmp_path):
     path, items = tmp_path / "s", small_catalog()
     whole, part = ({item.id: item for item in some} for some in (items, items[:30]))
     release.build(path, whole, "hashing")
@@ -156,8 +156,8 @@ def test_what_an_earlier_version_has_is_not_embedded_again(tmp_path):
     assert {path / name for name in read_snapshot(path, 1).data_files} == {held}
 
 
-def test_a_dry_run_and_a_refusal_write_no_rows(rebuilt, store):
+def test_dry_runs_and_refused_builds_write_no_rows(rebuilt, store):
     before = sorted(path for path in (store / "items.lance").rglob("*"))
-    rebuilt(swapped(small_catalog()), "--dry-run")
-    rebuilt(swapped(small_catalog()))
+    rebuilt(swap_categories(small_catalog()), "--dry-run")
+    rebuilt(swap_categories(small_catalog()))
     assert sorted(path for path in (store / "items.lance").rglob("*")) == before

@@ -1,4 +1,4 @@
-"""The exported encoder against the one that it was exported from."""
+"""The exported encoder compared with its original."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ def folder(encoder, tmp_path_factory):
     return folder
 
 
-def test_it_gives_the_vectors_of_its_encoder(encoder, folder):
+def test_the_export_gives_the_vectors_of_its_encoder(encoder, folder):
     made, texts = Runtime(folder), [*TEXTS, *EDGES]
     vectors = made.encode(texts)
     assert (vectors * encoder.encode(texts)).sum(axis=1).min() >= LEAST_COSINE
@@ -36,7 +36,7 @@ def test_it_gives_the_vectors_of_its_encoder(encoder, folder):
     assert LEAST_COSINE <= made.facts.worst_cosine < 1
 
 
-def test_texts_keep_their_order_and_twins_their_vector(folder):
+def test_vectors_keep_the_order_of_texts_and_equal_texts_share_a_vector(folder):
     made = Runtime(folder)
     vectors = made.encode(["a mug", *TEXTS, "a mug"])
     np.testing.assert_array_equal(vectors[0], vectors[-1])
@@ -45,7 +45,7 @@ def test_texts_keep_their_order_and_twins_their_vector(folder):
     assert made.encode([]).shape == (0, 384)
 
 
-def test_batches_of_a_long_call_have_all_rows_and_one_shape_for_each_width(folder):
+def test_batches_contain_all_rows_and_have_one_shape_per_width(folder):
     made = Runtime(folder, Tuning(tokens=24))
     batches = list(made.loaded().batches([*TEXTS, *(["a mug"] * 3)]))
     assert set(np.concatenate([rows for rows, _ in batches])) == set(range(len(TEXTS) + 3))
@@ -55,7 +55,7 @@ def test_batches_of_a_long_call_have_all_rows_and_one_shape_for_each_width(folde
     assert (vectors * alone).sum(axis=1).min() >= LEAST_COSINE
 
 
-def test_progress_is_told(folder, monkeypatch):
+def test_progress_is_reported(folder, monkeypatch):
     monkeypatch.setattr(runtime, "TOKENIZED_TEXTS", 20)
     told = []
     Runtime(folder).encode(TEXTS, lambda *said: told.append(said[:3]))
@@ -70,14 +70,14 @@ def test_an_export_with_other_vectors_is_refused(encoder, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("name", ["graph.xml", "graph.bin", "tokenizer.json", "runtime.json"])
-def test_a_damaged_one_is_told_in_one_line(folder, tmp_path, name):
+def test_a_damaged_export_is_refused(folder, tmp_path, name):
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes() if file.name != name else b"{}")
     with pytest.raises(EncoderError, match=r"exported encoder in .+ does not load \(.+\)"):
         Runtime(tmp_path).encode(["a mug"])
 
 
-def test_serving_loads_no_torch_and_tells_nobody(folder):
+def test_the_export_loads_no_torch_and_no_telemetry(folder):
     code = f"""
 import sys
 from pathlib import Path

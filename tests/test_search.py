@@ -1,4 +1,4 @@
-"""FAISS against the float64 oracle."""
+"""FAISS search compared with the float64 oracle."""
 
 import os
 
@@ -29,7 +29,7 @@ def unit(rows):
 
 @st.composite
 def collections(draw):
-    """Vectors with many twins and near twins, queries (some of them rows), k, and a filter."""
+    """Draw vectors with many duplicates and near duplicates, queries (some are rows), k and a filter."""
     seed = draw(st.integers(0, 2**32 - 1))
     n, distinct, d = draw(st.integers(1, 120)), draw(st.integers(1, 30)), draw(st.sampled_from([2, 8, 33]))
     random = np.random.default_rng(seed)
@@ -43,7 +43,7 @@ def collections(draw):
 
 @settings(max_examples=200)
 @given(collections())
-def test_faiss_gives_the_oracles_rows_and_similarities(collection):
+def test_faiss_matches_the_rows_and_similarities_of_the_oracle(collection):
     vectors, queries, k, allowed = collection
     oracle = ExactSearcher(vectors).search(queries, k, allowed)
     found = FaissSearcher(vectors).search(queries, k, allowed)
@@ -52,8 +52,8 @@ def test_faiss_gives_the_oracles_rows_and_similarities(collection):
 
 
 @given(collections())
-def test_what_is_proposed_in_half_precision_is_settled_in_double(collection):
-    """The flat index of a GPU's, in float16, with FAISS's of a CPU in its place."""
+def test_half_precision_candidates_are_ranked_in_double_precision(collection):
+    """Use a float16 flat index of FAISS on the CPU in place of the one on a GPU."""
     vectors, queries, k, allowed = collection
     faiss = import_faiss()
     index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
@@ -63,7 +63,7 @@ def test_what_is_proposed_in_half_precision_is_settled_in_double(collection):
 
 
 @given(collections())
-def test_the_oracle_is_a_plain_sort(collection):
+def test_the_oracle_matches_a_plain_sort(collection):
     vectors, queries, k, allowed = collection
     found = ExactSearcher(vectors).search(queries, k, allowed)
     rows = range(len(vectors)) if allowed is None else np.flatnonzero(allowed)
@@ -73,19 +73,19 @@ def test_the_oracle_is_a_plain_sort(collection):
         assert [row for row in found.rows[i] if row != NONE] == expected
 
 
-def test_more_twins_than_spare_places_still_come_in_order_of_rows():
+def test_many_duplicates_still_come_in_row_order():
     vectors = unit(np.ones((SPARE_CANDIDATES * 20, 4)))
     found = FaissSearcher(vectors).search(vectors[:2], 5)
     np.testing.assert_array_equal(found.rows, [range(5)] * 2)
 
 
-def test_places_without_a_row():
+def test_places_without_a_row_are_none():
     found = FaissSearcher(unit(np.eye(2))).search(unit([[1, 0]]), 4, allowed=np.array([False, True]))
     np.testing.assert_array_equal(found.rows, [[1, NONE, NONE, NONE]])
     assert found.similarities[0, 1] == -np.inf
 
 
-def test_no_query_no_neighbor():
+def test_no_queries_give_no_neighbors():
     for searcher in (ExactSearcher(unit(np.eye(3))), FaissSearcher(unit(np.eye(3)))):
         assert searcher.search(np.empty((0, 3), np.float32), 2).rows.shape == (0, 2)
 
@@ -96,20 +96,20 @@ def test_two_faiss_packages_are_refused(monkeypatch):
         import_faiss()
 
 
-def test_no_faiss_package_is_said(monkeypatch):
+def test_a_missing_faiss_package_is_an_error(monkeypatch):
     monkeypatch.setattr(search_module, "_is_installed", lambda name: False)
     with pytest.raises(EngineError, match=r"shelfwise\[cpu\]"):
         import_faiss()
 
 
-def test_cuda_without_a_gpu_is_refused_and_auto_takes_the_cpu(monkeypatch):
+def test_cuda_without_a_gpu_is_refused_and_auto_uses_the_cpu(monkeypatch):
     monkeypatch.setattr(import_faiss(), "get_num_gpus", lambda: 0, raising=False)
     with pytest.raises(EngineError, match="use device cpu"):
         resolve_engine("cuda")
     assert resolve_engine("auto") == "cpu"
 
 
-def test_threads_are_those_that_the_process_may_use(monkeypatch):
+def test_usable_threads_follow_the_environment_and_the_affinity(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert usable_threads() == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "0")

@@ -1,4 +1,4 @@
-"""The service over HTTP: its API, and what it keeps."""
+"""The HTTP API of the service, its reviews and its served versions."""
 
 import shutil
 import threading
@@ -24,7 +24,7 @@ def open_reviews(client) -> list[str]:
     return [one["listing"]["id"] for one in client.get("/v1/reviews").json()["reviews"]]
 
 
-def test_classify_gives_what_the_library_gives(client, store):
+def test_classify_gives_the_decisions_of_the_library(client, store):
     titles = ["blue rain boot", "coffee mug 500ml", "蓝牙耳机 新款"]
     asked = {"listings": [{"id": str(i), "title": title} for i, title in enumerate(titles)], "top": 2, "neighbors": 1}
     said = client.post("/v1/classify", json=asked).json()["decisions"]
@@ -41,7 +41,7 @@ def test_classify_gives_what_the_library_gives(client, store):
         assert [item["id"] for item in one["evidence"]] == [item.id for item in decision.evidence]
 
 
-def test_similar_by_text_by_id_and_filtered(client):
+def test_similar_finds_items_by_text_by_id_and_with_a_filter(client):
     found = client.post("/v1/similar", json={"text": "rain boot", "k": 3}).json()["items"]
     assert len(found) == 3
     assert found[0]["category_path"] == "Fashion > Shoes > Boots"
@@ -56,19 +56,19 @@ def test_similar_by_text_by_id_and_filtered(client):
     assert client.post("/v1/similar", json={"text": "a", "where": {"brand": "' OR 1=1"}}).json() == {"items": []}
 
 
-def test_one_id_with_two_items_is_refused_and_one_that_is_said_twice_is_not(client):
+def test_an_id_with_two_contents_is_refused_and_a_repeated_item_is_not(client):
     pan, wok = ({"id": "fry", "title": title, "category_path": NEW} for title in ("frying pan", "wok"))
     refused = client.post("/v1/items", json={"items": [pan, pan, wok]})
     assert (refused.status_code, refused.json()["detail"]) == (
         422,
-        "items[2]: id 'fry' came before with other content: expected each id once; send it once",
+        "items[2]: id 'fry' is repeated with other content: expected one item per id; send each id once",
     )
     assert client.get("/v1/items/fry").status_code == 404
     assert client.post("/v1/items", json={"items": [pan, pan]}).status_code == 200
     assert client.get("/v1/items/fry").json()["title"] == "frying pan"
 
 
-def test_the_queue_is_decided_anew_when_the_store_has_changed(client):
+def test_open_reviews_are_decided_again_when_the_store_changes(client):
     ask(client, "", listings=listing("L-1", "quilted picnic blanket"))
     ask(client, "", listings=listing("L-2", "quilted picnic blanket, green"))
     before = client.get("/v1/reviews").json()["reviews"]
@@ -80,7 +80,7 @@ def test_the_queue_is_decided_anew_when_the_store_has_changed(client):
     assert (after["decision"]["store_version"], after["times"]) == (2, 1)
 
 
-def test_what_was_seen_is_accepted_though_it_was_decided_anew(client):
+def test_accept_uses_the_category_the_reviewer_saw(client):
     ask(client, "", listings=listing("L-1", "quilted picnic blanket"))
     client.get("/v1/reviews")
     queue = client.app.state.shelfwise.queue
@@ -92,7 +92,7 @@ def test_what_was_seen_is_accepted_though_it_was_decided_anew(client):
     assert client.get("/v1/reviews?state=corrected").json()["reviews"][0]["category_path"] == seen
 
 
-def test_the_most_valuable_review_comes_first_and_skipped_ones_go(client):
+def test_reviews_are_ordered_by_value_and_skipped_ones_close(client):
     listings = [{"id": f"L-{i}", "title": f"thing {i}"} for i in range(5)]
     for _ in range(3):
         client.post("/v1/classify", json={"listings": listings[:1]})
@@ -108,7 +108,7 @@ def test_the_most_valuable_review_comes_first_and_skipped_ones_go(client):
     assert first not in open_reviews(client)
 
 
-def test_what_was_added_stays_through_a_build(client, run, store, catalog_file):
+def test_added_items_survive_a_build(client, run, store, catalog_file):
     client.post("/v1/items", json={"items": [{"id": "x", "title": "a drone", "category_path": "Toys > Drones"}]})
     result = run("build", catalog_file, "--store", store, "--encoder", "hashing")
     assert result.exit_code == 0, result.output
@@ -118,7 +118,7 @@ def test_what_was_added_stays_through_a_build(client, run, store, catalog_file):
     assert run("remove", "--store", store, "--added").exit_code == 1
 
 
-def test_a_version_made_elsewhere_is_served_without_a_restart(client, store):
+def test_a_version_by_another_writer_is_served_without_a_restart(client, store):
     maintenance.apply(
         store, maintenance.Edit({"x": Item("x", "a drone", category="Drones", category_path="Toys > Drones")})
     )
@@ -129,7 +129,7 @@ def test_a_version_made_elsewhere_is_served_without_a_restart(client, store):
     assert ask(client, "a drone")["category_path"] == "Toys > Drones"
 
 
-def test_an_answer_is_to_the_listing_that_was_seen(client):
+def test_an_answer_to_a_changed_listing_is_refused(client):
     for title in ("xyz qwv", "qwv zyx something else"):
         client.post("/v1/classify", json={"listings": [{"id": "L-1", "title": title}]})
         (review,) = client.get("/v1/reviews").json()["reviews"]
@@ -137,16 +137,16 @@ def test_an_answer_is_to_the_listing_that_was_seen(client):
         if title == "xyz qwv":
             first = answer
     refused = client.post("/v1/reviews/L-1", json=first)
-    assert refused.status_code == 409 and "something else now" in refused.json()["detail"]
+    assert refused.status_code == 409 and "with other text" in refused.json()["detail"]
     page = client.post("/review", data={"id": "L-1", "action": "accept", "seen": first["seen"]})
-    assert page.status_code == 422 and "something else now" in page.text
+    assert page.status_code == 422 and "with other text" in page.text
     assert client.get("/v1/items/L-1").status_code == 404
     assert client.post("/v1/reviews/L-1", json=answer).json()["state"] == "corrected"
 
 
 @pytest.mark.parametrize("files", [1, maintenance.FILES])
-def test_a_store_is_compacted_while_it_is_served(client, store, monkeypatch, files):
-    monkeypatch.setattr(maintenance, "FILES", files)  # rows of more files are gathered
+def test_a_store_can_be_compacted_while_it_is_served(client, store, monkeypatch, files):
+    monkeypatch.setattr(maintenance, "FILES", files)  # rows in more files are merged
     for i in range(4):
         client.post("/v1/items", json={"items": [{"id": f"x{i}", "title": f"a drone {i}", "category_path": "Toys"}]})
         if i % 2:
@@ -158,14 +158,14 @@ def test_a_store_is_compacted_while_it_is_served(client, store, monkeypatch, fil
     assert client.get("/readyz").json()["problems"] == []
 
 
-def test_a_store_is_served_once_at_a_time(store):
+def test_a_store_is_served_by_one_process_at_a_time(store):
     with client_of(store), pytest.raises(StoreError, match="served by another process"):
         client_of(store)
     with client_of(store) as client:
         assert client.get("/healthz").status_code == 200
 
 
-def test_what_is_over_comes_back_when_the_listing_says_something_else(client):
+def test_a_closed_review_opens_again_when_its_listing_changes(client):
     ask(client, "", listings=listing("L-1", "quilted picnic blanket"))
     client.post("/v1/reviews/L-1", json={"action": "skip"})
     ask(client, "", listings=listing("L-1", "quilted picnic blanket"))
@@ -174,7 +174,7 @@ def test_what_is_over_comes_back_when_the_listing_says_something_else(client):
     assert open_reviews(client) == ["L-1"]
 
 
-def test_a_late_decision_changes_no_review_that_was_overtaken(client):
+def test_an_outdated_decision_does_not_change_a_review(client):
     ask(client, "", listings=listing("L-1", "quilted picnic blanket"))
     client.post("/v1/items", json={"items": [{"id": "x", "title": "a drone", "category_path": "Toys"}]})
     open_reviews(client)
@@ -186,7 +186,7 @@ def test_a_late_decision_changes_no_review_that_was_overtaken(client):
     assert queue.ranked() == [review]
 
 
-def test_a_review_does_not_depend_on_how_much_was_asked_for(client):
+def test_a_review_does_not_depend_on_the_requested_top_and_neighbors(client):
     few = ask(client, "", listings=listing("L-1", "strange thing"), top=1, neighbors=0)
     assert (len(few["alternatives"]), few["evidence"]) == (1, [])
     ask(client, "", listings=listing("L-2", "strange thing"))
@@ -195,13 +195,13 @@ def test_a_review_does_not_depend_on_how_much_was_asked_for(client):
     assert one["decision"]["evidence"] == other["decision"]["evidence"] != []
 
 
-def test_statuses_of_what_is_not_there_and_of_what_is_no_json(client):
+def test_missing_resources_are_404_and_invalid_json_is_400(client):
     assert client.post("/v1/reviews/none", json={"action": "skip"}).status_code == 404
     assert client.post("/v1/writes/77/undo").status_code == 404
     assert client.post("/v1/classify", content=b"{", headers={"content-type": "application/json"}).status_code == 400
 
 
-def test_a_write_that_would_leave_nothing_is_refused(client, store):
+def test_a_write_that_would_empty_the_store_is_refused(client, store):
     ids = [f"{kind}-{i:03}" for kind in ("als", "ots", "les", "ugs", "nes") for i in range(10)]
     number = client.app.state.shelfwise.log.put("local", "all gone", (), ids)
     client.app.state.shelfwise.writer.wake()
@@ -214,7 +214,7 @@ def test_a_write_that_would_leave_nothing_is_refused(client, store):
     assert "all 50 items" in found["note"]
 
 
-def test_metrics_and_health(client):
+def test_metrics_and_health_report_the_store(client):
     ask(client, "mug")
     said = client.get("/metrics").text
     assert 'shelfwise_requests_total{method="POST",route="/v1/classify",status="200"} 1.0' in said
@@ -225,7 +225,7 @@ def test_metrics_and_health(client):
     assert client.get("/readyz").json()["problems"] == []
 
 
-def test_a_damaged_new_version_leaves_the_old_one_serving(client, store):
+def test_a_damaged_new_version_does_not_stop_serving_the_old_one(client, store):
     shutil.copy(store / "manifest.json", store / "manifest.bak")
     (store / "manifest.json").write_text("{}")
     for _ in range(100):

@@ -1,4 +1,4 @@
-"""What the service refuses, and from whom."""
+"""Authentication, request limits and protection from other sites."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def tokens(tmp_path: Path) -> Tokens:
     return Tokens.read(file)
 
 
-def test_roles_and_tokens(store, tokens):
+def test_tokens_grant_their_role(store, tokens):
     with client_of(store, tokens) as client:
         listing = {"listings": [{"title": "mug"}]}
         item = {"items": [{"title": "mug", "category_path": "A > B"}]}
@@ -51,7 +51,7 @@ def test_roles_and_tokens(store, tokens):
         assert client.get("/", follow_redirects=False).status_code == 303
 
 
-def test_nothing_is_told_without_a_token(store, tokens):
+def test_every_route_requires_a_token_except_login(store, tokens):
     with client_of(store, tokens) as client:
         routers = [module.router for module in (api, *vars(pages).values()) if hasattr(module, "router")]
         asked = [(method, route.path) for router in routers for route in router.routes for method in route.methods]
@@ -70,14 +70,14 @@ def test_nothing_is_told_without_a_token(store, tokens):
         ("# nobody", "has no token"),
     ],
 )
-def test_bad_token_files(tmp_path, line, said):
+def test_bad_token_files_are_refused(tmp_path, line, said):
     file = tmp_path / "tokens.txt"
     file.write_text(line)
     with pytest.raises(InputError, match=re.escape(said)):
         Tokens.read(file)
 
 
-def test_another_address_needs_tokens(run, store):
+def test_a_public_address_requires_tokens(run, store):
     result = run("serve", "--store", store, "--host", "0.0.0.0")
     assert (result.exit_code, "--token-file" in result.output) == (1, True)
 
@@ -118,7 +118,7 @@ def test_hostile_requests_are_refused_in_one_line(client, method, path, content,
         assert len(answer.json()["detail"]) < 1000
 
 
-def test_a_long_body_without_a_length_is_cut_off(client):
+def test_a_long_body_without_a_length_is_refused(client):
     def parts() -> Iterator[bytes]:
         for _ in range(BODY_BYTES // 65_536 + 2):
             yield b"x" * 65_536
@@ -142,12 +142,12 @@ def test_a_long_body_without_a_length_is_cut_off(client):
         ({}, 200),
     ],
 )
-def test_pages_of_other_sites_change_nothing(client, headers, status):
+def test_requests_from_other_sites_are_refused(client, headers, status):
     item = {"items": [{"id": "x", "title": "mug", "category_path": "A > B"}]}
     assert client.post("/v1/items", json=item, headers=headers).status_code == status
 
 
-def test_scripts_in_a_title_are_text(client):
+def test_scripts_in_a_title_are_escaped(client):
     evil = "<script>alert(1)</script><img src=x onerror=alert(2)> mug"
     client.post(
         "/v1/items",

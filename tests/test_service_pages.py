@@ -1,4 +1,4 @@
-"""The pages, as the server writes them."""
+"""The HTML pages of the service."""
 
 import json
 import re
@@ -14,18 +14,20 @@ def test_pages_speak_both_languages(client):
     english, chinese = client.get("/"), client.get("/?lang=zh")
     assert 'lang="en"' in english.text and "Look up" in english.text
     assert 'lang="zh"' in chinese.text and "查找" in chinese.text
-    assert client.get("/health").text.count("状态") >= 1  # the choice is kept
+    assert client.get("/health").text.count("状态") >= 1  # the language choice is stored
     refused = client.post("/review/undo", data={"number": 7})
-    assert 'href="/review?lang=en"' in refused.text  # not what was posted to
+    assert 'href="/review?lang=en"' in refused.text  # links to the page, not to the posted address
     elsewhere = client.get(f"{client.base_url}//elsewhere.example/", headers={"accept": "text/html"})
     assert elsewhere.status_code == 404 and 'href="//' not in elsewhere.text
     told = client.post("/review/undo", data={"number": "x"}, headers={"hx-request": "true"})
-    assert told.status_code == 422 and told.text.startswith('<p class="problem"')  # in its place on the page
+    assert told.status_code == 422 and told.text.startswith(
+        '<p class="problem"'
+    )  # a fragment for its place on the page
     client.cookies.clear()
     assert 'lang="zh"' in client.get("/", headers={"accept-language": "zh-CN,zh;q=0.9,en;q=0.8"}).text
 
 
-def test_every_word_of_the_templates_has_a_chinese_one():
+def test_every_text_of_the_templates_has_a_chinese_translation():
     folder = Path(__file__).parent.parent / "shelfwise" / "service"
     known = json.loads((folder / "locale" / "zh.json").read_text())
     used = set()
@@ -36,7 +38,7 @@ def test_every_word_of_the_templates_has_a_chinese_one():
     assert used <= known.keys(), sorted(used - known.keys())
 
 
-def test_a_file_is_classified_and_what_it_loses_is_told(client):
+def test_an_uploaded_file_is_classified_and_its_rejects_are_listed(client):
     rows = "id,title\n" + "".join(f"{i},blue rain boot {i}\n" for i in range(300)) + "x,too,many\n"
     sent = client.post("/classify/file", files={"file": ("../../new.csv", rows.encode())}, follow_redirects=False)
     assert sent.status_code == 303
@@ -52,7 +54,7 @@ def test_a_file_is_classified_and_what_it_loses_is_told(client):
     assert "3 fields where the header has 2" in client.get(f"{place}/rejects").text
 
 
-def test_decisions_on_json_lines_are_json_lines(client):
+def test_a_json_lines_upload_gives_json_lines(client):
     rows = json.dumps({"id": "1", "title": "blue rain boot"}).encode()
     sent = client.post("/classify/file", files={"file": ("new.jsonl", rows)}, follow_redirects=False)
     place = sent.headers["location"]
@@ -63,7 +65,7 @@ def test_decisions_on_json_lines_are_json_lines(client):
     assert json.loads(client.get(f"{place}/decided").content.splitlines()[0])["id"] == "1"
 
 
-def test_a_file_that_cannot_be_read_is_told_in_one_line(client):
+def test_an_unreadable_upload_is_one_error_line(client):
     sent = client.post("/classify/file", files={"file": ("new.csv", b"colour\nred\n")}, follow_redirects=False)
     for _ in range(200):
         page = client.get(sent.headers["location"]).text
@@ -74,7 +76,7 @@ def test_a_file_that_cannot_be_read_is_told_in_one_line(client):
     assert "/tmp" not in page
 
 
-def test_a_category_is_tried_before_it_is_inserted(client):
+def test_a_category_is_tried_in_a_dry_run_and_then_inserted(client):
     examples = "\n".join(f"air fryer {size} litre" for size in (3, 4, 5, 6, 7))
     form = {"category_path": NEW, "examples": examples}
     tried = client.post("/categories/dry-run", data=form).text
@@ -89,7 +91,7 @@ def test_a_category_is_tried_before_it_is_inserted(client):
     assert ask(client, "air fryer 8 litre")["category_path"] != NEW
 
 
-def test_examples_may_be_items_and_listings_that_then_move(client):
+def test_examples_can_be_existing_items_and_listings(client):
     ask(client, "", listings=[{"id": "L-1", "title": "air fryer 9 litre"}])
     moved = "als-003"
     before = client.get(f"/v1/items/{moved}").json()
@@ -100,7 +102,7 @@ def test_examples_may_be_items_and_listings_that_then_move(client):
     assert not any(f'type="checkbox" name="ids" value="{id_}"' in tried for id_ in ("L-1", moved))
     insert = {"category_path": NEW, "titles": "air fryer 3 litre\nair fryer 4 litre", "ids": ["L-1", moved, "als-004"]}
     refused = client.post("/categories", data=insert | {"ids": ["L-1", "gone"]})
-    assert (refused.status_code, "gone any more" in refused.text) == (409, True)
+    assert (refused.status_code, "with id gone" in refused.text) == (409, True)
     client.post("/categories", data=insert)
     there = {"category_path": NEW, "category": "Air Fryers"}
     assert client.get(f"/v1/items/{moved}").json() == before | there
@@ -109,7 +111,7 @@ def test_examples_may_be_items_and_listings_that_then_move(client):
     assert {"category_path": NEW, "items": 5, "trained": False} in client.get("/v1/categories").json()["categories"]
 
 
-def test_a_review_leads_to_a_new_category_and_to_others_in_the_queue(client):
+def test_a_review_links_to_a_new_category_and_to_other_reviews(client):
     for i in range(3):
         ask(client, "", listings=[{"id": f"L-{i}", "title": f"strange thing {i}"}])
     page = client.get("/review?id=L-2").text
@@ -125,7 +127,7 @@ def test_a_review_leads_to_a_new_category_and_to_others_in_the_queue(client):
     assert "There is already Home &gt; Kitchen &gt; Mugs" in written.text
 
 
-def test_reviews_on_the_page(client):
+def test_a_review_is_corrected_and_undone_on_the_page(client):
     client.post("/v1/classify", json={"listings": [{"id": "L-1", "title": "strange thing"}]})
     assert "strange" in client.get("/review").text
     wrong = client.post("/review", data={"id": "L-1", "action": "correct", "category_path": "Nowhere"})
@@ -136,7 +138,7 @@ def test_reviews_on_the_page(client):
     assert "strange" in client.post("/review/undo", data={"number": number}).text
 
 
-def test_compare_and_export(client):
+def test_compare_items_and_export_results(client):
     ids = [item["id"] for item in client.post("/v1/similar", json={"text": "mug", "k": 2}).json()["items"]]
     page = client.get("/compare", params={"id": ids}).text
     assert all(id_ in page for id_ in ids)

@@ -1,4 +1,4 @@
-"""Writes through the service: acknowledged, brought into the index, and undone."""
+"""Writes through the service: acknowledged, indexed and undone."""
 
 import threading
 from dataclasses import replace
@@ -34,7 +34,7 @@ def test_items_are_added_found_removed_and_undone(client):
     assert client.get("/v1/items/fry-1").status_code == 404
     refused = client.post(f"/v1/writes/{written['number']}/undo")
     assert refused.status_code == 409
-    assert "undo that one first" in refused.json()["detail"]
+    assert "undo the later write first" in refused.json()["detail"]
     newest = client.get("/v1/writes").json()["writes"][0]["number"]
     assert client.post(f"/v1/writes/{newest}/undo").json()["state"] == "done"
     assert client.get("/v1/items/fry-1").json()["category_path"] == NEW
@@ -42,7 +42,7 @@ def test_items_are_added_found_removed_and_undone(client):
     assert NEW not in [one["category_path"] for one in client.get("/v1/categories").json()["categories"]]
 
 
-def test_an_upsert_is_undone_to_what_was_there(client):
+def test_undoing_an_upsert_restores_the_old_item(client):
     before = client.get("/v1/items/als-003").json()
     changed = {"id": "als-003", "title": "not a sandal", "category_path": NEW}
     number = client.post("/v1/items", json={"items": [changed]}).json()["number"]
@@ -69,7 +69,7 @@ def test_a_correction_changes_the_next_similar_listing_and_can_be_undone(client)
     assert "L-1" in open_reviews(client)
 
 
-def test_an_item_that_is_put_in_answers_its_review_until_it_is_undone(client):
+def test_an_added_item_answers_its_review_until_it_is_undone(client):
     for id_, title in (("L-1", "quilted picnic blanket"), ("L-2", "garden gnome")):
         ask(client, "", listings=listing(id_, title))
     decided = client.get("/v1/reviews").json()["reviews"]
@@ -87,7 +87,7 @@ def test_an_item_that_is_put_in_answers_its_review_until_it_is_undone(client):
     assert {"L-1", "L-2"} <= set(open_reviews(client))
 
 
-def test_what_is_accepted_by_now_waits_no_more_until_the_reason_is_undone(client):
+def test_a_resolved_review_opens_again_when_its_cause_is_undone(client):
     ask(client, "", listings=listing("L-1", "quilted picnic blanket"))
     item = {"id": "x", "title": "a drone", "category_path": "Toys > Drones"}
     number = client.post("/v1/items", json={"items": [item]}).json()["number"]
@@ -102,77 +102,77 @@ def test_what_is_accepted_by_now_waits_no_more_until_the_reason_is_undone(client
     assert open_reviews(client) == ["L-1"]
 
 
-def test_what_was_acknowledged_is_there_after_a_restart_even_where_it_was_not_indexed(store, monkeypatch):
-    def held(*_, **__):
+def test_an_acknowledged_write_survives_a_restart_before_indexing(store, monkeypatch):
+    def raise_busy(*_, **__):
         raise BusyError("store_busy", "store is being written by process 1", "no other writer", "wait")
 
     monkeypatch.setattr("shelfwise.service.state.ACKNOWLEDGE", 0.2)
     with monkeypatch.context() as patched, client_of(store) as client:
-        patched.setattr(maintenance, "apply", held)
+        patched.setattr(maintenance, "apply", raise_busy)
         answer = client.post("/v1/items", json={"items": [{"id": "x", "title": "a drone", "category_path": "Toys"}]})
         assert (answer.status_code, answer.json()["state"]) == (202, "waiting")
         ready = client.get("/readyz")
         assert (ready.status_code, ready.json()["writes_waiting"]) == (503, 1)
         assert "being written" in ready.json()["problems"][0]
     with client_of(store) as client:
-        indexed(client)
+        wait_until_indexed(client)
         assert client.get("/v1/items/x").json()["category_path"] == "Toys"
 
 
-def indexed(client):
-    """Wait until nothing waits for the index."""
+def wait_until_indexed(client):
+    """Wait until all writes are indexed."""
     for _ in range(100):
         if client.get("/readyz").json()["writes_waiting"] == 0:
             return
         threading.Event().wait(0.05)
-    raise AssertionError("writes wait")
+    raise AssertionError("writes are still waiting")
 
 
-def test_an_undo_that_waited_for_a_build_does_not_take_back_what_that_changed(client, monkeypatch):
+def test_an_undo_that_waited_keeps_the_changes_of_another_writer(client, monkeypatch):
     item = {"id": "x", "title": "a drone", "category_path": "Toys"}
     number = client.post("/v1/items", json={"items": [item]}).json()["number"]
     real, others = maintenance.apply, []
 
-    def waits(path, edit, **how):
-        if not others:  # another one has the store, and is done when this one gets it
+    def apply_after_another_write(path, edit, **how):
+        if not others:  # another writer holds the lock first
             kite = Item("x", "a kite", category="Toys", category_path="Toys")
             others.append(real(path, maintenance.Edit({"x": kite})))
         return real(path, edit, **how)
 
-    monkeypatch.setattr(maintenance, "apply", waits)
+    monkeypatch.setattr(maintenance, "apply", apply_after_another_write)
     undone = client.post(f"/v1/writes/{number}/undo").json()["number"]
-    indexed(client)
+    wait_until_indexed(client)
     assert client.get(f"/v1/writes/{undone}").json()["state"] == "refused"
     assert client.get("/v1/items/x").json()["title"] == "a kite"
 
 
-def test_what_is_not_indexed_yet_can_be_removed(client, monkeypatch):
-    def held(*_, **__):
+def test_an_item_can_be_removed_before_it_is_indexed(client, monkeypatch):
+    def raise_busy(*_, **__):
         raise BusyError("store_busy", "store is being written by process 1", "no other writer", "wait")
 
     monkeypatch.setattr("shelfwise.service.state.ACKNOWLEDGE", 0.2)
     with monkeypatch.context() as patched:
-        patched.setattr(maintenance, "apply", held)
+        patched.setattr(maintenance, "apply", raise_busy)
         item = {"id": "x", "title": "a drone", "category_path": "Toys"}
         assert client.post("/v1/items", json={"items": [item]}).status_code == 202
         assert client.delete("/v1/items/x").status_code == 202
         assert client.delete("/v1/items/y").status_code == 404
-    indexed(client)
+    wait_until_indexed(client)
     assert client.get("/v1/items/x").status_code == 404
 
 
-def test_a_write_that_landed_unknown_to_the_desk_is_not_made_again(store, monkeypatch):
-    """As after a kill between the store's commit and the desk's: what it replaced is not forgotten."""
+def test_a_write_committed_without_the_desk_is_not_applied_twice(store, monkeypatch):
+    """Simulate a kill between the commits of store and desk. The replaced item must still be known to the undo."""
     settle, failures = WriteLog.settle, [StoreError("unwritable_store", "the disk is full", "room on it", "free some")]
 
-    def fails_once(log, numbers, version):
+    def fail_once(log, numbers, version):
         if numbers and failures:
             raise failures.pop()
         settle(log, numbers, version)
 
     with client_of(store) as client:
         before = client.get("/v1/items/als-003").json()
-        monkeypatch.setattr(WriteLog, "settle", fails_once)
+        monkeypatch.setattr(WriteLog, "settle", fail_once)
         put = {"items": [{"id": "als-003", "title": "not a sandal", "category_path": NEW}]}
         written = client.post("/v1/items", json=put).json()
         assert (written["state"], written["version"], failures) == ("done", 2, [])
@@ -180,7 +180,7 @@ def test_a_write_that_landed_unknown_to_the_desk_is_not_made_again(store, monkey
         assert client.get("/v1/items/als-003").json() == before
 
 
-def test_an_undo_of_what_something_else_has_changed_is_refused(client, store):
+def test_an_undo_of_an_item_changed_since_is_refused(client, store):
     put = {"items": [{"id": "x", "title": "a drone", "category_path": "Toys"}]}
     number = client.post("/v1/items", json=put).json()["number"]
     maintenance.apply(
@@ -188,15 +188,15 @@ def test_an_undo_of_what_something_else_has_changed_is_refused(client, store):
     )
     refused = client.post(f"/v1/writes/{number}/undo")
     assert (refused.status_code, refused.json()["state"]) == (409, "refused")
-    assert f"not as write {number} left it" in refused.json()["note"]
+    assert f"has changed since write {number}" in refused.json()["note"]
     assert client.get("/v1/items/x").json()["title"] == "a kite"
 
 
-def test_an_undo_gives_the_catalog_its_items_back(client, run, store):
+def test_an_undo_returns_items_to_the_catalog(client, run, store):
     put = {"items": [{"id": "als-003", "title": "not a sandal", "category_path": NEW}]}
     number = client.post("/v1/items", json=put).json()["number"]
     client.post(f"/v1/writes/{number}/undo")
-    assert run("remove", "--store", store, "--added").exit_code == 1  # nothing is beside the catalog
+    assert run("remove", "--store", store, "--added").exit_code == 1  # no items outside the catalog
     client.delete("/v1/items/als-004")
     newest = client.get("/v1/writes").json()["writes"][0]["number"]
     client.post(f"/v1/writes/{newest}/undo")
@@ -204,7 +204,7 @@ def test_an_undo_gives_the_catalog_its_items_back(client, run, store):
     assert {"als-003", "als-004"} == Classifier.open(store).index.of_catalog(["als-003", "als-004"])
 
 
-def test_undone_done_again_and_undone_a_review_is_open(client):
+def test_undo_redo_and_undo_leave_a_review_open(client):
     ask(client, "", listings=listing("L-1", "quilted picnic blanket"))
     seen = {"action": "accept", "category_path": "Home > Kitchen > Mugs"}
     answered = client.post("/v1/reviews/L-1", json=seen).json()["write"]["number"]

@@ -1,4 +1,4 @@
-"""What keeps the code small and its names clear: lengths, and one meaning for each name."""
+"""Limits of the code: lengths of modules and functions, and one meaning for each name."""
 
 import ast
 from collections import defaultdict
@@ -9,10 +9,13 @@ from test_imports import FILES, ROOT, module_of
 
 LONGEST_MODULE, LONGEST_FUNCTION = 400, 60  # lines
 MOST_PARAMETERS = 6  # of a command
-# Modules of these folders have the same names on purpose: that is how they are found.
+# Modules of these folders define the same names on purpose: plug-ins are found by these names.
 FOUND_BY_NAME = ("shelfwise.indexer.reading.files.", "shelfwise.indexer.encoding.kinds.",
                  "shelfwise.classifier.model.opinions.")  # fmt: skip
-COPIES = {"MEASURES", "TIERS"}  # in `commands.options`, so that --help loads nothing; a test compares them
+COPIES = {
+    "MEASURES",
+    "TIERS",
+}  # copied to `commands.options` so that --help loads no library; test_imports compares them
 ALL = [*FILES, *(path for folder in ("tests", "benchmarks", "docs") for path in sorted((ROOT / folder).rglob("*.py")))]
 
 
@@ -25,14 +28,14 @@ def functions_of(path: Path):
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_module_and_no_function_is_long(path):
+def test_modules_and_functions_are_short(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
     long = [node.name for node in functions_of(path) if node.end_lineno - node.lineno >= LONGEST_FUNCTION]
     assert not long
 
 
-def test_the_name_of_a_type_is_used_once():
-    """Of classes, aliases and type variables."""
+def test_a_type_name_is_defined_once():
+    """Check classes, aliases and type variables."""
     places = defaultdict(set)
     for path in FILES:
         for node in tree_of(path).body:
@@ -60,12 +63,12 @@ def test_a_constant_has_one_meaning():
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "shelfwise" / "commands").glob("*.py")), ids=lambda path: path.name)
-def test_a_command_with_many_options_takes_one_object(path):
+def test_commands_have_few_parameters(path):
     for node in functions_of(path):
         assert len(node.args.args) + len(node.args.kwonlyargs) <= MOST_PARAMETERS, node.name
 
 
-def test_one_module_touches_the_folder_of_a_store():
+def test_only_the_disk_module_changes_the_store_folder():
     touching = {"rmtree", "unlink", "rename", "fsync", "FileLock"}
     folders = ("indexer/store", "indexer/searching", "classifier")
     for path in [path for folder in folders for path in (ROOT / folder).rglob("*.py") if path.name != "disk.py"]:

@@ -33,7 +33,7 @@ def with_threshold(classifier, fast_from):
     return Classifier(classifier.index, replace(classifier.model, settings=settings))
 
 
-def test_fast_needs_no_vectors_and_shows_no_evidence(store, monkeypatch):
+def test_the_fast_tier_needs_no_vectors_and_gives_no_evidence(store, monkeypatch):
     classifier = Classifier.open(store)
 
     def refuse(*_):
@@ -49,7 +49,7 @@ def test_fast_needs_no_vectors_and_shows_no_evidence(store, monkeypatch):
 
 
 @given(st.sampled_from((-1.0, 0.3, 0.6, 0.8, 0.95, NEVER)), st.lists(st.sampled_from(ITEMS), max_size=9))
-def test_auto_is_fast_where_the_ngrams_are_sure_and_full_elsewhere(built, fast_from, items):
+def test_auto_is_fast_if_the_ngrams_are_confident_and_full_otherwise(built, fast_from, items):
     classifier = with_threshold(Classifier.open(built), fast_from)
     fast, full, auto = (classifier.classify(items, tier=tier) for tier in (FAST, FULL, AUTO))
     sure = classifier.score_ngrams(pipeline.ngram_counts([item.words for item in items])).probabilities.max(axis=1)
@@ -58,7 +58,7 @@ def test_auto_is_fast_where_the_ngrams_are_sure_and_full_elsewhere(built, fast_f
 
 
 @pytest.mark.parametrize("tier", TIERS)
-def test_a_stream_is_the_same_batch_by_batch(store, tier):
+def test_a_stream_gives_the_same_decisions_batch_by_batch(store, tier):
     classifier = with_threshold(Classifier.open(store), 0.7)
     listings = [Listing(1, item, {}) for item in ITEMS]
     streamed = list(classifier.stream((listings[i : i + 3] for i in range(0, len(listings), 3)), tier=tier))
@@ -69,7 +69,7 @@ def test_a_stream_is_the_same_batch_by_batch(store, tier):
     np.testing.assert_allclose([said.confidence for said in found], [said.confidence for said in whole], atol=1e-3)
 
 
-def test_a_new_category_is_found_by_auto_and_its_absence_said_by_fast(run, store, tmp_path):
+def test_auto_finds_a_new_category_and_fast_reports_it_missing(run, store, tmp_path):
     new = {f"n{i}": Item(f"n{i}", f"flux capacitor {i}", category="Flux", category_path="Flux") for i in range(5)}
     maintenance.apply(store, maintenance.Edit(new))
     (tmp_path / "listings.csv").write_text("title\nflux capacitor large\n")
@@ -77,20 +77,22 @@ def test_a_new_category_is_found_by_auto_and_its_absence_said_by_fast(run, store
         shown = run("classify", "listings.csv", "--store", store, "--tier", tier)
         assert shown.exit_code == 0
         assert (",Flux,Flux," in shown.stdout) == found
-        assert ("1 categories are new to the head" in shown.stderr) == (tier == FAST)
+        assert ("1 categories are new to the model" in shown.stderr) == (tier == FAST)
 
 
-def test_what_stands_in_costs_no_more_than_it_may(run, store, catalog_file):
+def test_fast_decisions_stay_off_if_their_loss_cannot_be_measured(run, store, catalog_file):
     settings = Classifier.open(store).model.settings
-    assert settings.fast_from == NEVER  # 50 rows cannot show that 0.3 points are not lost
+    assert settings.fast_from == NEVER  # 50 rows cannot prove a loss below 0.3 points
     assert settings.held_out["auto_accuracy"] == settings.held_out["accuracy"]
     assert '"by_fast": 1.0' in run("evaluate", catalog_file, "--store", store, "--tier", FAST, "--json", "-").stdout
     assert '"by_fast": 0.0' in run("evaluate", catalog_file, "--store", store, "--tier", AUTO, "--json", "-").stdout
 
 
 def outcomes(seed, n):
-    """Confidences of cheap decisions, how often these are right, and how often others are: where the cheap ones are
-    sure the two agree, elsewhere they do not."""
+    """Return the confidence of n fast decisions, their correctness and that of full decisions.
+
+    The two agree at high confidence and may differ at low confidence.
+    """
     random = np.random.default_rng(seed)
     confidence = random.random(n)
     right = random.random(n) < 0.8
@@ -98,7 +100,7 @@ def outcomes(seed, n):
     return confidence, np.where(differ, random.random(n) < 0.4, right), right
 
 
-def test_the_threshold_keeps_its_promise_on_other_rows():
+def test_the_threshold_keeps_its_promise_on_new_rows():
     broken, found = 0, []
     for seed in range(100):
         confidence, correct, right = outcomes(seed, 4000)
@@ -107,16 +109,16 @@ def test_the_threshold_keeps_its_promise_on_other_rows():
         taken = confidence >= threshold
         found.append(taken.mean())
         broken += (right & taken).sum() - (correct & taken).sum() > 0.01 * len(right)
-    assert broken <= 10  # with 90 % assurance
+    assert broken <= 10  # of 100, at a confidence level of 90 %
     assert 0.3 < np.mean(found) < 0.9
 
 
 @given(st.integers(0, 1000), st.integers(0, 300))
-def test_few_rows_promise_nothing(seed, n):
+def test_few_rows_give_no_threshold(seed, n):
     confidence, correct, right = outcomes(seed, n)
     assert stand_in_from(confidence, correct, right, 0.003) == NEVER
 
 
-def test_small_catalogs_have_no_fast_decisions_in_auto(store):
+def test_auto_makes_no_fast_decisions_for_small_catalogs(store):
     decisions = Classifier.open(store).classify(small_catalog(), tier=AUTO)
     assert {said.tier for said in decisions} == {FULL}

@@ -1,4 +1,4 @@
-"""What is held out, and what is chosen on it."""
+"""Training: held-out rows, and the settings chosen on them."""
 
 from dataclasses import replace
 
@@ -13,16 +13,16 @@ from shelfwise.classifier.changing import release
 from shelfwise.classifier.fitting import heldout
 from shelfwise.classifier.fitting.heldout import (
     FOLDS,
-    KEPT_BACK,
-    MOST_KEPT_BACK,
+    HELD_OUT_SHARE,
+    MAX_HELD_OUT_SHARE,
     NEW_EXAMPLES,
     TRIED,
     choose_axes,
     fold_of,
     folds,
-    kept_back,
+    held_out,
     rank_within,
-    share_kept_back,
+    share_held_out,
     splits,
     tried,
 )
@@ -59,7 +59,7 @@ def evidence_of(rows, axes=0):
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4)), min_size=1, max_size=80))
-def test_twins_share_a_fold_and_categories_are_spread(rows):
+def test_duplicates_share_a_fold(rows):
     keys = np.array([words_of(str(title)).twin_key() for title, _ in rows], object)
     categories = np.array([category for _, category in rows], np.int64)
     fold = fold_of(keys, categories)
@@ -68,19 +68,19 @@ def test_twins_share_a_fold_and_categories_are_spread(rows):
         assert len(set(fold[keys == key])) == 1
 
 
-def test_every_fold_gets_its_share_of_every_category():
+def test_categories_are_spread_evenly_over_the_folds():
     keys = np.array([words_of(str(i)).twin_key() for i in range(100)], object)
     categories = np.arange(100) % 4
     for category in range(4):
         assert np.bincount(fold_of(keys, categories)[categories == category]).tolist() == [5] * FOLDS
 
 
-def test_rank_within():
+def test_rank_within_counts_earlier_rows_of_the_same_value():
     assert rank_within(np.array([2, 0, 2, 2, 0])).tolist() == [0, 0, 1, 2, 1]
 
 
-def test_a_twin_never_votes_for_its_row(monkeypatch):
-    """Every title stands in the catalog five times, in five spellings; none may find itself."""
+def test_a_duplicate_never_votes_for_its_row(monkeypatch):
+    """Every title is in the catalog in five spellings. None may find another spelling of itself."""
     spellings = (str, str.upper, str.title, lambda t: t.replace(" ", "  "), lambda t: f"<b>{t}</b>")
     items = [
         replace(item, id=f"{item.id}-{i}", title=spell(item.title))
@@ -102,11 +102,11 @@ def test_a_twin_never_votes_for_its_row(monkeypatch):
     keys, fold = rows.column("twin_key"), fold_of(rows.column("twin_key"), np.zeros(len(rows), np.int64))
     assert len(set(zip(keys, fold, strict=True))) == len(set(keys))
     for evidence in found:
-        # The same title in other letters is at similarity 1 to hashed n-grams: were a twin there, it would be best.
+        # Hashed n-grams give duplicates a similarity of 1, so a duplicate among the neighbours would be the best.
         assert evidence.closed.neighbors.best().max() < 0.999
 
 
-def test_the_rehearsal_hides_categories_from_the_head_and_leaves_five_examples():
+def test_the_rehearsal_hides_categories_from_the_head_and_keeps_five_examples():
     rows = rows_of(small_catalog(20))
     labels = Labels.from_paths(rows.column("category_path"), rows.column("category"))
     hidden_once = np.zeros(len(labels), int)
@@ -125,7 +125,7 @@ def test_the_rehearsal_hides_categories_from_the_head_and_leaves_five_examples()
     assert list(split.rehearsals) == list(range(FOLDS))
 
 
-def test_training_gives_settings_with_figures_and_is_repeatable():
+def test_training_measures_its_settings_and_is_repeatable():
     rows = rows_of(small_catalog(20))
     first, second = train(rows, Goals()), train(rows, Goals())
     settings = first.model.settings
@@ -144,9 +144,9 @@ def test_training_gives_settings_with_figures_and_is_repeatable():
         [Item(str(i), f"thing {i}", category=str(i), category_path=str(i)) for i in range(60)],
         [Item(str(i), "the same title", category=str(i % 2), category_path=str(i % 2)) for i in range(60)],
     ],
-    ids=["one row", "one category", "one row in each category", "all twins"],
+    ids=["one row", "one category", "one row in each category", "all duplicates"],
 )
-def test_catalogs_that_say_little_still_train_and_classify(items, tmp_path):
+def test_degenerate_catalogs_still_train_and_classify(items, tmp_path):
     from shelfwise.classifier.model.pipeline import Classifier
 
     release.build(tmp_path / "store", {item.id: item for item in items}, "hashing")
@@ -154,34 +154,34 @@ def test_catalogs_that_say_little_still_train_and_classify(items, tmp_path):
     assert all(decision.category for decision in classifier.classify(items[:3]))
 
 
-def test_an_encoder_that_was_fine_tuned_is_judged_by_rows_that_it_never_saw():
+def test_a_fine_tuned_encoder_is_tested_on_held_out_rows_only():
     rows = rows_of(small_catalog(60))
     labels = Labels.from_paths(rows.column("category_path"), rows.column("category"))
     (split,) = splits(rows, labels, 0.1)
-    back = kept_back(rows.column("twin_key"), 0.1)
+    back = held_out(rows.column("twin_key"), 0.1)
     assert 0.03 < back.mean() < 0.2
     assert split.test.tolist() == np.flatnonzero(back).tolist()
     assert split.train.tolist() == np.flatnonzero(~back).tolist()
     spelled = np.array([words_of(t).twin_key() for t in ("Red  shoe", "red shoe", "RED SHOE")], object)
     for share in np.linspace(0, 1, 30):
-        assert len(set(kept_back(spelled, share))) == 1
+        assert len(set(held_out(spelled, share))) == 1
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**6))
-def test_more_of_a_small_catalog_is_kept_back_and_what_was_learned_never_is(n, later):
-    share = share_kept_back(n)
-    assert KEPT_BACK <= share <= MOST_KEPT_BACK
-    again = share_kept_back(later, share)
+def test_small_catalogs_hold_out_more_and_learned_rows_are_never_held_out(n, later):
+    share = share_held_out(n)
+    assert HELD_OUT_SHARE <= share <= MAX_HELD_OUT_SHARE
+    again = share_held_out(later, share)
     assert again <= share
     keys = np.array([words_of(str(i)).twin_key() for i in range(300)], object)
-    back, asked = kept_back(keys, share), tried(keys, share)
+    back, asked = held_out(keys, share), tried(keys, share)
     assert not (back & asked).any()
-    assert not (kept_back(keys, again) & ~back).any()  # learned the first time
-    assert share == KEPT_BACK or asked.mean() == pytest.approx(TRIED * share, abs=0.04)
+    assert not (held_out(keys, again) & ~back).any()  # no row learned in the first run
+    assert share == HELD_OUT_SHARE or asked.mean() == pytest.approx(TRIED * share, abs=0.04)
 
 
 def test_macro_f1_lifts_rare_categories():
-    """Two categories that look alike, one of them rare: accuracy goes with the many, macro-F1 with both."""
+    """Two categories look alike and one is rare. Accuracy favours the frequent one, macro-F1 counts both."""
     many = [Item(f"a{i}", f"thing {i}", category="A", category_path="A") for i in range(150)]
     few = [
         Item(f"b{i}", f"thing rare {i}" if i % 2 else f"thing {i + 900}", category="B", category_path="B")
@@ -193,7 +193,7 @@ def test_macro_f1_lifts_rare_categories():
     assert lifted.held_out["macro_f1"] >= plain.held_out["macro_f1"]
 
 
-def test_a_level_is_sure_only_where_it_is_right_often_enough():
+def test_each_level_gets_a_threshold_for_the_target_precision():
     items = small_catalog(40)
     rows = rows_of(items)
     settings = train(rows, Goals(target_precision=0.9)).model.settings
@@ -206,7 +206,7 @@ def test_a_store_too_small_to_measure_accepts_nothing():
     assert train(rows, Goals()).model.settings == Settings()
 
 
-def test_a_store_without_a_model_says_so(tmp_path):
+def test_a_store_without_a_model_is_an_error(tmp_path):
     release.build(tmp_path / "store", {item.id: item for item in small_catalog()}, "hashing")
     snapshot = read_snapshot(tmp_path / "store")
     assert snapshot.blob("no such blob") is None
@@ -214,8 +214,8 @@ def test_a_store_without_a_model_says_so(tmp_path):
         Model.from_blobs(None, None)
 
 
-def test_a_direction_goes_where_the_vote_gains_by_it():
-    """The widest direction drowns what tells the categories apart, or is nothing but that."""
+def test_a_principal_component_is_removed_if_the_vote_improves():
+    """The first principal component either hides the categories or carries them."""
     random = np.random.default_rng(5)
     n, c = 240, 12
     meaning = random.normal(size=(c, 16))[np.arange(n) % c] + 0.5 * random.normal(size=(n, 16))
@@ -229,7 +229,7 @@ def test_a_direction_goes_where_the_vote_gains_by_it():
     assert choose_axes(plain, labels, []) == 0
 
 
-def test_space_survives_its_bytes_and_takes_off_what_it_says():
+def test_a_space_round_trips_through_bytes_and_removes_its_components():
     vectors = HashingEncoder().encode([item.title for item in small_catalog()])
     space = Space.fit(vectors, axes=1)
     again = Space.from_bytes(space.to_bytes())
@@ -241,7 +241,7 @@ def test_space_survives_its_bytes_and_takes_off_what_it_says():
 
 
 @pytest.mark.parametrize("axes", [0, 1])
-def test_where_a_row_stands_does_not_change_its_projection(axes):
+def test_the_position_of_a_row_does_not_change_its_projection(axes):
     random = np.random.default_rng(2)
     one, others = random.normal(size=(1, 384)).astype(np.float32), random.normal(size=(37, 384)).astype(np.float32)
     space = Space.fit(others, axes)

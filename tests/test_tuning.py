@@ -1,12 +1,11 @@
-"""How a machine computes: tried, remembered by its name, and taken when the store is opened."""
+"""Tuning of the encoder: measured, stored under the name of the machine, and used when the store is opened."""
 
 import json
 import shutil
 
 import numpy as np
 import pytest
-from conftest import small_catalog
-from conftest import write_catalog as written
+from conftest import small_catalog, write_catalog
 
 from shelfwise.indexer.encoding.runtime import LEAST_COSINE, UNTUNED, Runtime, Tuning
 from shelfwise.indexer.store import disk, tuning
@@ -23,7 +22,7 @@ def exported_store(tmp_path_factory):
     from shelfwise.commands.main import main
 
     folder = tmp_path_factory.mktemp("tuning")
-    catalog = written(folder / "catalog.csv", small_catalog())
+    catalog = write_catalog(folder / "catalog.csv", small_catalog())
     arguments = ["build", str(catalog), "--store", str(folder / "store"), "--encoder", "minilm"]
     assert CliRunner().invoke(main, arguments).exit_code == 0
     return folder / "store"
@@ -36,8 +35,8 @@ def tunable(exported_store, tmp_path, monkeypatch):
     return shutil.copytree(exported_store, tmp_path / "store")
 
 
-def test_what_is_found_is_taken_when_the_store_is_opened(tunable, run, monkeypatch):
-    monkeypatch.setattr(tuning, "LEAST_GAIN", 0.0)  # then the last that is tried is chosen, whatever is faster
+def test_the_chosen_tuning_is_used_when_the_store_is_opened(tunable, run, monkeypatch):
+    monkeypatch.setattr(tuning, "LEAST_GAIN", 0.0)  # any gain is enough, so the last trial is chosen
     told = []
     found = tune(tunable, lambda *said: told.append(said[:3]))
     assert tuning_for(tunable) == found.chosen != found.trials[0].tuning
@@ -52,7 +51,7 @@ def test_what_is_found_is_taken_when_the_store_is_opened(tunable, run, monkeypat
     assert tuning_for(tunable) == found.chosen
 
 
-def test_only_what_keeps_the_vectors_is_taken(tunable, monkeypatch):
+def test_a_tuning_that_changes_the_vectors_is_not_chosen(tunable, monkeypatch):
     monkeypatch.setattr(tuning, "LEAST_GAIN", 0.0)
     monkeypatch.setattr(tuning, "LEAST_COSINE", 1.1)
     found = tune(tunable)
@@ -60,7 +59,7 @@ def test_only_what_keeps_the_vectors_is_taken(tunable, monkeypatch):
     assert [trial.taken for trial in found.trials] == [True] + [False] * (len(found.trials) - 1)
 
 
-def test_another_machine_is_not_told(tunable, monkeypatch):
+def test_a_tuning_applies_to_its_machine_only(tunable, monkeypatch):
     first, here = tune(tunable).chosen, machine()
     monkeypatch.setattr(tuning, "machine", lambda: "another")
     assert tuning_for(tunable) == UNTUNED
@@ -71,37 +70,37 @@ def test_another_machine_is_not_told(tunable, monkeypatch):
 
 
 @pytest.mark.parametrize("tuned", [Tuning("f32", 1, 64), Tuning("", 2, 4096)])
-def test_vectors_stay_the_same_however_they_are_computed(exported_store, tuned):
+def test_a_tuning_does_not_change_the_vectors(exported_store, tuned):
     folder = exported_store / read_manifest(exported_store).encoder.runtime
     texts = [item.words.text() for item in small_catalog()]
     expected, vectors = Runtime(folder).encode(texts), Runtime(folder, tuned).encode(texts)
     assert np.einsum("nd,nd->n", vectors, expected).min() >= LEAST_COSINE
 
 
-def test_the_command_says_what_it_tried(tunable, run):
+def test_the_tune_command_lists_its_trials(tunable, run):
     result = run("tune", "--store", tunable)
     assert result.exit_code == 0
     assert result.stdout.startswith(machine())
-    assert "taken" in result.stdout
+    assert "  best so far\n" in result.stdout
     found = json.loads(run("tune", "--store", tunable, "--json").stdout)
     assert found["chosen"] in [trial["tuning"] for trial in found["trials"]]
 
 
-def test_an_encoder_that_runs_as_it_is_cannot_be_tuned(store, run):
+def test_an_encoder_without_an_export_cannot_be_tuned(store, run):
     result = run("tune", "--store", store)
     assert result.exit_code == 1
     assert result.stderr.splitlines() == [
-        "Error: encoder hashing, which runs as it is: expected an exported encoder; leave it: there is nothing to tune"
+        "Error: encoder hashing has no exported form: expected an exported encoder; use the store without tuning"
     ]
     assert not (store / TUNING).exists()
 
 
-def test_a_tuning_of_another_version_is_left_alone(tunable):
+def test_a_tuning_of_another_version_is_ignored(tunable):
     write_sealed(tunable / TUNING, {machine(): {"warp": 9}})
     assert tuning_for(tunable) == UNTUNED
 
 
-def test_a_store_that_cannot_be_written_is_not_measured(tunable, run, monkeypatch):
+def test_a_locked_store_is_not_measured(tunable, run, monkeypatch):
     monkeypatch.setattr(disk, "LOCK_SECONDS", 0.1)
     with disk.locked(tunable):
         result = run("tune", "--store", tunable)
@@ -110,7 +109,7 @@ def test_a_store_that_cannot_be_written_is_not_measured(tunable, run, monkeypatc
     assert not (tunable / TUNING).exists()
 
 
-def test_a_damaged_file_is_said_to_be_damaged(tunable, run):
+def test_a_damaged_tuning_file_is_an_error(tunable, run):
     (tunable / TUNING).write_text("{")
     result = run("similar", "mug", "--store", tunable)
     assert result.exit_code == 1

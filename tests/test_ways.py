@@ -1,4 +1,4 @@
-"""The way of a row and of a listing: what is done to each, and how often."""
+"""The processing of a row and of a listing: each text is cleaned as rarely as possible."""
 
 import csv
 import sys
@@ -14,7 +14,7 @@ PARTS = ("title", "brand", "attributes", "description")
 
 @contextmanager
 def counted_calls(function):
-    """Count the calls of a function in all threads, by its first argument."""
+    """Count the calls of a function in all threads, by first argument."""
     counts: Counter[str] = Counter()
 
     def profile(frame, event, _):
@@ -57,7 +57,7 @@ def test_each_field_of_a_row_is_cleaned_once(run, tmp_path):
     assert Counter({said: many for said, many in counts.items() if said}) == expected
 
 
-def test_a_build_of_a_few_changes_cleans_what_it_needs_once(run, tmp_path):
+def test_a_small_rebuild_cleans_each_changed_field_once(run, tmp_path):
     catalog = rows(60)
     sw.build(tmp_path / "store", catalog, encoder="hashing").close()
     catalog[0]["title"] = "a new title"
@@ -65,7 +65,7 @@ def test_a_build_of_a_few_changes_cleans_what_it_needs_once(run, tmp_path):
     with counted_calls(item.clean) as counts:
         assert run("build", file, "--store", tmp_path / "store").exit_code == 0
     assert counts["a new title"] == 1
-    # A row of the catalog is cleaned as it is read, and one of the store when it is asked for what it gets.
+    # A catalog row is cleaned when it is read, and a stored row when its category is predicted again.
     assert all(counts[row[name]] <= 2 for row in catalog for name in PARTS)
 
 

@@ -1,1 +1,1 @@
-"""Changes of a store: what they would do, what is refused, and the versions that they make."""
+"""Changes of a store: previews, limits, and the versions they create."""

@@ -1,4 +1,4 @@
-"""Whether a store is whole: every file as it was written, every version complete and fit to be used."""
+"""Whether a store is intact: every file as it was written, every version complete and fit to be used."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from shelfwise.indexer.store.history import tags_of
 from shelfwise.indexer.store.manifest import Manifest, read_manifest, versions_of
 from shelfwise.indexer.store.snapshot import Snapshot
 
-UNIT_ERROR = 1e-3  # by which the length of a stored vector may differ from 1
+UNIT_ERROR = 1e-3  # largest deviation of a stored vector's length from 1
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was looked at, and what is wrong with it, a line each (empty where nothing is)."""
+    """The numbers of versions, files and rows checked, and the problems found, one line each."""
 
     versions: int
     files: int
@@ -30,9 +30,9 @@ class Checked:
 
 
 def check(path: Path) -> Checked:
-    """Look at everything that the store at `path` holds, while nobody writes to it.
+    """Check every version and file of the store at `path`, under its write lock.
 
-    Raises StoreError where there is no store that can be read.
+    Raise StoreError if there is no readable store, and BusyError if another writer keeps the lock.
     """
     read_manifest(path)
     with locked(path):
@@ -40,7 +40,7 @@ def check(path: Path) -> Checked:
         manifests, seen = list[Manifest](), dict[tuple[str, int, str], str]()
         try:
             lost = sorted(name for name, version in tags_of(path).items() if version not in versions)
-            problems += [f"the tag {name} names a version that is not there" for name in lost]
+            problems += [f"tag {name} refers to a missing version" for name in lost]
         except StoreError as error:
             problems.append(str(error))
         for version in versions:
@@ -69,17 +69,17 @@ def check(path: Path) -> Checked:
 
 
 def _replica_problem(folder: Path) -> list[str]:
-    """What is wrong with a replica; one that is not there is made when it is asked for."""
+    """Return the problem of a replica, if any. A missing replica is fine: it is created when needed."""
     try:
         if folder.exists():
             open_replica(folder)
     except StoreError as error:
-        return [f"{error}; it is made again when the store is opened"]
+        return [f"{error}; it is rebuilt when the store is opened"]
     return []
 
 
 def _damage(path: Path, name: str, sums: tuple[int, str]) -> str:
-    """What is wrong with a file; empty where it is as it was written."""
+    """Return the damage of a file; empty if it is as written."""
     try:
         verify_files(path, {name: sums})
     except StoreError as error:
@@ -88,23 +88,23 @@ def _damage(path: Path, name: str, sums: tuple[int, str]) -> str:
 
 
 def _problems(snapshot: Snapshot) -> Iterator[str]:
-    """What is wrong with a version whose files are as they were written."""
+    """Yield the problems of a version whose files are as written."""
     rows, manifest = snapshot.rows, snapshot.manifest
     if len(rows) != manifest.rows:
-        yield f"{len(rows)} rows, {manifest.rows} were written"
+        yield f"{len(rows)} rows, but {manifest.rows} were written"
     if len(rows.row_of) != len(rows) or "" in rows.row_of:
         yield "ids are missing or not unique"
     if rows.vectors.shape != (len(rows), manifest.encoder.dimensions):
         yield f"vectors of shape {rows.vectors.shape} for {len(rows)} rows of {manifest.encoder.dimensions} dimensions"
-    elif not (abs(np.linalg.norm(rows.vectors, axis=1) - 1) <= UNIT_ERROR).all():  # also where one is not a number
-        yield "vectors that are not of unit length"
+    elif not (abs(np.linalg.norm(rows.vectors, axis=1) - 1) <= UNIT_ERROR).all():  # NaN fails, too
+        yield "vectors are not of unit length"
     if any(digest(text) != stored for text, stored in zip(rows.texts(), rows.column("text_digest"), strict=True)):
-        yield "texts that are not those that were embedded"
+        yield "texts differ from the embedded ones"
     if any(not path or not name for path, name in zip(*map(rows.column, ("category_path", "category")), strict=True)):
         yield "rows without a category"
     space = snapshot.blob(SPACE_BLOB)
     if space is None:
-        yield "no space"
+        yield "the model has no vector space"
     elif Space.from_bytes(space).center.shape != (manifest.encoder.dimensions,):
-        yield "the space is not that of the vectors"
+        yield "the model and the vectors have different dimensions"
     Model.from_blobs(snapshot.blob(HEAD_BLOB), snapshot.blob(SETTINGS_BLOB))

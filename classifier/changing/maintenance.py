@@ -1,4 +1,4 @@
-"""The ways in which a store changes, but for builds: add, remove, train. Each is one version or none."""
+"""Changes of a store other than builds: add, remove and train. Each creates one version or none."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -31,13 +31,13 @@ from shelfwise.indexer.store.sync import Changes, changed, embed_changes, find_c
 from shelfwise.indexer.store.table import files_of
 from shelfwise.indexer.types import Progress
 
-FEW = 1000  # examples that are added without reading the whole store
-FILES = 64  # that rows are added in; then they are written again to one, since a table of many files is slow
+FEW = 1000  # items added at a time without reading the whole table
+FILES = 64  # of added rows; beyond this they are rewritten to one, since a table of many files is slow
 
 
 @dataclass(frozen=True, slots=True)
 class GoalOverrides:
-    """Goals that a user names, as in `Goals`; None leaves one as it is."""
+    """Goals set by a user, as in `Goals`. None keeps the goal of the store."""
 
     head: str | None = None
     optimize: str | None = None
@@ -46,12 +46,12 @@ class GoalOverrides:
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """What a change did: counts of rows, texts embedded, the version that counts now, the settings, and
-    whether they were fitted by this change.
+    """The effect of a change: counts of rows, texts embedded, the current version, and the settings.
 
-    `encoder` says which one is in use and, at a first build with `auto`, why. `rejects` are the rows that could not be
-    used, where they were not written to a file; `repeated` counts rows that came before with the same content, and
-    `conflicting` those whose id came before with other content (the last one counts).
+    `fitted` is True if this change fitted the settings. `encoder` is the encoder in use and, at a first build with
+    `auto`, the reason for it. `rejects` are the unusable rows, if they were not written to a file. `repeated` counts
+    rows whose id came before with the same content, and `conflicting` rows whose id came before with other content. The
+    last one counts.
     """
 
     added: int
@@ -76,11 +76,10 @@ class Report:
 
 @dataclass(frozen=True)
 class Edit:
-    """A change of some items, made in one step: those of `items` are put in, or in place of those with the same ids,
-    and those of the ids `removed` that are there are taken out.
+    """A change of some items in one step: insert or replace `items`, and remove the stored items with ids in `removed`.
 
-    Items with ids in `catalog` become the catalog's, the others are beside it. `command` is how the version says that
-    it was made, `at` the version from which all this was found out, None for any.
+    Items with ids in `catalog` belong to the catalog, the rest are added items. `command` is recorded in the new
+    version. `at` is the version that the edit was prepared for (None for any).
     """
 
     items: Mapping[str, Item]
@@ -93,22 +92,22 @@ class Edit:
 def apply(
     path: Path, edit: Edit, reuse: Index | None = None, device: str = "auto", progress: Progress | None = None
 ) -> Report:
-    """Make an edit of the store at `path`, without fitting anything again.
+    """Apply an edit to the store at `path` without fitting the model again.
 
-    A category that the head does not know works from here on by the vote alone. `reuse` is a version of the store that
-    is open: what it has need not be verified or loaded again. Raises QueryError where nothing would be left, and
-    BusyError where a version came after the one that the edit is `at`.
+    Until the next fit, only the vote supports a category that is new to the head. `reuse` is an open version of the
+    store, whose files and encoder are not verified or loaded again. Raise QueryError if no item would be left, and
+    BusyError if the store is not at version `edit.at`.
     """
     with writing(path, reuse=reuse.snapshot.manifest if reuse else None) as draft:
         base = base_of(draft)
         if edit.at is not None and base.manifest.version != edit.at:
             raise BusyError(
                 "store_changed",
-                f"store {path} was changed to version {base.manifest.version} meanwhile",
+                f"store {path} is now at version {base.manifest.version}",
                 f"version {edit.at}",
                 "try again",
             )
-        # A few are looked up without reading, and so verifying, the whole table: then no vector is taken from it.
+        # A few items are looked up without reading and verifying the whole table, so none of its vectors is reused.
         few = len(edit.items) <= FEW
         stored = base.reader.with_ids(list(edit.items)) if few else base.rows
         gone = base.reader.values_among("id", list(edit.removed)) - edit.items.keys()
@@ -125,25 +124,25 @@ def apply(
 
 
 def _encoder_of(base: Snapshot, reuse: Index | None, device: str) -> Encoder:
-    """Return the encoder of a version: the one that is open, where it is the same."""
+    """Return the encoder of a version: the open one if it is the same."""
     if reuse and reuse.snapshot.manifest.encoder == base.manifest.encoder:
         return reuse.encoder
     return encoder_for(base.path, base.manifest, device)
 
 
 def _with_scattered(upserts: Rows, changes: Changes, base: Snapshot, reuse: Index | None) -> Rows:
-    """Return the rows to write, with all fresh ones where these lie in more than FILES files: then they lie in one."""
-    if not reuse or reuse.snapshot.manifest != base.manifest:  # the same version in another table has other row ids
+    """Return the rows to write. Fresh rows in more than FILES files are added, so that they lie in one file."""
+    if not reuse or reuse.snapshot.manifest != base.manifest:  # row ids differ in another table of the version
         return upserts
     fresh = reuse.segments.fresh_row_ids
     return changed(base.reader.take(fresh)[0], upserts, changes.removed) if files_of(fresh) > FILES else upserts
 
 
 def remove(path: Path, ids: Sequence[str] = (), category: str | None = None, added: bool = False) -> Report:
-    """Take out items by id, all items of a category and of those below it, or all that were `added` beside the catalog.
+    """Remove items by id, all items of a category and those below it, or all `added` items not in a catalog.
 
-    Raises QueryError where an id or category is not there, or nothing would be left; then nothing is taken
-    out.
+    Raise QueryError if an id or the category does not exist, nothing was added, or no item would be left. Nothing is
+    removed then.
     """
     with writing(path) as draft:
         base = base_of(draft)
@@ -168,7 +167,7 @@ def remove(path: Path, ids: Sequence[str] = (), category: str | None = None, add
 
 
 def train(path: Path, overrides: GoalOverrides | None = None, progress: Progress | None = None) -> Report:
-    """Fit head and settings again to the items that the store holds; `overrides` change what for."""
+    """Fit head and settings again to the stored items. `overrides` change the goals."""
     with writing(path) as draft:
         base = base_of(draft)
         kept = base.manifest.encoder.kept_back
@@ -179,7 +178,7 @@ def train(path: Path, overrides: GoalOverrides | None = None, progress: Progress
 
 
 def describe(path: Path) -> dict[str, object]:
-    """What a store holds and how it was made, for people and machines."""
+    """Return facts about a store by name. Raise StoreError if one of its files is damaged."""
     snapshot = read_snapshot(path)
     verify_files(path, snapshot.data_files)
     manifest, replica = snapshot.manifest, snapshot.manifest.replica
@@ -206,13 +205,13 @@ def describe(path: Path) -> dict[str, object]:
 
 
 def stored_choice(base: Snapshot) -> EncoderChoice:
-    """The encoder that a store has."""
+    """Return the name of a store's encoder, and the reason for its choice."""
     identity = base.manifest.encoder
-    return EncoderChoice(identity.name, "fine-tuned on the store" if identity.folder else "the store's")
+    return EncoderChoice(identity.name, "fine-tuned on the store" if identity.folder else "as in the store")
 
 
 def goals_of(base: Snapshot | None, overrides: GoalOverrides | None) -> Goals:
-    """The store's goals with what a user overrides changed."""
+    """Return the goals of the store (default goals if it is new), changed by `overrides`."""
     goals = settings_of(base).goals if base else Goals()
     return replace(
         goals, **{name: value for name, value in asdict(overrides or GoalOverrides()).items() if value is not None}
@@ -220,7 +219,7 @@ def goals_of(base: Snapshot | None, overrides: GoalOverrides | None) -> Goals:
 
 
 def put_fitted(draft: Draft, rows: Rows, fitted: Fitted, progress: Progress | None = None) -> Settings:
-    """Put what was fitted to the rows that a draft's table holds into it, and their replica; the model's settings."""
+    """Add a fitted model and a new replica of `rows`, all rows of its table, to a draft. Return the settings."""
     for name, content in {SPACE_BLOB: fitted.space.to_bytes(), **fitted.model.to_blobs()}.items():
         draft.put_blob(name, content)
     folder = new_replica_name()
@@ -233,8 +232,10 @@ def put_fitted(draft: Draft, rows: Rows, fitted: Fitted, progress: Progress | No
 
 
 def vote_agreement(replica: Replica, paths: Sequence[str], model: Model) -> float:
-    """Share of PROBES rows that get the same category from the vote of the neighbours which a replica's engine finds as
-    from those which exact search finds; `paths` (n,) are the categories of its rows."""
+    """Return the share of sampled rows with the same vote by a replica's engine as by exact search, in [0, 1].
+
+    `paths` (n,) are the categories of the replica's rows.
+    """
     if replica.engine is None:
         return 1.0
     labels = Labels.from_paths(paths, paths)
@@ -253,7 +254,7 @@ def _require_left(path: Path, rows: int, gone: int) -> None:
         raise QueryError(
             "nothing_left",
             f"all {rows} items would be removed",
-            "a store with items",
+            "at least one item left",
             f"delete the folder {path} instead",
         )
 
@@ -264,9 +265,9 @@ def _ids_added(rows: Rows) -> list[str]:
     if not found:
         raise QueryError(
             "nothing_added",
-            "the store has nothing that was added beside its catalog",
-            "items that were added",
-            "leave it: nothing was removed",
+            "every item of the store is listed by its catalog",
+            "items added without a catalog",
+            "remove items by id or category: nothing was removed",
         )
     return found
 
@@ -281,7 +282,7 @@ def _ids_below(rows: Rows, category: str) -> list[str]:
 
 
 def no_category(path: str, there: Iterable[str]) -> AbsentError:
-    """Return the error of a category that the store does not have, beside the paths like it that are `there`."""
+    """Return the error for an unknown category, suggesting similar paths among those `there`."""
     near = get_close_matches(normal_path(path), sorted(there), n=3, cutoff=0.4)
     return AbsentError(
         "no_such_category",
@@ -299,7 +300,7 @@ def report_of(
     embedded: int = 0,
     settings: Settings | None = None,
 ) -> Report:
-    """`settings` are those that were fitted by this change; without any, those of `base` still hold."""
+    """Return the report of a change. `settings` are those fitted by it (by default, those of `base`)."""
     fitted = settings is not None
     new: set[str] = set()
     if base is not None:

@@ -1,4 +1,4 @@
-"""What a new category would do, before anybody sees it: what it takes, what it is near to, whether it is found."""
+"""Preview of a new category: the items it would take, the nearest categories, and how many examples get it."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -15,14 +15,14 @@ from shelfwise.indexer.item import Item
 from shelfwise.indexer.store.sync import embed_changes, find_changes
 from shelfwise.indexer.types import Vectors
 
-AROUND = 50  # stored items near each example that are looked at
-MOVES_SHOWN = 20  # of what it would take
-NEAR = 5  # categories
+AROUND = 50  # stored items checked near each example
+MOVES_SHOWN = 20  # items, and listings, that would move
+NEAR = 5  # nearest categories shown
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """An item or a listing, and the category that it would leave."""
+    """An item or listing that would move, with its present category."""
 
     id: str
     title: str
@@ -31,12 +31,12 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What examples of a category would do.
+    """The effect of inserting `examples` of a category into a store.
 
-    `found` is how many of the `examples` would get the category by the others, `near` the categories of their
-    neighbours with their mean shares of the vote, the largest first. Of `looked` stored items near the examples
-    `taken_items` would get the category, none of them voting for itself, and of so many `pending` listings
-    `taken_listings`; some of each are shown. What is an example itself counts in none of these.
+    `found` counts the examples that would get the category from the rest of the store. `near` are the categories of
+    their neighbours with the mean share of the vote, the largest first. Of `looked` stored items near the examples,
+    `taken_items` would move to the category; no item votes for itself. Of `pending` listings, `taken_listings` would
+    move. `items` and `listings` show some of each. The examples themselves count in none of these.
     """
 
     category_path: str
@@ -53,8 +53,10 @@ class Proposal:
 
 
 def propose(classifier: Classifier, examples: Sequence[Item], pending: Sequence[Item] = ()) -> Proposal:
-    """What `examples`, all of one category, would do to a store, and to listings that wait for a decision. An example
-    may be an item of the store, or one of the listings: then it moves."""
+    """Return the effect of `examples`, all of one category, on a store and on `pending` listings.
+
+    An example may be a stored item or a pending listing: it then moves to the category.
+    """
     path = examples[0].category_path
     changes = find_changes(None, {item.id: item for item in examples})
     rows, _ = embed_changes(None, changes, classifier.index.encoder)
@@ -62,8 +64,8 @@ def propose(classifier: Classifier, examples: Sequence[Item], pending: Sequence[
     after = replace(classifier, index=replace(index, segments=index.segments.with_rows(rows, index.space)))
     vectors = index.space.project(rows.vectors)
     features = Features(vectors, ngram_counts(rows.words()))
-    found = after.judge_without_twins(features, rows.column("twin_key"))
-    shares = classifier.judge_without_twins(features, rows.column("twin_key")).mixed.vote.mean(axis=0)
+    found = after.judge_without_duplicates(features, rows.column("twin_key"))
+    shares = classifier.judge_without_duplicates(features, rows.column("twin_key")).mixed.vote.mean(axis=0)
     near = np.argsort(-shares, kind="stable")[:NEAR]
     given = {item.id for item in examples}
     items, looked = _taken_items(classifier, after, vectors, path, given)
@@ -87,8 +89,10 @@ def propose(classifier: Classifier, examples: Sequence[Item], pending: Sequence[
 def _taken_items(
     before: Classifier, after: Classifier, vectors: Vectors, path: str, given: Collection[str]
 ) -> tuple[list[Move], int]:
-    """The stored items near to the examples that would change to their category, and how many were looked at: all but
-    those of the ids `given`."""
+    """Return the stored items near the examples that would move to their category, and the number of items checked.
+
+    Items with ids in `given` are left out.
+    """
     segments = before.index.segments
     nearest = before.index.search(vectors, min(AROUND, len(before.index)))
     theirs = [row for row in map(segments.row_of, given) if row is not None]
@@ -98,7 +102,7 @@ def _taken_items(
     items = before.index.items_at(rows)
     features = Features(segments.vectors(rows), ngram_counts([item.words for item in items]))
     keys = np.array([item.words.twin_key() for item in items], dtype=object)
-    now, then = (_said(one, one.judge_without_twins(features, keys).probabilities) for one in (before, after))
+    now, then = (_said(one, one.judge_without_duplicates(features, keys).probabilities) for one in (before, after))
     taken = [
         Move(item.id, item.title, item.category_path)
         for item, was, will in zip(items, now, then, strict=True)

@@ -1,4 +1,4 @@
-"""A rebuild as a release: what it would change is known, and can be refused, before anybody sees it."""
+"""A rebuild as a release: its effect is measured, and can be refused, before it is published."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -39,15 +39,15 @@ from shelfwise.indexer.store.sync import (
 )
 from shelfwise.indexer.types import Progress
 
-FLIP_PROBES = 500  # stored items that are asked for before and after
-VERSIONS_BEFORE = 5  # that are looked through for vectors: what a bad catalog left out comes back with the next one
-MAX_DRIFT = 0.02  # of the rows may change before the model is fitted again
-FEWEST_PROBES = 20  # a share of fewer says nothing
+FLIP_PROBES = 500  # stored items classified before and after
+VERSIONS_BEFORE = 5  # earlier ones searched for vectors: items missing from a bad catalog return with the next one
+MAX_DRIFT = 0.02  # share of the rows that may change before the model is fitted again
+FEWEST_PROBES = 20  # stored items: a share of fewer is not meaningful
 
 
 @dataclass(frozen=True, slots=True)
 class Flips:
-    """How many of so many `probes`, stored items that do not vote for themselves, get another category than before."""
+    """The number of stored items tried (`probes`; none votes for itself), and how many get another category."""
 
     probes: int
     flipped: int
@@ -56,7 +56,7 @@ class Flips:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseLimits:
-    """The shares of items removed and of decisions flipped beyond which a release is refused, each in [0, 1]."""
+    """The largest shares of items removed and of decisions flipped in a release, each in [0, 1]."""
 
     max_removed: float = 0.2
     max_flipped: float = 0.05
@@ -64,8 +64,10 @@ class ReleaseLimits:
 
 @dataclass(frozen=True)
 class Embedding:
-    """The second step of a release: the encoder that made the vectors, how many texts it had to embed, the rows that
-    are new or replaced, and all rows of the new version."""
+    """The result of the second step of a release: the encoder, and the number of texts it embedded (`made`).
+
+    `upserts` are the new and replaced rows, `rows` all rows of the new version.
+    """
 
     prepared: Prepared
     made: int
@@ -74,10 +76,10 @@ class Embedding:
 
 
 class Release:
-    """The next version of a store, made of a catalog, before it is published. See `releasing`.
+    """The next version of a store, made from a catalog and not yet published. See `releasing`.
 
-    It has four steps, each made once and only when it is needed: plan what changes, embed what has no vector, fit the
-    model where it does not serve any more, and publish.
+    It has four steps, each run once and only when needed: plan the changes, embed texts without a vector, fit the model
+    again if it cannot be kept, and publish.
     """
 
     def __init__(
@@ -96,10 +98,10 @@ class Release:
         self._plan(items)
 
     def _plan(self, items: Mapping[str, Item]) -> None:
-        """Step 1: find what has to change, and whether the model still serves.
+        """Find the changes, and decide if the model can be kept (step 1).
 
-        It does if it was fitted for these goals, and few rows changed since. A category that is new is found by the
-        vote until it is fitted, and one that is gone is not asked for.
+        It can if it was fitted for the same goals and few rows have changed since. Until the next fit, the vote alone
+        decides on new categories, and removed categories are left out.
         """
         base = self._draft.base
         stored = base.rows if base else None
@@ -115,7 +117,7 @@ class Release:
         self._is_published = self._keeps_model and not changes
 
     def _embed(self) -> Embedding:
-        """Step 2: load the encoder, and embed what has no vector yet."""
+        """Load the encoder, and embed the texts without a vector (step 2)."""
         if self._embedding is None:
             draft, base = self._draft, self._draft.base
             stored = base.rows if base else None
@@ -135,12 +137,12 @@ class Release:
             return Prepared(encoder_for(self._draft.path, base.manifest, self._device))
         prepared = prepare(self._draft.path, load_encoder(self._choice.name, self._device), self._changes.texts)
         if prepared.problem:
-            reason = f"{self._choice.reason}; {prepared.problem}: it runs as it is, slower"
+            reason = f"{self._choice.reason}; {prepared.problem}: the model runs without export, slower"
             self._choice = replace(self._choice, reason=reason)
         return prepared
 
     def _fit(self) -> Fitted | None:
-        """Step 3: fit the model to the rows of the new version; None where that of the version before stays."""
+        """Fit the model to the rows of the new version (step 3). Return None if the previous model is kept."""
         if self._model is None and not self._keeps_model:
             base = self._draft.base
             kept_back = base.manifest.encoder.kept_back if base else 0.0
@@ -148,7 +150,7 @@ class Release:
         return self._model
 
     def publish(self) -> Report:
-        """Step 4: make it the version that counts, unless nothing changed."""
+        """Publish the new version unless nothing changed, and return the report (step 4)."""
         base, changes, settings = self._draft.base, self._changes, None
         if base is not None and self._is_published:
             return report_of(changes, base.manifest, base, self._choice)
@@ -162,8 +164,10 @@ class Release:
         return report_of(changes, manifest, base, self._choice, embedding.made, settings)
 
     def flips(self) -> Flips | None:
-        """Return how decisions change; None for a first build, where nothing changes, or where too few items are in
-        both."""
+        """Return the change of decisions.
+
+        Return None for a first build, for no change, and for fewer than FEWEST_PROBES items in both versions.
+        """
         base = self._draft.base
         if base is None or self._is_published:
             return None
@@ -174,14 +178,14 @@ class Release:
         return flips(before, after, base.rows)
 
     def refuse_beyond(self, guard: ReleaseLimits, found: Flips | None = None) -> None:
-        """Raise ReleaseError where more is removed or flipped than `guard` allows."""
+        """Raise ReleaseError if more items are removed or flipped than `guard` allows."""
         removed, before = self.difference.removed.count, self.difference.before
         if removed > guard.max_removed * before:
             raise ReleaseError(
                 "too_many_removed",
                 f"{removed} of {before} items would be removed",
                 f"at most {guard.max_removed:.0%}",
-                "nothing was changed: if the catalog is whole, force it or allow more",
+                "nothing was changed: if the catalog is complete, force it or allow more",
             )
         if found and found.flipped > guard.max_flipped * found.probes:
             raise ReleaseError(
@@ -201,11 +205,11 @@ def releasing(
     overrides: GoalOverrides | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Release]:
-    """The release that makes `items` the catalog of the store at `path`, beside what was added to it; nobody sees it
-    unless it is published.
+    """Yield the release that makes `items` the catalog of the store at `path`. Items added without a catalog stay.
 
-    Only texts that the store does not hold yet are embedded. `encoder` decides at the first build; later it must name
-    the same. `overrides` change what the model is fitted for. Raises ShelfwiseError.
+    Readers do not see it before it is published. Only texts without a stored vector are embedded. `encoder` is used
+    for the first build; later it must be auto or the same. `overrides` change the goals of the model. Raise
+    ShelfwiseError if the store cannot be written, or has another encoder.
     """
     with writing(path, create=True) as draft:
         choice = _choose(draft.base, items, encoder)
@@ -221,9 +225,9 @@ def build(
     progress: Progress | None = None,
     guard: ReleaseLimits | None = None,
 ) -> Report:
-    """Make `items` the catalog of the store at `path`; see `releasing`.
+    """Make `items` the catalog of the store at `path`. See `releasing`.
 
-    Raises ReleaseError where that would change more than `guard` allows; without one, whatever it changes.
+    Raise ReleaseError if this would change more than `guard` allows. Without a guard, no change is refused.
     """
     with releasing(path, items, encoder, device, overrides, progress) as release:
         if guard:
@@ -233,7 +237,7 @@ def build(
 
 
 def flips(before: Classifier, after: Classifier, stored: Rows) -> Flips | None:
-    """Which of the rows that one version has stored get another category from another. The two share an encoder."""
+    """Return how many `stored` rows get another category after than before. Both share an encoder."""
     keys, there = stored.column("twin_key"), set(after.index.segments.column("id").to_pylist())
     kept = [row for row, id_ in enumerate(stored.column("id")) if id_ in there]
     probes = np.array(sorted(kept, key=lambda row: (keys[row], row))[:FLIP_PROBES], np.int64)
@@ -243,7 +247,7 @@ def flips(before: Classifier, after: Classifier, stored: Rows) -> Flips | None:
     said = []
     for classifier in (before, after):
         features = Features(classifier.index.space.project(stored.vectors[probes]), counts)
-        scores = classifier.judge_without_twins(features, keys[probes])
+        scores = classifier.judge_without_duplicates(features, keys[probes])
         said.append([classifier.labels.paths[i] for i in scores.probabilities.argmax(axis=1)])
     titles = stored.column("title")
     flipped = [i for i, (one, other) in enumerate(zip(*said, strict=True)) if one != other]
@@ -255,13 +259,13 @@ def _choose(base: Snapshot | None, items: Mapping[str, Item], encoder: str) -> E
     if base is None:
         if encoder == "auto":
             return choose_encoder(item.title for item in items.values())
-        return EncoderChoice(encoder, "as named")
+        return EncoderChoice(encoder, "as requested")
     made_with = base.manifest.encoder.name
     if encoder not in ("auto", made_with) and str(Path(encoder).resolve()) != made_with:
         raise EncoderError(
             "other_encoder",
             f"encoder {encoder} for store {base.path}, which was made with {made_with}",
             made_with,
-            "name no encoder, or build into a new folder",
+            "omit the encoder, or build into a new folder",
         )
     return stored_choice(base)

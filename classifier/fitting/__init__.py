@@ -1,1 +1,1 @@
-"""Fitting a model and an encoder to labelled rows, and choosing settings on held-out ones."""
+"""Fit a model and an encoder to labelled rows, and choose settings on held-out rows."""

@@ -1,11 +1,10 @@
-"""Fine-tunes an encoder on the labels of a store, so that items of one category come to lie together.
+"""Fine-tune an encoder on the labels of a store, so that items of one category lie close together.
 
-The loss is cosine-softmax cross-entropy: every category has a unit vector, a text belongs to the one that its own
-vector is closest to, and both are moved. Wang et al., "NormFace", ACM Multimedia 2017. So does every node above, with a
-share of the loss that is the larger the fewer rows a category has to speak for itself. In the end the weights are moved
-back part of the way to where they came from, if the vote is better for it: Wortsman et al., "Robust Fine-Tuning of
-Zero-Shot Models", CVPR 2022. Where it ends is chosen on rows that are neither learned from nor kept back for judging
-what came of it (see `heldout`).
+The loss is cosine-softmax cross-entropy. Every category has a unit vector, and a text belongs to the category with the
+closest vector; both vectors are trained. Wang et al., "NormFace", ACM Multimedia 2017. The nodes above the categories
+have vectors, too. Their share of the loss is larger if categories have few rows. In the end, the weights are moved part
+of the way back to the old weights if that improves the vote: Wortsman et al., "Robust Fine-Tuning of Zero-Shot Models",
+CVPR 2022. The best point is chosen on separate rows: neither training rows nor held-out rows (see `heldout`).
 """
 
 import hashlib
@@ -29,35 +28,35 @@ from shelfwise.indexer.store.disk import replacing
 from shelfwise.indexer.types import Progress, Vectors
 
 TRAINING_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2_200, 4, 8  # see `suitable_epochs`
-TEXTS_PER_STEP = 64  # titles a step
-POOL = 32  # batches whose titles are sorted by length, so that little is padded
+TEXTS_PER_STEP = 64  # titles in a training step
+POOL = 32  # batches whose titles are sorted by length together, to reduce padding
 LEARNING_RATE = 2e-4
-CATEGORY_LEARNING_RATE = 2e-3  # of the categories' vectors, which start near where they belong
-SCALE = 16.0  # of the cosines before the softmax
-UPPER_SHARE = 0.5  # of the loss, at most, for the levels above the categories
-ROWS_ALONE = 32  # rows of a category, on average, up to which they get it; with more, in proportion less
-LABEL_SMOOTHING = 0.05  # of the labels: real catalogs have wrong ones
-HIDDEN_TOKENS = 0.1  # of a text's word pieces, others in every epoch: no single one may decide
-SHORT = 4  # tokens, with those that mark both ends: a text of no more keeps them all
-WAYS = (0.5, 0.75, 1.0)  # how much of the way from the old weights to the learned ones to go
+CATEGORY_LEARNING_RATE = 2e-3  # of the categories' vectors, which start close to their optimum
+SCALE = 16.0  # factor of the cosines before the softmax
+UPPER_SHARE = 0.5  # largest share of the loss for the levels above the categories
+ROWS_ALONE = 32  # mean rows of a category up to which the share is full; with more rows it shrinks in proportion
+LABEL_SMOOTHING = 0.05  # real catalogs have wrong labels
+HIDDEN_TOKENS = 0.1  # share of a text's tokens, random in every step, so that no single token decides
+SHORT = 4  # tokens, with the two end markers: texts of this length or less keep all
+WAYS = (0.5, 0.75, 1.0)  # fractions tried of the way from the old weights to the learned weights
 WEIGHT_DECAY = 0.01
-WARM_UP = 0.06  # of the whole training
-CLIP = 1.0  # length of a step's gradient
-LARGE_TABLE = 100_000  # rows: an embedding table of more is left as it is; most of a multilingual encoder is one
-VOTERS, LAST_VOTERS, ASKED = 2_000, 50_000, 1_500  # rows that vote in a trial, in the last ones, and that are asked for
-TRIED_FROM = 0.5  # of the training: before that the rate is high and the vote not yet what it will be
-MOST_TOKENS = 128  # of a text that are read while training: memory grows with the square of the longest
-PATIENCE = 3  # epochs without a better vote before training stops: it is best when the rate has come down
+WARM_UP = 0.06  # share of the training
+CLIP = 1.0  # largest norm of a step's gradient
+LARGE_TABLE = 100_000  # rows: larger embedding tables stay frozen; they are most of a multilingual encoder
+VOTERS, LAST_VOTERS, ASKED = 2_000, 50_000, 1_500  # rows that vote in a trial, in the last trials; rows classified
+TRIED_FROM = 0.5  # share of the training: earlier, the learning rate is high and the vote still improves
+MOST_TOKENS = 128  # read of a text in training: memory grows with the square of the longest text
+PATIENCE = 3  # epochs without a better vote before training stops; the vote is best at a low learning rate
 CHECKPOINT_SECONDS = 60.0
 FINETUNE_SEED = 13
 
 
 @dataclass(frozen=True)
 class Lessons:
-    """n `texts` with their `categories` (n,), and masks (n,) of those to be `learned` and of those to be `tried`.
+    """n `texts` with their `categories` (n,), and masks (n,) of training rows (`learned`) and trial rows (`tried`).
 
-    `vectors` (n, d) are what the encoder makes of the texts before it is fine-tuned; `levels` have the node of every
-    category (c,) at each level above.
+    `vectors` (n, d) are the embeddings of the texts before fine-tuning. `levels` have the node of every category (c,)
+    at each level above.
     """
 
     texts: Sequence[str]
@@ -68,7 +67,7 @@ class Lessons:
     levels: Sequence[Numbers]
 
     def trial(self, voters: int) -> tuple[Numbers, Numbers]:
-        """Of the rows to learn so many that vote, and of those to try the ones that are asked for."""
+        """Sample at most `voters` training rows that vote, and at most ASKED trial rows to classify."""
         random = np.random.default_rng(FINETUNE_SEED)
         voting, asked = (random.permutation(np.flatnonzero(mask)) for mask in (self.learned, self.tried))
         return np.sort(voting[:voters]), np.sort(asked[:ASKED])
@@ -76,8 +75,10 @@ class Lessons:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When to stop: after `epochs` (None for what suits the number of rows), or when `seconds` of this sitting are
-    over, whichever comes first."""
+    """When to stop: after `epochs` or after `seconds` of this run, whichever comes first.
+
+    With `epochs` None, the number of rows determines the epochs (see `suitable_epochs`).
+    """
 
     epochs: int | None = None
     seconds: float = math.inf
@@ -85,8 +86,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """How far training went: `epochs` (a fraction), `seconds` in all sittings, the `way` gone from the old weights, the
-    vote's accuracy before and at its best on the `tried` rows, and whether it went on from a checkpoint."""
+    """The result of a training: `epochs` (may be a fraction), and `seconds` of all runs.
+
+    `way` is the chosen fraction of the way from the old to the learned weights. `vote_before` and `vote_after` are the
+    accuracy of the vote on `tried` rows, before training and at its best. `resumed` is True after a checkpoint.
+    """
 
     epochs: float
     seconds: float
@@ -100,18 +104,17 @@ class Trained:
 def finetune(
     encoder: Trainable, lessons: Lessons, limits: Limits, checkpoint: Path, progress: Progress | None = None
 ) -> Trained:
-    """Fine-tune `encoder` in place; it ends with the weights that voted best on the rows to try.
+    """Fine-tune `encoder` in place; it ends with the weights of the best vote on the trial rows.
 
-    Every minute the state is written to the file `checkpoint`; where one of the same task is found there, training
-    goes on from it. A run that was broken off so gives the same weights as one that was not, unless the time limit
-    decides where it ends.
+    Every CHECKPOINT_SECONDS the state is written to the file `checkpoint`. Training resumes from a checkpoint of the
+    same task. An interrupted training gives the same weights as an uninterrupted one, unless the time limit ends it.
     """
     run = _Run(encoder, lessons, limits)
     resumed = run.load(checkpoint)
     start = time.monotonic()
     before = run.vote_accuracy(VOTERS)
     texts, texts_then = (sum(map(len, lessons.trial(voters))) for voters in (VOTERS, LAST_VOTERS))
-    run.leave(len(WAYS) * (time.monotonic() - start) * texts_then / texts)  # for the trials at the end
+    run.leave(len(WAYS) * (time.monotonic() - start) * texts_then / texts)  # for the last trials
     if not resumed:
         run.before = before
     saved = time.monotonic()
@@ -124,14 +127,14 @@ def finetune(
                 "fine-tune",
                 run.done * TEXTS_PER_STEP,
                 run.total * TEXTS_PER_STEP,
-                f"loss {loss:.2f}, vote {run.best:.3f}",
+                f"loss {loss:.2f}, vote accuracy {run.best:.3f}",
             )
         if fraction >= 1 or (fraction >= TRIED_FROM and run.done % run.steps_per_epoch == 0):
             run.remember_best()
         if time.monotonic() - saved >= CHECKPOINT_SECONDS:
             run.save(checkpoint)
             saved = time.monotonic()
-    if not run.best_weights:  # the time was over before it went on
+    if not run.best_weights:  # the time limit had passed before the first step
         run.remember_best()
     way = run.settle()
     asked = len(lessons.trial(VOTERS)[1])
@@ -139,7 +142,7 @@ def finetune(
 
 
 class _Run:
-    """The state of one training: weights, optimiser, and how far it has come."""
+    """The state of one training: weights, optimiser and progress."""
 
     def __init__(self, encoder: Trainable, lessons: Lessons, limits: Limits) -> None:
         import torch
@@ -175,29 +178,29 @@ class _Run:
         self.steps_per_epoch = max(1, math.ceil(len(self.learned) / TEXTS_PER_STEP))
         self.total = self.steps_per_epoch * (limits.epochs or suitable_epochs(len(self.learned)))
         self.done, self.seconds, self.started = 0, 0.0, time.monotonic()
-        self.longest = limits.seconds  # in all sittings
+        self.longest = limits.seconds  # of all runs
         self.before, self.best, self.worse = 0.0, 0.0, 0
         self.best_weights: dict[str, Any] = {}
-        self.epoch, self.batches = -1, list[Numbers]()  # those that were shuffled last
+        self.epoch, self.batches = -1, list[Numbers]()  # of the epoch shuffled last
         self.task = self._task()
 
     def fraction(self) -> float:
-        """How much of the training is over, by steps or by time: what the learning rate follows."""
+        """Return the completed fraction of the training, by steps or time; the learning rate depends on it."""
         now = time.monotonic()
         self.seconds, self.started = self.seconds + now - self.started, now
         return max(self.done / self.total, self.seconds / self.longest)
 
     def leave(self, seconds: float) -> None:
-        """So much of the time is needed for something else."""
+        """Reserve `seconds` of the time limit for other work."""
         self.longest = max(self.longest - seconds, 1e-9)
 
     def step(self, fraction: float) -> float:
-        """Learn from one batch when so much of the training is over; its loss."""
+        """Train on one batch at a completed `fraction` of the training; return its loss."""
         torch = self.torch
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * min(fraction / WARM_UP + 1e-3, (1 - fraction) / (1 - WARM_UP))
         rows = self._batch(self.done)
-        torch.manual_seed(FINETUNE_SEED + self.done)  # dropout is the same whether or not the run was broken off before
+        torch.manual_seed(FINETUNE_SEED + self.done)  # the same dropout in a resumed training
         self.module.train()
         vectors = self._embed([self.lessons.texts[i] for i in rows])
         losses = [
@@ -217,23 +220,23 @@ class _Run:
         return self.torch.nn.functional.cross_entropy(SCALE * cosines, target, label_smoothing=LABEL_SMOOTHING)
 
     def _embed(self, texts: list[str]) -> Any:
-        """(n, d) unit vectors with their gradients; matrices are multiplied in bfloat16."""
+        """Return (n, d) unit vectors with gradients; matrices are multiplied in bfloat16."""
         torch, device = self.torch, self.module.device
         features = self.module.preprocess(texts, prompt=self.encoder.prompt)
         features = {name: value.to(device) if hasattr(value, "to") else value for name, value in features.items()}
-        if "attention_mask" in features:  # a table of words has none
+        if "attention_mask" in features:  # a static word table has none
             features["attention_mask"] = self._with_gaps(features["attention_mask"])
         with torch.autocast(device.type, dtype=torch.bfloat16):
             vectors = self.module(features)["sentence_embedding"]
         return torch.nn.functional.normalize(vectors.float(), dim=1)
 
     def _read(self, tokens: int | None) -> None:
-        """So many tokens of every text; a table of words reads them all, and cannot be told otherwise."""
+        """Limit the tokens read of every text. A static word table always reads all and has no limit."""
         if self.tokens != math.inf:
             self.module.max_seq_length = tokens
 
     def _with_gaps(self, mask: Any) -> Any:
-        """The attention mask (n, tokens) with some tokens hidden, but none at the ends of a text nor in a short one."""
+        """Return the attention mask (n, tokens) with some tokens hidden, except text ends and short texts."""
         length = mask.sum(dim=1, keepdim=True)
         place = self.torch.arange(mask.shape[1], device=mask.device)
         inner = (place > 0) & (place < length - 1) & (length > SHORT)
@@ -241,7 +244,7 @@ class _Run:
         return mask.masked_fill(hidden, 0)
 
     def _batch(self, step: int) -> Numbers:
-        """The rows of a step, the same whenever it is asked for."""
+        """Return the rows of a step; they are the same in every call."""
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self.epoch:
             self.epoch = epoch
@@ -249,7 +252,7 @@ class _Run:
         return self.batches[place]
 
     def vote_accuracy(self, voters: int) -> float:
-        """Of the encoder as it is, on rows to try, when so many of the rows to learn vote."""
+        """Return the vote accuracy of the current encoder on trial rows, with at most `voters` training rows."""
         texts, categories = self.lessons.texts, self.lessons.categories
         voting, asked = self.lessons.trial(voters)
         self.module.eval()
@@ -263,7 +266,7 @@ class _Run:
         return float((shares.argmax(axis=1) == categories[asked]).mean())
 
     def remember_best(self) -> None:
-        """Keep the weights if the vote was never better."""
+        """Keep the weights if their vote is the best so far."""
         accuracy = self.vote_accuracy(VOTERS)
         self.worse = self.worse + 1 if self.best_weights and accuracy <= self.best else 0
         if not self.worse:
@@ -271,9 +274,9 @@ class _Run:
             self.best_weights = {name: weight.detach().clone() for name, weight in self.encoder_weights.items()}
 
     def settle(self) -> float:
-        """Put the encoder where the vote is best between its old weights and the best learned ones; the way gone.
+        """Set the weights between the old and the best learned ones where the vote is best; return the fraction.
 
-        Many rows vote here: among few, those that were learned lie so close together that all of the way looks best.
+        Many rows vote here. With few, the training rows lie so close together that the full way always looks best.
         """
         found = []
         for way in WAYS:
@@ -291,7 +294,7 @@ class _Run:
                 weight.copy_(self.start[name].lerp(self.best_weights[name], way))
 
     def _task(self) -> str:
-        """What a checkpoint must be of to be gone on from: encoder, rows, labels, epochs."""
+        """Return a digest of encoder, rows, labels and epochs; a checkpoint is resumed only with the same digest."""
         total = hashlib.sha256(f"{self.encoder.fingerprint} {self.total}".encode())
         for level in self.lessons.levels:
             total.update(level.tobytes())
@@ -302,7 +305,7 @@ class _Run:
         return total.hexdigest()
 
     def save(self, checkpoint: Path) -> None:
-        """Write the state to a file, in one step."""
+        """Write the state to a file by an atomic rename."""
         from safetensors.torch import save_file
 
         tensors = {f"now.{name}": weight.detach().contiguous() for name, weight in self.weights.items()}
@@ -317,7 +320,7 @@ class _Run:
             save_file(tensors, work, metadata={"state": json.dumps(state)})
 
     def load(self, checkpoint: Path) -> bool:
-        """Go on from the file; False where it is not there or is of another task."""
+        """Resume from the file. Return False if it is missing, cannot be read or is of another task."""
         from safetensors import SafetensorError, safe_open
 
         try:
@@ -331,7 +334,7 @@ class _Run:
         with self.torch.no_grad():
             for name, weight in self.weights.items():
                 weight.copy_(tensors[f"now.{name}"])
-                for key in ("step", "exp_avg", "exp_avg_sq"):  # none for a weight that has had no gradient
+                for key in ("step", "exp_avg", "exp_avg_sq"):  # missing if a weight has had no gradient
                     if f"{key}.{name}" in tensors:
                         value = tensors[f"{key}.{name}"].to("cpu" if key == "step" else weight.device)
                         self.optimizer.state[weight][key] = value
@@ -345,12 +348,12 @@ class _Run:
 
 
 def suitable_epochs(rows: int) -> int:
-    """As many passes over so many rows as make TRAINING_STEPS, within reason."""
+    """Return the epochs that make TRAINING_STEPS, from FEWEST_EPOCHS to MOST_EPOCHS."""
     return min(max(round(TRAINING_STEPS * TEXTS_PER_STEP / rows), FEWEST_EPOCHS), MOST_EPOCHS)
 
 
 def shuffled_batches(lengths: Numbers, rows: Numbers, random: np.random.Generator) -> list[Numbers]:
-    """`rows` in random order, in batches of TEXTS_PER_STEP of about equal `lengths` (n,)."""
+    """Return `rows` in random order, in batches of TEXTS_PER_STEP with similar `lengths` (n,)."""
     rows = random.permutation(rows)
     batches = []
     for start in range(0, len(rows), TEXTS_PER_STEP * POOL):
@@ -361,7 +364,7 @@ def shuffled_batches(lengths: Numbers, rows: Numbers, random: np.random.Generato
 
 
 def _centers(vectors: Vectors, categories: Numbers, learned: Numbers) -> Vectors:
-    """(c, d) sum of each category's vectors, at unit length; random where none of its rows may be learned from."""
+    """Return (c, d) sums of each category's vectors, at unit length; random for one without training rows."""
     random = np.random.default_rng(FINETUNE_SEED)
     centers = 1e-3 * random.normal(size=(int(categories.max()) + 1, vectors.shape[1]))
     np.add.at(centers, categories[learned], vectors[learned])

@@ -1,4 +1,4 @@
-"""Held-out rows: what vote and head say of rows that neither they nor the index have seen."""
+"""Held-out rows: evidence of vote and head on rows that neither they nor the index have seen."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,34 +15,36 @@ from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.search import FaissSearcher, Neighbors
 
 FOLDS = 5
-ONE_FOLD_FROM = 5_000  # rows: a fifth of so many is enough to choose a handful of settings
-MAX_HELD_OUT = 4_000  # rows of one fold that are scored
-AXES = (0, 1)  # widest directions that the space may be without
-AXES_GAIN = 0.005  # accuracy of the vote that a direction must be worth to go
-# The rehearsals of new categories: each fifth of the categories is hidden from the head once, in one fold or another,
-# and only so many of their rows stay in the index.
+ONE_FOLD_FROM = 5_000  # rows: one fold of a catalog this large is enough to choose a few settings
+MAX_HELD_OUT = 4_000  # rows scored in one fold
+AXES = (0, 1)  # numbers of principal components that may be removed from the space
+AXES_GAIN = 0.005  # gain in vote accuracy for which a principal component is removed
+# Rehearsals of new categories: each fifth of the categories is hidden from the head once, in one of the folds. Only
+# NEW_EXAMPLES rows of each hidden category stay in the index.
 REHEARSALS, NEW_EXAMPLES = FOLDS, 5
-# Titles that no fine-tuning learns from: settings are chosen and encoders are compared on them. A tenth of a catalog,
-# and more of a small one, since a few dozen rows cannot tell a better encoder from a lucky one.
-KEPT_BACK, KEPT_BACK_ROWS, MOST_KEPT_BACK = 0.1, 400, 0.25
-TRIED = 0.25  # of that share again: not learned from either, and where fine-tuning ends is chosen on them
+# Titles held out from all fine-tuning: settings are chosen and encoders are compared on them. They are a tenth of a
+# catalog, and more of a small one, since a few dozen rows cannot distinguish a better encoder from a lucky one.
+HELD_OUT_SHARE, HELD_OUT_ROWS, MAX_HELD_OUT_SHARE = 0.1, 400, 0.25
+TRIED = 0.25  # of that share in addition: not trained on either; the end of fine-tuning is chosen on them
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One split of the catalog: what speaks for m held-out rows, their right categories `truth` (m,), and what
-    rehearsals with new categories find. Categories are numbered alike in all folds."""
+    """One split of the catalog: the evidence for m held-out rows, and their right categories `truth` (m,).
+
+    `rehearsals` simulate new categories on the same rows. Categories have the same numbers in all folds.
+    """
 
     closed: Evidence
     truth: Numbers
     rehearsals: Sequence["Rehearsal"]
 
     def sharpened(self, temperatures: Mapping[str, float]) -> "Fold":
-        """Return the same with the trained opinions at other temperatures."""
+        """Return the fold with the trained opinions at other temperatures."""
         return replace(self, closed=self.closed.sharpened(temperatures))
 
     def opened(self) -> Iterator[Evidence]:
-        """Yield the evidence of each rehearsal in turn: no opinion is asked for what is hidden from it."""
+        """Yield the evidence of each rehearsal; no trained opinion knows the hidden categories."""
         for rehearsal in self.rehearsals:
             hidden = rehearsal.hidden
             yield replace(
@@ -57,8 +59,10 @@ class Fold:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What m held-out rows find where the categories of the mask `hidden` (c,) have a few rows alone in the index:
-    `labels` are those of the rows that are left there."""
+    """The neighbours of m held-out rows if the categories of the mask `hidden` (c,) have only a few rows in the index.
+
+    `labels` are the categories of the rows left in the index.
+    """
 
     hidden: NDArray[np.bool_]
     neighbors: Neighbors
@@ -66,7 +70,7 @@ class Rehearsal:
 
 
 def rank_within(categories: Numbers) -> Numbers:
-    """(n,) how many rows of the same category come before each row."""
+    """Return (n,) how many rows of the same category precede each row."""
     order = np.argsort(categories, kind="stable")
     starts = np.flatnonzero(np.diff(categories[order], prepend=-1))
     rank = np.empty(len(categories), np.int64)
@@ -74,40 +78,46 @@ def rank_within(categories: Numbers) -> Numbers:
     return rank
 
 
-def fold_of(twin_keys: NDArray[np.object_], categories: Numbers) -> Numbers:
-    """(n,) fold of every row, 0 to FOLDS - 1: each category spread evenly, twins in one fold."""
-    _, first, group = np.unique(twin_keys, return_index=True, return_inverse=True)
-    category = categories[first]  # groups come in order of their key, which is a hash: no order of the catalog's
+def fold_of(duplicate_keys: NDArray[np.object_], categories: Numbers) -> Numbers:
+    """Return the (n,) fold of every row, 0 to FOLDS - 1: categories spread evenly, duplicates in one fold."""
+    _, first, group = np.unique(duplicate_keys, return_index=True, return_inverse=True)
+    category = categories[first]  # groups are in the order of their hashed keys, not of the catalog
     return np.asarray(((rank_within(category) + category) % FOLDS)[group])
 
 
-def share_kept_back(n: int, before: float = 0.0) -> float:
-    """The share of a catalog of n rows that a fine-tuning keeps back: at most the share `before`, where the encoder has
-    been fine-tuned already and so has learned the rest (0 where it has not)."""
-    share = min(max(KEPT_BACK, KEPT_BACK_ROWS / n), MOST_KEPT_BACK)
+def share_held_out(n: int, before: float = 0.0) -> float:
+    """Return the share of a catalog of n rows to hold out from fine-tuning.
+
+    `before` is the share held out before, 0 if the encoder has not been fine-tuned. It is the upper limit: an encoder
+    fine-tuned before has been trained on the other rows.
+    """
+    share = min(max(HELD_OUT_SHARE, HELD_OUT_ROWS / n), MAX_HELD_OUT_SHARE)
     return min(share, before) if before else share
 
 
-def kept_back(twin_keys: NDArray[np.object_], share: float) -> NDArray[np.bool_]:
-    """(n,) mask of the rows that were kept back. Which they are depends on their titles alone, and those of a smaller
-    share are among those of a larger one, so rows that come and go change nothing about the others."""
-    return _place(twin_keys) < share
+def held_out(duplicate_keys: NDArray[np.object_], share: float) -> NDArray[np.bool_]:
+    """Return the (n,) mask of held-out rows.
+
+    It depends on each row's title alone, so adding or removing rows does not change the others. The rows of a smaller
+    share are among those of a larger one.
+    """
+    return _place(duplicate_keys) < share
 
 
-def tried(twin_keys: NDArray[np.object_], share: float) -> NDArray[np.bool_]:
-    """(n,) mask of the rows, none of them kept back, on which it is chosen where a fine-tuning ends."""
-    place = _place(twin_keys)
+def tried(duplicate_keys: NDArray[np.object_], share: float) -> NDArray[np.bool_]:
+    """Return the (n,) mask of rows on which the end of fine-tuning is chosen; none of them is held out."""
+    place = _place(duplicate_keys)
     return np.asarray((share <= place) & (place < (1 + TRIED) * share))
 
 
-def _place(twin_keys: NDArray[np.object_]) -> NDArray[np.float64]:
-    """(n,) numbers in [0, 1), spread evenly over titles and the same for twins."""
-    return np.array([int(key[:8], 16) / 2**32 for key in twin_keys], np.float64)
+def _place(duplicate_keys: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Return (n,) numbers in [0, 1), spread evenly over titles and equal for duplicates."""
+    return np.array([int(key[:8], 16) / 2**32 for key in duplicate_keys], np.float64)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers of one fold, and which of the fifths of the categories its rehearsals hide."""
+    """Row numbers of one fold, and the fifths of the categories that its rehearsals hide."""
 
     train: Numbers
     test: Numbers
@@ -115,15 +125,15 @@ class Split:
 
 
 def splits(rows: Rows, labels: Labels, share: float = 0.0) -> list[Split]:
-    """The folds in which vote and head can both be tried; of a large catalog only the first.
+    """Return the folds in which both vote and head can be tested; only the first for a large catalog.
 
-    For an encoder that was fine-tuned there is one: the `share` of the rows that was kept back from it.
+    For a fine-tuned encoder there is one fold: the `share` of the rows held out from its fine-tuning.
     """
     numbers = labels.numbers(list(rows.column("category_path")))
     fold = fold_of(rows.column("twin_key"), numbers)
     masks = [fold == held for held in range(FOLDS if len(rows) < ONE_FOLD_FROM else 1)]
     if share:
-        masks = [kept_back(rows.column("twin_key"), share)]
+        masks = [held_out(rows.column("twin_key"), share)]
     found = []
     for held, mask in enumerate(masks):
         train, test = np.flatnonzero(~mask), np.flatnonzero(mask)
@@ -135,7 +145,7 @@ def splits(rows: Rows, labels: Labels, share: float = 0.0) -> list[Split]:
 
 
 def choose_axes(rows: Rows, labels: Labels, among: Sequence[Split]) -> int:
-    """How many widest directions the space should be without: the fewest within AXES_GAIN of the best vote."""
+    """Return the fewest principal components to remove for a vote accuracy within AXES_GAIN of the best."""
     if not among:
         return AXES[0]
     numbers = labels.numbers(list(rows.column("category_path")))
@@ -144,7 +154,7 @@ def choose_axes(rows: Rows, labels: Labels, among: Sequence[Split]) -> int:
 
 
 def _voted(rows: Rows, numbers: Numbers, split: Split, axes: int) -> NDArray[np.bool_]:
-    """Whether the plain vote is right for each held-out row."""
+    """Return a mask of the held-out rows that the plain vote has right."""
     space = Space.fit(rows.vectors[split.train], axes)
     found = FaissSearcher(space.project(rows.vectors[split.train])).search(space.project(rows.vectors[split.test]), K)
     shares = vote(found, numbers[split.train], np.ones(numbers.max() + 1), VoteSettings().temperature)
@@ -152,7 +162,7 @@ def _voted(rows: Rows, numbers: Numbers, split: Split, axes: int) -> NDArray[np.
 
 
 def folds(rows: Rows, labels: Labels, among: Sequence[Split], axes: int, kind: str) -> Iterator[Fold]:
-    """The evidence of each split in turn, with a head of this kind."""
+    """Yield the evidence of each split, with a head of `kind` and a space without `axes` principal components."""
     numbers = labels.numbers(list(rows.column("category_path")))
     counts = ngram_counts(rows.words())
     for split in among:

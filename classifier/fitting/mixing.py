@@ -1,4 +1,4 @@
-"""Chooses how vote and head are mixed, on held-out rows and on rehearsals with new categories."""
+"""Choose how to mix vote and head, on held-out rows and in rehearsals with new categories."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,15 +13,15 @@ from shelfwise.classifier.model.calibration import FLOOR
 from shelfwise.classifier.model.fusion import Mix, VoteSettings, balanced, blend, fuse
 from shelfwise.classifier.model.opinions import kinds
 
-SLACK = 0.002  # of the measure: mixes so close to the best may still be chosen for what they do for new categories
+SLACK = 0.002  # of the measure: mixes this close to the best are compared on new categories
 GOOD_MIXES = 10
-WEIGHT_STEPS = 4  # in which the weight of the trained opinions is shared among them
-MAX_OLD_LOSS = 0.005  # accuracy that old categories may lose in the rehearsal, where a fifth of all is new at once
-BALANCES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # tried where macro-F1 is what counts
+WEIGHT_STEPS = 4  # equal parts into which the weight of the trained opinions is divided
+MAX_OLD_LOSS = 0.005  # accuracy that old categories may lose in a rehearsal, where a fifth of all categories is new
+BALANCES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # tried if the measure is macro-F1
 
 
 def weightings(names: Sequence[str], steps: int = WEIGHT_STEPS) -> Iterator[dict[str, float]]:
-    """Yield all ways to share a weight of 1 among some names in so many equal parts, the last name first.
+    """Yield all ways to divide a weight of 1 among `names` in `steps` equal parts, the last name first.
 
     >>> list(weightings(["ngrams", "vectors"], 2))
     [{'ngrams': 0.0, 'vectors': 1.0}, {'ngrams': 0.5, 'vectors': 0.5}, {'ngrams': 1.0, 'vectors': 0.0}]
@@ -33,7 +33,7 @@ def weightings(names: Sequence[str], steps: int = WEIGHT_STEPS) -> Iterator[dict
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The values among which a mix is chosen; see `VoteSettings` and `Mix` for what they mean."""
+    """The values from which a mix is chosen; see `VoteSettings` and `Mix` for their meaning."""
 
     temperatures: Sequence[float] = (0.02, 0.03, 0.05, 0.08, 0.12)
     prior_exponents: Sequence[float] = (0.0, 0.25, 0.5)
@@ -44,8 +44,11 @@ class Grid:
 
 @dataclass(slots=True)
 class Rehearsed:
-    """How many listings were right: of categories that were there before (`old` of them), of those that were hidden
-    from the head (`new`), and of the former as long as nothing of the latter voted."""
+    """Counts of listings in rehearsals: `old` of categories known to the head, `new` of categories hidden from it.
+
+    `old_right` and `new_right` count the right ones. `old_right_before` counts the right old ones as long as no row of
+    a new category votes.
+    """
 
     old: int = 0
     new: int = 0
@@ -55,12 +58,12 @@ class Rehearsed:
 
     @property
     def old_loss(self) -> float:
-        """Accuracy that old categories lose."""
+        """Loss of accuracy on old categories."""
         return (self.old_right_before - self.old_right) / max(self.old, 1)
 
     @property
     def new_accuracy(self) -> float:
-        """Share of the listings of new categories that were found."""
+        """Accuracy on listings of new categories."""
         return self.new_right / max(self.new, 1)
 
     @property
@@ -71,11 +74,11 @@ class Rehearsed:
 
 
 def choose_mix(held_out: Sequence[Fold], measure: str, grid: Grid) -> tuple[Mix, Rehearsed]:
-    """The mix, and what it did in the rehearsals.
+    """Choose a mix; return it with its counts in the rehearsals.
 
-    Of the mixes that are good by the `measure` (one of `model.MEASURES`) on the catalog as it is, the one
-    with the best harmonic mean of accuracy on old and new categories in the rehearsals, while old ones lose at most
-    MAX_OLD_LOSS, or as little as they can.
+    The candidates are the best mixes by `measure` (one of `model.MEASURES`) on the unchanged catalog. Among those with
+    an old loss of at most MAX_OLD_LOSS, choose the best harmonic mean of the accuracies on old and new categories in
+    the rehearsals. If there is none, choose the smallest old loss.
     """
     good = _good_mixes(held_out, measure, grid)
     if measure == "macro-f1":
@@ -93,7 +96,7 @@ def _measured(fused: Sequence[Probabilities], truth: Numbers, measure: str) -> f
 
 
 def _good_mixes(held_out: Sequence[Fold], measure: str, grid: Grid) -> list[Mix]:
-    """The best mixes of the grid, without any balance."""
+    """Return the best mixes of the grid, with balance 0."""
     truth = np.concatenate([fold.truth for fold in held_out])
     blends = [[blend(fold.closed.opinions, weights) for fold in held_out] for weights in grid.weights]
     scored: list[tuple[float, Mix]] = []
@@ -106,13 +109,13 @@ def _good_mixes(held_out: Sequence[Fold], measure: str, grid: Grid) -> list[Mix]
 
 
 def _best(scored: Iterable[tuple[float, Mix]]) -> list[Mix]:
-    """Those within SLACK of the best, at most GOOD_MIXES of them, the best first; equals in the order given."""
+    """Return at most GOOD_MIXES mixes within SLACK of the best, the best first; ties keep their order."""
     ranked = sorted(scored, key=lambda entry: -entry[0])
     return [mix for measured, mix in ranked if measured >= ranked[0][0] - SLACK][:GOOD_MIXES]
 
 
 def _with_balance(held_out: Sequence[Fold], mix: Mix) -> tuple[float, Mix]:
-    """Macro-F1 of the mix at the balance that is best for it, and the mix with that balance."""
+    """Return the macro-F1 of the mix at its best balance, and the mix with that balance."""
     truth = np.concatenate([fold.truth for fold in held_out])
     plain = [fold.closed.mixed(mix).fused for fold in held_out]
     scored = []
@@ -126,7 +129,7 @@ def _with_balance(held_out: Sequence[Fold], mix: Mix) -> tuple[float, Mix]:
 def _rehearsed(
     held_out: Sequence[Fold], mixes: Sequence[Mix], exponents: Sequence[float]
 ) -> list[tuple[Mix, Rehearsed]]:
-    """What each of the mixes does with each of the exponents for new categories, over all rehearsals."""
+    """Return each mix with each exponent for new categories, and its counts over all rehearsals."""
     tried = [(mix, [replace(mix, vote=replace(mix.vote, new_exponent=b)) for b in exponents]) for mix in mixes]
     found = [(variant, Rehearsed()) for _, variants in tried for variant in variants]
     for fold in held_out:

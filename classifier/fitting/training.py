@@ -1,4 +1,4 @@
-"""Fits a model to a catalog: the head on all rows, the settings on rows held out from it."""
+"""Fit a model to a catalog: the head on all rows, the settings on held-out rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,14 +27,14 @@ from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.types import Progress
 
-FAST_LOSS = 0.003  # of accuracy that tier auto may cost
-FAR_QUANTILE = 0.005  # of held-out rows are farther from their nearest neighbour than what is called far
-MIN_HELD_OUT = 40  # rows: fewer say nothing about a setting
+FAST_LOSS = 0.003  # accuracy that tier auto may lose
+FAR_QUANTILE = 0.005  # share of held-out rows that lie far from their nearest neighbour
+MIN_HELD_OUT = 40  # rows: fewer are too few to choose settings
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training gives: the space, and the model fitted in it."""
+    """The result of training: the space, and the model fitted in it."""
 
     space: Space
     model: Model
@@ -42,33 +42,35 @@ class Fitted:
 
 @dataclass(frozen=True)
 class HoldOut:
-    """What holding out m rows gives: the settings chosen on them, how many of the widest directions the space is
-    without, and which rows the vote alone has right at its default settings (m,)."""
+    """The result of holding out m rows: the settings chosen on them, and the space's number of removed `axes`.
+
+    `vote_right` (m,) marks the rows that the vote alone has right at its default settings; empty if there are too few.
+    """
 
     settings: Settings
     axes: int
     vote_right: NDArray[np.bool_]
 
 
-def train(rows: Rows, goals: Goals, kept_back: float = 0.0, progress: Progress | None = None) -> Fitted:
+def train(rows: Rows, goals: Goals, held_out_share: float = 0.0, progress: Progress | None = None) -> Fitted:
     """Fit head and settings to all rows of a catalog; see `hold_out`."""
-    return fit(rows, hold_out(rows, goals, kept_back, progress), progress)
+    return fit(rows, hold_out(rows, goals, held_out_share, progress), progress)
 
 
-def hold_out(rows: Rows, goals: Goals, kept_back: float, progress: Progress | None = None) -> HoldOut:
-    """Choose settings on folds whose rows neither the head nor the index of that fold has, nor any twin of them.
+def hold_out(rows: Rows, goals: Goals, held_out_share: float, progress: Progress | None = None) -> HoldOut:
+    """Choose settings on folds; the head and index of a fold have neither its held-out rows nor their duplicates.
 
-    `kept_back` is the share of the rows that was kept back from an encoder which was fine-tuned on the catalog, or 0
-    for any other. A catalog that cannot spare rows keeps the default settings, which accept nothing.
+    `held_out_share` is the share of rows held out from an encoder fine-tuned on the catalog, 0 for other encoders. A
+    catalog with fewer than MIN_HELD_OUT held-out rows keeps the default settings, which accept nothing.
     """
     labels = Labels.from_paths(rows.column("category_path"), rows.column("category"))
-    among = splits(rows, labels, kept_back)
+    among = splits(rows, labels, held_out_share)
     axes = choose_axes(rows, labels, among)
     held_out: list[Fold] = []
     for fold in folds(rows, labels, among, axes, goals.head):
         held_out.append(fold)
         if progress:
-            progress("hold out", len(held_out), len(among))
+            progress("evaluate folds", len(held_out), len(among))
     if sum(len(fold.truth) for fold in held_out) < MIN_HELD_OUT:
         return HoldOut(Settings(goals=goals), axes, np.empty(0, bool))
     voted = [fold.closed.vote(VoteSettings()).argmax(axis=1) == fold.truth for fold in held_out]
@@ -76,21 +78,21 @@ def hold_out(rows: Rows, goals: Goals, kept_back: float, progress: Progress | No
 
 
 def fit(rows: Rows, trial: HoldOut, progress: Progress | None = None) -> Fitted:
-    """Space and head of all rows, with the settings of a trial."""
+    """Fit space and head to all rows, with the settings of a trial."""
     space = Space.fit(rows.vectors, trial.axes)
     features = Features(space.project(rows.vectors), ngram_counts(rows.words()))
     head = Head.fit(trial.settings.goals.head, features, list(rows.column("category_path")))
     if progress:
-        progress("fit head", 1, 1)
+        progress("fit model", 1, 1)
     return Fitted(space, Model(head, trial.settings))
 
 
 def choose_settings(held_out: Sequence[Fold], labels: Labels, goals: Goals, grid: Grid | None = None) -> Settings:
-    """Mix, temperatures and thresholds from held-out rows, each chosen for what it is there for.
+    """Choose temperatures, mix and thresholds on held-out rows, each for its own purpose.
 
-    First the temperatures of the trained opinions, so that they meet each other and the vote with shares that mean what
-    they say. Then how they are mixed (see `choose_mix`), and what comes of it is calibrated; so are the n-grams alone;
-    and from where on these can stand in for the mix.
+    First, the temperatures of the trained opinions are fitted, so that calibrated shares are mixed. Then the mix is
+    chosen (see `choose_mix`). Its result and the n-grams alone are calibrated. Last, the confidence is chosen from
+    which the n-grams can replace the mix.
     """
     temperatures = _temperatures(held_out)
     held_out = [fold.sharpened(temperatures) for fold in held_out]
@@ -137,8 +139,10 @@ def choose_settings(held_out: Sequence[Fold], labels: Labels, goals: Goals, grid
 
 
 def _calibrated(shares: Probabilities, truth: Numbers, labels: Labels, goals: Goals) -> Calibration:
-    """Of the shares (m, c) of held-out rows: the temperature by log-loss, how often decisions of a confidence are
-    right, then the thresholds."""
+    """Calibrate the shares (m, c) of held-out rows.
+
+    Fit the temperature by log-loss, then the reliability of the confidence, then the thresholds.
+    """
     tempered = Calibration(fit_temperature(shares, truth))
     probabilities = tempered.probabilities(shares)
     correct = probabilities.argmax(axis=1) == truth
@@ -155,7 +159,7 @@ def _calibrated(shares: Probabilities, truth: Numbers, labels: Labels, goals: Go
 
 
 def _temperatures(held_out: Sequence[Fold]) -> dict[str, float]:
-    """Of each opinion, by log-loss on the rows whose category it knows."""
+    """Fit each opinion's temperature by log-loss on the rows whose category it knows."""
     temperatures = dict.fromkeys(kinds(), 1.0)
     for name in temperatures:
         opinions = [(fold.truth, fold.closed.opinions[name]) for fold in held_out]
@@ -169,9 +173,10 @@ def _temperatures(held_out: Sequence[Fold]) -> dict[str, float]:
 def _sure_from(
     probabilities: Probabilities, truth: Numbers, labels: Labels, goals: Goals, accepted: NDArray[np.bool_]
 ) -> tuple[float, ...]:
-    """For each level of the tree the probability from which its most probable node is right often enough.
+    """Return the probability for each level of the tree from which its most probable node reaches the target precision.
 
-    From the bottom up, each on the rows for which nothing below was sure: the others would flatter it.
+    Levels are fitted from the bottom up, each on the rows without a sure node below. Other rows would make the level
+    look too good.
     """
     thresholds: list[float] = []
     left = ~accepted

@@ -1,1 +1,1 @@
-"""Measuring a classifier on labelled listings, and its decisions as a file."""
+"""Evaluation of a classifier on labelled listings, and output of decisions to files."""

@@ -1,4 +1,4 @@
-"""What a team would use instead, fitted to the same rows: to see whether Shelfwise is worth having."""
+"""Common alternatives to Shelfwise, fitted to the same rows for comparison."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,12 +11,15 @@ from shelfwise.classifier.metrics import Names
 from shelfwise.indexer.types import Vectors
 
 T = TypeVar("T")
-MIN_SHARE_UNSPACED = 0.5  # of the texts from which characters serve better than words
+MIN_SHARE_UNSPACED = 0.5  # share of texts in scripts without spaces from which characters serve better than words
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")  # Thai to Chinese
 
 
 def linear_svc(texts: Sequence[str], paths: Sequence[str], asked: Sequence[str]) -> Names:
-    """TF-IDF of words 1-2 and characters 2-5 (characters 1-3 where words are not spaced) and LinearSVC, C = 1."""
+    """Predict the paths of `asked` texts by LinearSVC (C = 1) on TF-IDF of words 1-2 and characters 2-5.
+
+    If words are not separated by spaces, characters 1-3 are used alone.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline, make_union
     from sklearn.svm import LinearSVC
@@ -36,7 +39,7 @@ def linear_svc(texts: Sequence[str], paths: Sequence[str], asked: Sequence[str])
 
 
 def vector_logistic(vectors: Vectors, paths: Sequence[str], asked: Vectors) -> Names:
-    """Logistic regression on standardised sentence vectors."""
+    """Predict the paths of `asked` vectors by logistic regression on standardised sentence vectors."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -48,12 +51,12 @@ def vector_logistic(vectors: Vectors, paths: Sequence[str], asked: Vectors) -> N
 
 
 def _only(paths: Sequence[str], m: int) -> Names:
-    """The one category that there is, for each of m listings."""
+    """Return the only category for each of m listings."""
     return np.full(m, paths[0], dtype=object)
 
 
 def timed(work: Callable[..., T], *arguments: Any) -> tuple[T, float]:
-    """What some work gives, and the seconds that it took."""
+    """Return the result of a call, and its time in seconds."""
     start = perf_counter()
     result = work(*arguments)
     return result, perf_counter() - start

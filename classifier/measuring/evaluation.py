@@ -1,4 +1,4 @@
-"""Runs a classifier over labelled listings and measures what it decides."""
+"""Evaluate a classifier on labelled listings."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -31,20 +31,20 @@ from shelfwise.indexer.reading.rejects import Reject
 from shelfwise.indexer.types import Progress
 
 TOP = 3
-CONFUSIONS = 20  # pairs of categories that are listed
-SHOWN_PRECISIONS = (0.9, 0.95, 0.98)  # of which the coverage is told
+CONFUSIONS = 20  # pairs of categories listed
+SHOWN_PRECISIONS = (0.9, 0.95, 0.98)  # precisions whose coverage is reported
 
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """What was measured on labelled listings.
+    """The figures of a classifier on labelled listings.
 
-    `figures` by name; None for what is right of nothing. `intervals` of 95 % for some of them. `levels` of the category
-    tree from the top, the categories last (nodes, accuracy, weighted and macro F1 of the most probable nodes).
-    `categories` (path, rows, precision, recall, F1). `confusions`, the most frequent first (truth, predicted, rows).
-    `risk_coverage`, points (share of the listings taken, the surest first; share of them that is wrong). `baselines` by
-    name: their figures, and the interval of what Shelfwise is better by. `rejects` are the rows that could not be used,
-    where they were not written to a file.
+    `figures` by name; a share of no listings is None. `intervals`: 95 % confidence intervals of some figures. `levels`
+    of the category tree from the top, the categories last (nodes, accuracy, weighted and macro F1 of the most probable
+    nodes). `categories` (path, rows, precision, recall, F1). `confusions`, the most frequent first (truth, predicted,
+    rows). `risk_coverage`: points (coverage, the share of the listings with the highest confidence; risk, the share of
+    these that is wrong). `baselines` by name: their figures, and the interval of the advantage of Shelfwise. `rejects`
+    are the unusable rows, if they were not written to a file.
     """
 
     figures: dict[str, float | int | None]
@@ -68,7 +68,7 @@ class Evaluation:
 
     @property
     def accepted_accuracy(self) -> float | None:
-        """Share of the accepted listings that are right, in [0, 1]; None where none was accepted."""
+        """Share of the accepted listings that are right, in [0, 1] (None if none was accepted)."""
         return self.figures["accepted_accuracy"]
 
     def __repr__(self) -> str:
@@ -78,8 +78,10 @@ class Evaluation:
 
 @dataclass
 class _Answers:
-    """Items, the paths that they should get, and the decisions, as they come; `ambiguous` counts items that were left
-    out, since they name a leaf which several stored paths end in."""
+    """Items with their right paths and their decisions.
+
+    `ambiguous` counts the items left out because several stored paths end in their category name.
+    """
 
     items: list[Item] = field(default_factory=list)
     truth: list[str] = field(default_factory=list)
@@ -87,7 +89,7 @@ class _Answers:
     ambiguous: int = 0
 
     def add(self, batch: Sequence[Listing], decisions: Sequence[Decision], labels: Labels) -> None:
-        """Take in a batch of labelled listings with their decisions."""
+        """Add a batch of labelled listings with their decisions."""
         for listing, said in zip(batch, decisions, strict=True):
             path, *others = _right_paths(listing.item, labels)
             if others:
@@ -105,11 +107,12 @@ def evaluate(
     tier: str = FULL,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Classify labelled listings in a tier and compare; with `baselines` also what others say who know the same rows.
+    """Classify labelled listings in a tier, and compare the decisions with the labels.
 
-    An item whose category the store does not have counts as wrong, and in `unknown_categories`. Without a path in the
-    file, categories are compared by their leaf names; an item whose name several stored paths end in is left out, and
-    counts in `ambiguous_names`. Raises InputError where no other is left.
+    With `baselines`, also fit the baselines to the stored rows and compare them. An item whose category is not in the
+    store counts as wrong, and in `unknown_categories`. Without a path in the file, categories are compared by their
+    leaf names. An item is left out, and counts in `ambiguous_names`, if several stored paths end in its name. Raise
+    InputError if no item is left.
     """
     answers = _Answers()
     start = perf_counter()
@@ -121,9 +124,9 @@ def evaluate(
     if not answers.items:
         raise InputError(
             "ambiguous_categories",
-            f"all {answers.ambiguous} listings name a category that several paths of the store end in",
-            "a category_path for each",
-            "give them a category_path",
+            f"the category names of all {answers.ambiguous} listings match several paths of the store",
+            "a category_path for each listing",
+            "add the category_path",
         )
     truth = np.array(answers.truth, dtype=object)
     predicted = np.array([decision.category_path for decision in answers.decisions], dtype=object)
@@ -180,7 +183,7 @@ def _figures(answers: _Answers, truth: Names, predicted: Names, curve: float) ->
 
 
 def _levels(answers: _Answers, labels: Labels) -> list[dict[str, float]]:
-    """Figures of the most probable node at each level; a path is cut to the level's depth."""
+    """Return the figures of the most probable node at each level. Paths are cut to the depth of the level."""
     found = []
     for depth in range(len(labels.levels) + 1):
         leaf = depth == len(labels.levels)
@@ -222,7 +225,7 @@ def _baselines(
 
 
 def compare(truth: Names, predicted: Names, theirs: Names, seconds: float) -> dict[str, object]:
-    """Figures of a baseline, and the intervals of what `predicted` is better by."""
+    """Return the figures of a baseline, and the intervals of the advantage of `predicted`."""
     return {
         "accuracy": float((truth == theirs).mean()),
         "macro_f1": macro_f1(truth, theirs),
@@ -232,8 +235,10 @@ def compare(truth: Names, predicted: Names, theirs: Names, seconds: float) -> di
 
 
 def _right_paths(item: Item, labels: Labels) -> Sequence[str]:
-    """The paths that are right for an item: its own, or where it came without one, the stored ones that end in its
-    category's name."""
+    """Return the right paths of an item: its own path, or the stored paths that end in its category name.
+
+    The latter are used if the item has only a category name.
+    """
     path = item.category_path
     if path in labels.number_of or depth_of([path]) > 1:
         return [path]

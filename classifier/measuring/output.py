@@ -1,4 +1,4 @@
-"""Decisions beside the listings that they are about, as CSV, TSV or JSONL."""
+"""Write listings with their decisions as CSV, TSV or JSONL."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ import orjson
 from shelfwise.classifier.model.decision import Alternative, Decision, SimilarItem
 from shelfwise.indexer.reading.catalog import Listing
 
-DECISION_FIELDS = {  # of a decision, by output column
+DECISION_FIELDS = {  # field of a decision by output column
     "predicted_category": "category",
     "predicted_path": "category_path",
     "confidence": "confidence",
@@ -27,26 +27,26 @@ DECISION_FIELDS = {  # of a decision, by output column
 }
 COLUMNS = tuple(DECISION_FIELDS)
 _values = attrgetter(*DECISION_FIELDS.values())
-# First characters with which a spreadsheet takes a cell for a formula (OWASP, "CSV Injection").
+# First characters of a cell that a spreadsheet reads as a formula (OWASP, "CSV Injection").
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class DecisionWriter:
-    """Writes every column of the input, then COLUMNS.
+    """A writer of every column of the input, then COLUMNS.
 
-    An input column that has the name of one of COLUMNS is kept as "input_" + name. In CSV and TSV a text
-    that a spreadsheet would run as a formula gets an apostrophe before it, unless `raw`.
+    An input column with a name in COLUMNS gets the prefix "input_". In CSV and TSV, a text that a spreadsheet would run
+    as a formula gets a leading apostrophe, unless `raw`.
     """
 
     def __init__(self, out: TextIO, fmt: str, columns: Sequence[str], delimiter: str = ",", raw: bool = False) -> None:
-        """`fmt` is jsonl for JSON lines; anything else is a table with `delimiter`."""
+        """Start the output. `fmt` is jsonl for JSON Lines; any other value is a table with `delimiter`."""
         self._out, self._raw, self._columns = out, raw, columns
         self._table = None if fmt == "jsonl" else csv.writer(out, delimiter=delimiter, lineterminator="\n")
         if self._table:
             self._table.writerow([*(self._cell(_kept(column, columns)) for column in columns), *COLUMNS])
 
     def write(self, listings: Sequence[Listing], decisions: Sequence[Decision]) -> None:
-        """One line for each listing, in order."""
+        """Write one line per listing, in order."""
         for listing, decision in zip(listings, decisions, strict=True):
             if self._table is None:
                 row = {_kept(column, listing.source): value for column, value in listing.source.items()}
@@ -60,7 +60,7 @@ class DecisionWriter:
 
 
 def guarded(text: str) -> str:
-    """A text with an apostrophe before it where a spreadsheet would run it as a formula."""
+    """Return a text, with a leading apostrophe if a spreadsheet would run it as a formula."""
     return f"'{text}" if text.startswith(FORMULA_STARTS) and not _is_number(text) else text
 
 
@@ -69,9 +69,9 @@ def _kept(column: str, columns: Collection[str]) -> str:
 
 
 def free_name(column: str, columns: Collection[str]) -> str:
-    """Return the name that a column of the input is kept under.
+    """Return the output name of an input column.
 
-    It has "input_" before it, as often as it takes for a name that neither the input's `columns` nor a decision has.
+    The prefix "input_" is repeated until the name is neither in the input's `columns` nor in COLUMNS.
     """
     while column in columns or column in COLUMNS:
         column = f"input_{column}"
@@ -83,13 +83,13 @@ def _as_text(value: object) -> str:
         return value
     if value is None:
         return ""
-    if isinstance(value, tuple):  # a decision's
+    if isinstance(value, tuple):  # a field of a decision
         return orjson.dumps(value).decode() if value else "[]"
     return _JSON(value) if isinstance(value, list | dict) else str(value)
 
 
 def _plain(value: object) -> object:
-    """What JSON has no form for: parts of a decision by their fields, dates and the like from the input as text."""
+    """Convert a value without a JSON form: parts of a decision to dicts, dates and other input values to text."""
     if isinstance(value, Alternative | SimilarItem):
         return {field: getattr(value, field) for field in value.__slots__}
     return str(value)

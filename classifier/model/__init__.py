@@ -1,1 +1,1 @@
-"""What was fitted, and the way of a listing through it to its decision."""
+"""The fitted model, and the pipeline from a listing to its decision."""

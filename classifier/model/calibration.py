@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say, and the thresholds from which they decide."""
+"""Calibrated probabilities, and the thresholds for decisions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,22 +10,22 @@ from shelfwise.classifier.labels import Probabilities, renormalised
 from shelfwise.classifier.metrics import among_surest
 
 FLOOR = 1e-12  # a probability of 0 would make one held-out row outweigh all the others
-ASSURANCE = 0.9  # probability with which a threshold keeps its precision, whatever catalog it was found on
-CERTAIN = 1e-4  # distance from 0 and 1 below which confidences are alike
-MOST_EVEN = 0.999  # of the way: a row keeps its order
+CONFIDENCE_LEVEL = 0.9  # probability that a threshold keeps its precision, for any catalog it is chosen on
+CERTAIN = 1e-4  # confidences closer to 0 or 1 than this are clipped
+MOST_EVEN = 0.999  # largest step: a full step to equal shares would lose the order of a row
 Reliability = tuple[float, float, float]  # weights of ln p and -ln(1 - p), and a shift
 IDENTITY: Reliability = (1.0, 1.0, 0.0)
-SET_COVERAGE = 0.95  # of prediction sets: the share that holds the right category
+SET_COVERAGE = 0.95  # share of prediction sets that contain the right category
 NEVER = 2.0  # a threshold that no probability reaches
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What the shares of a tier come to, chosen on held-out rows; the defaults accept nothing.
+    """Calibration of the shares of a tier, chosen on held-out rows; the defaults accept nothing.
 
-    `temperature` sharpens shares, and `reliability` maps the highest of them to how often it is right. `accept_from` is
-    the confidence from which a decision is accepted, `sure_from` the same for the nodes of each level of the category
-    tree, from the top; a category of at least `set_from` is in the prediction set.
+    `temperature` sharpens shares. `reliability` maps the highest share to the probability that it is right. A decision
+    is accepted from confidence `accept_from`; `sure_from` has this threshold for the nodes of each level of the
+    category tree, from the top. A category with a probability of `set_from` or more is in the prediction set.
     """
 
     temperature: float = 1.0
@@ -35,14 +35,14 @@ class Calibration:
     set_from: float = 0.0
 
     def probabilities(self, shares: Probabilities) -> Probabilities:
-        """(m, c) probabilities that `shares` (m, c) mean."""
+        """Return the calibrated probabilities (m, c) of `shares` (m, c)."""
         return reliable(sharpened(shares, self.temperature), self.reliability)
 
 
 def sharpened(probabilities: Probabilities, temperature: float) -> Probabilities:
-    """Rows p^(1/`temperature`), normalised: below 1 surer, above 1 less sure, the order unchanged down to FLOOR.
+    """Return the rows p^(1/`temperature`), normalised. Their order does not change for p above FLOOR.
 
-    Zeros stay zero, and so do rows of nothing else.
+    A temperature below 1 makes them surer, one above 1 less sure. Zeros stay zero, also in rows of zeros.
     """
     logs = np.log(np.maximum(probabilities, FLOOR)) / temperature
     logs -= logs.max(axis=1, keepdims=True)
@@ -51,9 +51,9 @@ def sharpened(probabilities: Probabilities, temperature: float) -> Probabilities
 
 
 def fit_temperature(probabilities: Probabilities, truth: NDArray[np.int64]) -> float:
-    """The temperature with the least log-loss on held-out rows.
+    """Return the temperature with the least log-loss on held-out rows.
 
-    `probabilities` (m, c), `truth` (m,) category numbers. Guo et al., "On Calibration of Modern Neural
+    `probabilities` is (m, c), `truth` (m,) has category numbers. Guo et al., "On Calibration of Modern Neural
     Networks", ICML 2017.
     """
     from scipy.optimize import minimize_scalar
@@ -65,10 +65,10 @@ def fit_temperature(probabilities: Probabilities, truth: NDArray[np.int64]) -> f
 
 
 def fit_reliability(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> Reliability:
-    """The map from the confidence of held-out decisions to how often they are right: beta calibration.
+    """Fit the map from the confidence of held-out decisions to their precision: beta calibration.
 
     Kull et al., "Beta Calibration", AISTATS 2017. A temperature alone leaves the mixture of three opinions too careful
-    where they agree and too bold where they do not. Leaves all as it is where all or none are right.
+    where they agree and too bold where they disagree. Return IDENTITY if all or none of the decisions are right.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -81,17 +81,17 @@ def fit_reliability(confidence: NDArray[np.float64], correct: NDArray[np.bool_])
         negative = [place for place, weight in zip(used, model.coef_[0], strict=True) if weight < 0]
         if not negative or len(used) == 1:
             break
-        used = [place for place in used if place not in negative[:1]]  # it must not fall where confidence rises
+        used = [place for place in used if place not in negative[:1]]  # precision must not fall with confidence
     weights = np.zeros(2)
     weights[used] = np.maximum(model.coef_[0], 0)
     return float(weights[0]), float(weights[1]), float(model.intercept_[0])
 
 
 def reliable(probabilities: Probabilities, reliability: Reliability) -> Probabilities:
-    """Rows whose highest probability is what `reliability` makes of it, in the same order.
+    """Return the rows with their highest probability mapped by `reliability`, in the same order.
 
-    Where it has to rise, the row moves towards certainty, where it has to fall, towards an even share of the categories
-    that have any; below that share the highest of them cannot fall.
+    To raise it, the row moves towards certainty. To lower it, the row moves towards equal shares of the categories with
+    a positive probability. The highest probability cannot fall below that equal share.
     """
     if reliability == IDENTITY:
         return probabilities
@@ -111,31 +111,31 @@ def reliable(probabilities: Probabilities, reliability: Reliability) -> Probabil
 
 
 def _odds(confidence: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(m, 2) ln p and -ln(1 - p)."""
+    """Return (m, 2): ln p and -ln(1 - p), with p clipped by CERTAIN."""
     p = np.clip(confidence, CERTAIN, 1 - CERTAIN)
     return np.stack((np.log(p), -np.log1p(-p)), axis=1)
 
 
 def log_loss(probabilities: Probabilities, truth: NDArray[np.int64]) -> float:
-    """Mean of -log p(truth) in nats."""
+    """Return the mean of -log p(truth) in nats."""
     return float(-np.log(np.maximum(probabilities[np.arange(len(truth)), truth], FLOOR)).mean())
 
 
 def threshold_for(confidence: NDArray[np.float64], correct: NDArray[np.bool_], precision: float) -> float:
-    """A low confidence from which decisions reach `precision`, as far as held-out ones can tell; NEVER where none does.
+    """Return a low confidence from which held-out decisions show `precision`; NEVER if none does.
 
-    Not the share that is right among the held-out ones at or above it, but the least share that these still speak for
-    (Clopper-Pearson), must reach `precision`: the fewer they are, the more careful. It is looked for by halving, so few
-    thresholds are tried, and with probability ASSURANCE all of them together keep what they promise. Geifman and
-    El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017.
+    The lower confidence bound (Clopper-Pearson) of the precision at or above the threshold must reach `precision`. The
+    observed precision is not enough: the fewer decisions, the stricter. A bisection tries only few thresholds. With
+    probability CONFIDENCE_LEVEL, all tried thresholds together keep their precision. Geifman and El-Yaniv, "Selective
+    Classification for Deep Neural Networks", NeurIPS 2017.
     """
     from scipy.stats import beta
 
     thresholds, taken, right = among_surest(confidence, correct)
-    doubt = _doubt(len(thresholds))
+    alpha = _alpha(len(thresholds))
 
     def reached(place: int) -> bool:
-        return bool(right[place] and beta.ppf(doubt, right[place], taken[place] - right[place] + 1) >= precision)
+        return bool(right[place] and beta.ppf(alpha, right[place], taken[place] - right[place] + 1) >= precision)
 
     return _lowest(thresholds, reached)
 
@@ -143,18 +143,18 @@ def threshold_for(confidence: NDArray[np.float64], correct: NDArray[np.bool_], p
 def stand_in_from(
     confidence: NDArray[np.float64], correct: NDArray[np.bool_], right: NDArray[np.bool_], loss: float
 ) -> float:
-    """A low confidence from which cheap decisions can stand in for others, at a `loss` of accuracy over all listings at
-    most; NEVER where held-out rows cannot tell.
+    """Return a low confidence from which cheap decisions can replace full ones; NEVER if held-out rows show none.
 
-    `confidence` (m,) of the cheap ones, which are `correct` (m,), where the others are `right` (m,). Looked for as in
-    `threshold_for` and with the same assurance: to what the held-out ones lose comes what chance may hide, z standard
-    deviations of the difference of two counts (plus z²: where nothing is lost, Wilson's interval).
+    `loss` is the largest allowed loss of accuracy over all listings. `confidence` (m,) and `correct` (m,) belong to the
+    cheap decisions, `right` (m,) to the full ones. The search and its confidence level are those of `threshold_for`.
+    The loss on held-out rows is raised by a margin for chance: z standard deviations of the difference of two counts
+    (plus z²: where nothing is lost, Wilson's interval).
     """
     from scipy.stats import norm
 
     thresholds, _, lost = among_surest(confidence, right & ~correct)
     _, _, won = among_surest(confidence, correct & ~right)
-    chance = float(norm.isf(_doubt(len(thresholds))))
+    chance = float(norm.isf(_alpha(len(thresholds))))
 
     def cheap(place: int) -> bool:
         spread = chance * np.sqrt(lost[place] + won[place] + chance**2)
@@ -164,7 +164,7 @@ def stand_in_from(
 
 
 def _lowest(thresholds: NDArray[np.float64], holds: Callable[[int], bool]) -> float:
-    """The last of falling thresholds at whose place something holds, found by halving; NEVER where it never does."""
+    """Find by bisection the last of falling thresholds at whose place `holds` is true; NEVER if there is none."""
     found, low, high = NEVER, 0, len(thresholds)
     while low < high:
         middle = (low + high) // 2
@@ -175,17 +175,17 @@ def _lowest(thresholds: NDArray[np.float64], holds: Callable[[int], bool]) -> fl
     return found
 
 
-def _doubt(thresholds: int) -> float:
-    """For each of those that halving tries among so many, so that all of them together leave ASSURANCE."""
-    return (1 - ASSURANCE) / max(1, thresholds.bit_length())
+def _alpha(thresholds: int) -> float:
+    """Return the alpha of each threshold that bisection tries; all of them together keep CONFIDENCE_LEVEL."""
+    return (1 - CONFIDENCE_LEVEL) / max(1, thresholds.bit_length())
 
 
 def set_threshold(probabilities: Probabilities, truth: NDArray[np.int64], coverage: float) -> float:
-    """The probability from which a category belongs to the prediction set, so that the set holds the right one with
-    probability `coverage` or more, over listings like the held-out ones.
+    """Return the probability from which a category belongs to the prediction set.
 
-    Split conformal prediction with the score 1 - p(truth): Sadinle et al., "Least Ambiguous Set-Valued Classifiers",
-    JASA 2019. 0 where there are too few rows for any other promise.
+    For listings like the held-out ones, the set contains the right category with probability `coverage` or more. Split
+    conformal prediction with the score 1 - p(truth): Sadinle et al., "Least Ambiguous Set-Valued Classifiers", JASA
+    2019. Return 0 if there are too few rows for a higher threshold.
     """
     scores = np.sort(probabilities[np.arange(len(truth)), truth])
     allowed = int(np.floor((len(scores) + 1) * (1 - coverage)))  # held-out rows whose set may miss the truth

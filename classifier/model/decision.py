@@ -1,4 +1,4 @@
-"""Accept, review or unknown, with the reason and the evidence."""
+"""Decisions: accept, review or unknown, with the reason and the evidence."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from shelfwise.classifier.labels import Probabilities
 from shelfwise.classifier.model.calibration import Calibration
 
-DECIMALS = 4  # of probabilities and similarities that are shown
+DECIMALS = 4  # of the probabilities and similarities in a decision
 ACCEPT, REVIEW, UNKNOWN = "accept", "review", "unknown"
-FULL, FAST = "full", "fast"  # tiers of decisions: by neighbours and head, or by n-grams alone
+FULL, FAST = "full", "fast"  # tiers: neighbours and head, or n-grams alone
 
-# Reason of a decision, and the decision that it leads to. The first that holds counts.
+# The decision of each reason. The first reason that applies counts.
 REASONS = {
-    "empty_text": UNKNOWN,  # nothing to go by
-    "far_from_catalog": UNKNOWN,  # nothing in the catalog is like it
-    "new_category": REVIEW,  # the head has not been trained on the category: no measured precision
+    "empty_text": UNKNOWN,  # the listing has no text
+    "far_from_catalog": UNKNOWN,  # no item of the catalog is similar
+    "new_category": REVIEW,  # the head was not trained on the category, so its precision is not measured
     "ok": ACCEPT,  # confidence at or above the threshold
-    "sure_above": REVIEW,  # not sure of the category, but of the node in `sure_path`
+    "sure_above": REVIEW,  # only the node in `sure_path` is sure, not the category
     "head_and_vote_disagree": REVIEW,
     "low_confidence": REVIEW,
 }
@@ -47,16 +47,15 @@ class SimilarItem:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Decision:
-    """What Shelfwise decides on one listing.
+    """The decision of Shelfwise on one listing.
 
-    `decision` is accept, review or unknown, `reason` one of REASONS. `category` is the leaf of
-    `category_path`, the most probable category (also where the decision is unknown; empty for a listing
-    without text), `confidence` its probability. `sure_path` is the deepest node of the category tree that is sure
-    enough: the category itself where it is accepted, a node above where only that is, empty where nothing is.
-    `alternatives` are the most probable categories, that one first; `levels` the most probable node of each level above
-    the categories, from the top; `prediction_set` the paths among which the right one is with the stated coverage;
-    `evidence` the most similar items; `tier` is full, or fast where n-grams alone decided, without evidence;
-    `store_version` is the version of the store that made it.
+    `decision` is accept, review or unknown, `reason` one of REASONS. `category_path` is the most probable category,
+    `category` its leaf, `confidence` its probability. Both are set even if the decision is unknown, but are empty for a
+    listing without text. `sure_path` is the deepest node of the category tree that is sure enough. It is the category
+    if that is accepted, else a sure node above it, else empty. `alternatives` are the most probable categories, the
+    best first. `levels` has the most probable node of each level above the categories, from the top. `prediction_set`
+    has the paths that contain the right one with the stated coverage. `evidence` has the most similar items. `tier` is
+    full, or fast if n-grams alone decided, without evidence. `store_version` is the version of the store that decided.
     """
 
     category: str
@@ -80,11 +79,11 @@ class Decision:
 
 @dataclass(frozen=True)
 class Signals:
-    """What decides about m listings, each (m,).
+    """The values that decide on m listings, each (m,).
 
-    `confidence` of the most probable category, `sure_level` the deepest level above the categories with a node that is
-    sure enough (-1 for none), and whether the text is empty, everything stored is far from it, the category is new to
-    the head, and head and vote favour different categories.
+    `confidence` is the probability of the most probable category. `sure_level` is the deepest level above the
+    categories with a sure enough node (-1 if there is none). `empty`: the listing has no text. `far`: all stored items
+    are far from it. `new`: the category is new to the head. `disagree`: head and vote favour different categories.
     """
 
     confidence: NDArray[np.float64]
@@ -96,7 +95,7 @@ class Signals:
 
 
 def reasons(signals: Signals, calibration: Calibration) -> list[str]:
-    """The reason for each of m decisions."""
+    """Return the reason for each of m decisions."""
     holds = {
         "empty_text": signals.empty,
         "far_from_catalog": signals.far,
@@ -112,9 +111,11 @@ def reasons(signals: Signals, calibration: Calibration) -> list[str]:
 
 
 def ranked(probabilities: Probabilities, k: int, at_least: float) -> Iterator[tuple[list[int], list[float]]]:
-    """The categories of each listing (m, c) that may be named, with their shares: the k most probable, and all others
-    of `at_least` so much; none of share 0 but the first. The most probable first, of equally probable ones the first
-    in order."""
+    """Yield the categories to name for each listing of (m, c) and their shares, the most probable first.
+
+    They are the k most probable categories and all others with a share of `at_least` or more. Categories with share 0
+    are left out unless all are 0. Equally probable categories keep their order.
+    """
     m, c = probabilities.shape
     kth = np.partition(probabilities, c - min(k, c), axis=1)[:, c - min(k, c)]
     positive = np.minimum(probabilities.max(axis=1), np.nextafter(0, 1))
@@ -128,7 +129,7 @@ def ranked(probabilities: Probabilities, k: int, at_least: float) -> Iterator[tu
 
 
 def nodes(paths: Sequence[str], sums: Probabilities) -> list[Alternative]:
-    """The most probable of the nodes (m, nodes) of each listing."""
+    """Return the most probable node of each listing, from its `sums` (m, nodes)."""
     best = sums.argmax(axis=1)
     highest = np.round(sums[np.arange(len(sums)), best], DECIMALS)
     return [Alternative(paths[node], share) for node, share in zip(best.tolist(), highest.tolist(), strict=True)]

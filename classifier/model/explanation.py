@@ -1,4 +1,4 @@
-"""Which words of a listing speak for its category: to the head's n-grams, and because neighbours have them, too."""
+"""Explain which words of a listing support its category: by the head's n-grams, and by the neighbours' titles."""
 
 import re
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from shelfwise.classifier.model.opinions import Head
 from shelfwise.indexer.encoding.lexical import placed_ngrams
 
 PIECE = re.compile(r"[㐀-䶿一-鿿豈-﫿]|[^\W㐀-䶿一-鿿豈-﫿]+|[\W]+")  # a Chinese character, a word, or what is between
-BETWEEN = re.compile(r"\W")  # how a piece that is between begins
-STRONG = 0.25  # of the strongest piece's weight, from which on a piece is said to speak for the category
+BETWEEN = re.compile(r"\W")  # first character of a piece between words
+STRONG = 0.25  # share of the strongest piece's weight from which a piece is marked as strong
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of a title, whether it speaks for the category to the head, and whether another text has it, too."""
+    """A piece of a title: `strong` if the head counts it for the category, `shared` if another title contains it."""
 
     text: str
     strong: bool
@@ -27,8 +27,8 @@ class Piece:
 
 
 def explain(title: str, head: Head | None, category_path: str, others: Sequence[str] = ()) -> list[Piece]:
-    """Return the pieces of a title, in order; `others` are the titles of the neighbours. All are cleaned already."""
-    if len(title.lower()) != len(title):  # some letters have no lower form of one character
+    """Return the pieces of a title, in order. `others` are the neighbours' titles; all titles must be cleaned."""
+    if len(title.lower()) != len(title):  # the lower case of some letters has several characters
         title = title.lower()
     found = list(PIECE.finditer(title))
     weights = _weights(title.lower(), head, category_path)
@@ -43,7 +43,7 @@ def explain(title: str, head: Head | None, category_path: str, others: Sequence[
 
 
 def _weights(text: str, head: Head | None, category_path: str) -> NDArray[np.float64]:
-    """(characters,) what each character of a text adds to the score of a category: a share of each of its n-grams."""
+    """Return how much each character adds to the score of a category, (characters,): its share of each n-gram."""
     weights = np.zeros(len(text))
     if head is None or category_path not in head.paths:
         return weights
@@ -55,7 +55,7 @@ def _weights(text: str, head: Head | None, category_path: str) -> NDArray[np.flo
 
 
 def _kept(text: str) -> set[str]:
-    """What of a text another may share: words, and Chinese characters two by two."""
+    """Return the units that two texts can share: words, and pairs of adjacent Chinese characters."""
     pieces = [piece.group() for piece in PIECE.finditer(text)]
     pairs = {one + other for one, other in pairwise(pieces) if len(one) == len(other) == 1}
     return pairs | {piece for piece in pieces if len(piece) > 1 and BETWEEN.match(piece) is None}

@@ -1,4 +1,4 @@
-"""The vote of the neighbours, and vote and trained opinions to one: the open-class split."""
+"""Fuse the vote of the neighbours with the trained opinions: the open-class split."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,18 +12,17 @@ from shelfwise.classifier.model.opinions import Features, Head, default_weights
 from shelfwise.indexer.searching.search import Neighbors
 
 K = 32  # neighbours that vote
-Known = NDArray[np.bool_]  # (c,) the categories of which an opinion can speak
+Known = NDArray[np.bool_]  # (c,) mask of the categories that an opinion knows
 
 
 @dataclass(frozen=True, slots=True)
 class VoteSettings:
-    """How much a neighbour of category c counts: exp(similarity / `temperature`) · weight(c).
+    """Settings of the vote: a neighbour of category c counts exp(similarity / `temperature`) · weight(c).
 
-    `temperature` > 0: the smaller, the more the nearest decide. `prior_exponent` g in [0, 1] and
-    `new_exponent` b in [-1, 1] make up for the number of rows n(c) that a category has in the index:
-    weight(c) is n(c)^-g, and for a category that the head does not know yet also (typical n / n(c))^b,
-    since its few examples stand for the many that it will have. A large b finds more of the new category's
-    listings and takes more from the others.
+    `temperature` > 0: the smaller it is, the more the nearest neighbours decide. `prior_exponent` g in [0, 1] and
+    `new_exponent` b in [-1, 1] correct for n(c), the number of rows of a category in the index. weight(c) is n(c)^-g.
+    For a category new to the head, it is multiplied by max(1, typical n / n(c))^b, since its few examples stand for
+    the many that it will have. A larger b finds more listings of new categories and takes more from the others.
     """
 
     temperature: float = 0.05
@@ -32,9 +31,10 @@ class VoteSettings:
 
 
 def category_weights(counts: Numbers, known: NDArray[np.bool_], settings: VoteSettings) -> NDArray[np.float64]:
-    """(c,) weight of every category from its rows in the index (c,) and whether the head knows it (c,).
+    """Return the (c,) weight of each category.
 
-    The typical number of rows is the median over the known categories.
+    `counts` (c,) are its rows in the index; `known` (c,) masks the categories that the head knows. The typical number
+    of rows is the median over the known categories.
     """
     rows = np.maximum(counts, 1).astype(np.float64)
     weights = rows**-settings.prior_exponent
@@ -45,10 +45,10 @@ def category_weights(counts: Numbers, known: NDArray[np.bool_], settings: VoteSe
 
 
 def vote(neighbors: Neighbors, labels: Numbers, weights: NDArray[np.float64], temperature: float) -> Probabilities:
-    """(m, c) shares of the categories among the neighbours of m queries; each row sums to 1.
+    """Return the (m, c) shares of the categories among the neighbours of m queries; each row sums to 1.
 
-    `labels` (n,) is the category of every row of the index, `weights` (c,) is what `category_weights`
-    gives. A query without any neighbour gets zeros.
+    `labels` (n,) is the category of every row of the index, `weights` (c,) comes from `category_weights`. A query
+    without neighbours gets zeros.
     """
     m, c = len(neighbors.rows), len(weights)
     found = neighbors.found
@@ -69,30 +69,30 @@ def known_to(head: Head | None, labels: Labels) -> Known:
 
 @dataclass(frozen=True)
 class Opinion:
-    """What one way of looking says of m texts: `shares` (m, c), 0 for categories that are not `known` (c,) to it."""
+    """One classifier's opinion on m texts: `shares` (m, c), 0 for categories that are not `known` (c,) to it."""
 
     shares: Probabilities
     known: Known
 
     def sharpened(self, temperature: float) -> "Opinion":
-        """Return the same at another temperature."""
+        """Return the opinion at another temperature."""
         return replace(self, shares=sharpened(self.shares, temperature))
 
     def without(self, hidden: Known) -> "Opinion":
-        """Return what it would say if it did not know some categories."""
+        """Return the opinion as if the `hidden` categories were unknown to it."""
         return Opinion(renormalised(self.shares * ~hidden), self.known & ~hidden)
 
 
-Opinions = Mapping[str, Opinion]  # the trained ones, by name
+Opinions = Mapping[str, Opinion]  # the trained opinions by name
 
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """How the opinions on a listing come to one.
+    """Settings that fuse the opinions on a listing.
 
-    `vote` says how neighbours count, `vote_weight` in [0, 1] how much their vote is beside the trained opinions,
-    `weights` how much each of these is among them (their sum is 1), and `balance` in [0, 1] lifts rare categories (see
-    `balanced`).
+    `vote` sets how neighbours count, `vote_weight` in [0, 1] the weight of the vote against the trained opinions.
+    `weights` divides the rest among the trained opinions (the sum is 1). `balance` in [0, 1] raises rare categories
+    (see `balanced`).
     """
 
     vote: VoteSettings = field(default_factory=VoteSettings)
@@ -103,7 +103,7 @@ class Mix:
 
 @dataclass(frozen=True)
 class Mixed:
-    """What the vote and the trained opinions together say of m texts, and what comes of both; each (m, c)."""
+    """The vote on m texts, the blend of the trained opinions (`head`), and their fusion; each (m, c)."""
 
     vote: Probabilities
     head: Probabilities
@@ -112,10 +112,10 @@ class Mixed:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for the categories of m texts before it is mixed.
+    """The evidence for the categories of m texts, before it is mixed.
 
-    `labels` (n,) are the categories of the rows among which the neighbours are, `counts` (c,) their number by category,
-    `opinions` what is trained, `known` (c,) the categories that were there to train on.
+    `labels` (n,) are the categories of the rows that the neighbours come from, `counts` (c,) the rows of each category.
+    `opinions` are the trained opinions, `known` (c,) masks the categories that they were trained on.
     """
 
     neighbors: Neighbors
@@ -130,11 +130,11 @@ class Evidence:
         return vote(self.neighbors, self.labels, weights, settings.temperature)
 
     def sharpened(self, temperatures: Mapping[str, float]) -> "Evidence":
-        """Return the same with each opinion at a temperature of its own."""
+        """Return the evidence with each opinion at its own temperature."""
         return replace(self, opinions={name: one.sharpened(temperatures[name]) for name, one in self.opinions.items()})
 
     def mixed(self, mix: Mix) -> Mixed:
-        """Return the opinions, and the one that they come to."""
+        """Return the vote, the blended opinions and their fusion."""
         votes, blended = self.vote(mix.vote), blend(self.opinions, mix.weights)
         fused = fuse(votes, blended, mix.vote_weight)
         return Mixed(votes, blended.shares, balanced(fused, self.counts, mix.balance))
@@ -142,8 +142,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Blend:
-    """Trained opinions mixed by weights: their `shares` (m, c), and by mask of what is known the part of them that is
-    of such opinions, with its weight."""
+    """Trained opinions mixed by weights: their `shares` (m, c), and the `parts` of the mix.
+
+    A part sums the weighted opinions that know the same categories. It is stored with their total weight.
+    """
 
     shares: Probabilities
     parts: tuple[tuple[float, Opinion], ...]
@@ -152,7 +154,7 @@ class Blend:
 def opinions_of(
     head: Head | None, features: Features, labels: Labels, known: Known, temperatures: Mapping[str, float]
 ) -> Opinions:
-    """Return what each opinion of a head says, each at its temperature, in the numbering of `labels`; see `opinion_of`.
+    """Return each opinion of a head at its temperature, in the numbering of `labels`; see `opinion_of`.
 
     `known` (c,) is `known_to(head, labels)`.
     """
@@ -163,10 +165,10 @@ def opinions_of(
 def opinion_of(
     head: Head | None, name: str, features: Features, labels: Labels, known: Known, temperature: float
 ) -> Opinion:
-    """Return what one opinion says.
+    """Return one opinion of a head at a temperature, in the numbering of `labels`.
 
-    Categories that it does not know get 0. What it would give to categories without a row in the index goes to the
-    others in proportion. Without a head it says nothing.
+    Categories unknown to the head get 0. Shares of categories without a row in the index are divided among the other
+    categories in proportion. Without a head, all shares are 0.
     """
     if head is None:
         return Opinion(np.zeros((features.counts.shape[0], len(labels))), known)
@@ -181,7 +183,7 @@ def opinion_of(
 
 
 def blend(opinions: Opinions, weights: Mapping[str, float]) -> Blend:
-    """Return one or more trained opinions, mixed by weights."""
+    """Mix one or more trained opinions by weights."""
     parts = list[tuple[float, Opinion]]()
     for name, opinion in opinions.items():
         weight = weights.get(name, 0.0)
@@ -199,12 +201,12 @@ def blend(opinions: Opinions, weights: Mapping[str, float]) -> Blend:
 
 
 def fuse(vote: Probabilities, blended: Blend, vote_weight: float) -> Probabilities:
-    """Return the (m, c) probabilities that come of the vote (m, c) and the trained opinions.
+    """Return (m, c) probabilities from the vote (m, c) and the blended trained opinions.
 
-    With w = `vote_weight` in [0, 1] and u = the vote's share of what an opinion does not know, that opinion counts as
-    (1 - u)·opinion(c) for a category that it knows, and as vote(c) for one that it does not: the mix is w·vote(c) +
-    (1 - w)·that. A category that none of them knows so gets the vote's share, whatever w is; a fixed mix would never
-    give it more than w.
+    w is `vote_weight` in [0, 1], and u is the vote's share of the categories that an opinion does not know. The opinion
+    counts as o(c) = (1 - u)·opinion(c) for a category that it knows, and as o(c) = vote(c) for an unknown one. The
+    result is w·vote(c) + (1 - w)·o(c). A category that no opinion knows thus gets the vote's share for any w; a fixed
+    mix would never give it more than w.
     """
     mixed = vote_weight * vote
     for weight, opinion in blended.parts:
@@ -217,8 +219,9 @@ def fuse(vote: Probabilities, blended: Blend, vote_weight: float) -> Probabiliti
 def balanced(probabilities: Probabilities, counts: Numbers, balance: float) -> Probabilities:
     """Return (m, c) probabilities times n(c)^-`balance`, normalised; `counts` (c,) are the rows of each category.
 
-    0 leaves them alone, and is best for accuracy; more finds more of the rare categories, at some cost to the others,
-    which is what macro-averaged measures ask for. Menon et al., "Long-Tail Learning via Logit Adjustment", ICLR 2021.
+    A balance of 0 changes nothing and is best for accuracy. A larger one finds more listings of rare categories at some
+    cost to the others, which macro-averaged measures reward. Menon et al., "Long-Tail Learning via Logit Adjustment",
+    ICLR 2021.
     """
     if not balance:
         return probabilities

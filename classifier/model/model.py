@@ -1,4 +1,4 @@
-"""Everything that is fitted to a catalog: the head, and the settings chosen on held-out rows."""
+"""The model fitted to a catalog: the head, and the settings chosen on held-out rows."""
 
 import json
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ from shelfwise.indexer.store.snapshot import Snapshot
 
 HEAD_BLOB, SETTINGS_BLOB = "head", "settings"
 MEASURES = ("accuracy", "macro-f1")
-FAST_OPINION = "ngrams"  # the opinion that decides alone in tier fast
+FAST_OPINION = "ngrams"  # the only opinion used in tier fast
 
 
 @dataclass(frozen=True, slots=True)
 class Goals:
-    """What a user wants of a model, kept with it.
+    """A user's goals for a model, stored with it.
 
-    `head` is the kind of its classifier of vectors, one of `vectors.KINDS`; `optimize` one of MEASURES, what settings
-    are chosen for; `target_precision` in (0.5, 1) the share of accepted decisions that should be right.
+    `head` is the kind of vector classifier, one of `vectors.KINDS`. `optimize` is the measure that settings are chosen
+    for, one of MEASURES. `target_precision` in (0.5, 1) is the share of accepted decisions that should be right.
     """
 
     head: str = next(iter(KINDS))
@@ -32,13 +32,12 @@ class Goals:
 
 @dataclass(frozen=True)
 class Settings:
-    """What was chosen on held-out rows; the defaults serve a catalog too small to choose on.
+    """Settings chosen on held-out rows; the defaults serve a catalog too small to choose on.
 
-    `temperatures` sharpen what the trained opinions say, by name, before they and the vote are mixed by `mix`. `full`
-    is the calibration of what comes of it, `fast` that of the n-grams alone; in tier auto these decide where their
-    confidence is `fast_from` or more. `far_below` is the similarity of the best neighbour below which a listing is far
-    from the catalog. `held_out` has the figures measured on held-out rows (None for what is right of nothing), and is
-    empty where none could be held out.
+    `temperatures` sharpen the trained opinions, by name, before `mix` combines them with the vote. `full` calibrates
+    the result, `fast` the n-grams alone. In tier auto the n-grams decide if their confidence is `fast_from` or more.
+    A listing is far from the catalog if the similarity of its best neighbour is below `far_below`. `held_out` has the
+    figures measured on held-out rows (None for a share of no rows). It is empty if too few rows could be held out.
     """
 
     goals: Goals = field(default_factory=Goals)
@@ -53,13 +52,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Model:
-    """A head (None for a catalog with one category) and its settings."""
+    """A head (None if the catalog has one category) and its settings."""
 
     head: Head | None
     settings: Settings
 
     def to_blobs(self) -> dict[str, bytes]:
-        """What a store keeps of the model."""
+        """Return the blobs that a store keeps of the model, by name."""
         return {
             HEAD_BLOB: self.head.to_bytes() if self.head else b"",
             SETTINGS_BLOB: json.dumps(asdict(self.settings), indent=1).encode(),
@@ -67,7 +66,7 @@ class Model:
 
     @classmethod
     def from_blobs(cls, head: bytes | None, settings: bytes | None) -> Self:
-        """The inverse of `to_blobs`. Raises StoreError where the store has no model."""
+        """Load a model from its blobs. Raise StoreError if there is none or an opinion is not installed."""
         if settings is None:
             raise StoreError("no_model", "the store has no model", "a store with a model", "train the store")
         content = json.loads(settings)
@@ -80,10 +79,10 @@ class Model:
 
 
 def model_of(snapshot: Snapshot) -> Model:
-    """What was fitted to a version. Raises StoreError where nothing was."""
+    """Load the model of a version. Raise StoreError if it has none or an opinion is not installed."""
     return Model.from_blobs(snapshot.blob(HEAD_BLOB), snapshot.blob(SETTINGS_BLOB))
 
 
 def settings_of(snapshot: Snapshot) -> Settings:
-    """The settings of a version's model, without its head, which is large. Raises StoreError where there is none."""
+    """Load the settings of a version's model without its large head. Raise StoreError if there is no model."""
     return Model.from_blobs(None, snapshot.blob(SETTINGS_BLOB)).settings

@@ -1,4 +1,4 @@
-"""The whole way of a listing to its decision."""
+"""The pipeline from a listing to its decision."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,21 +40,23 @@ from shelfwise.indexer.searching.segments import Filter
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Progress, Vectors
 
-AUTO = "auto"  # tier: fast where the n-grams are sure, full where not
+AUTO = "auto"  # tier: fast if the n-grams are sure, full if not
 TIERS = (FULL, AUTO, FAST)
-LISTINGS_AT_A_TIME = {FULL: 4096, AUTO: 4096, FAST: 1024}  # listings at a time: many are encoded with less padding
-DECIDED_AT_A_TIME = 256  # of them are decided at a time: each has a number for every category
-SHORT_END = 4  # a part of the last batch is decided when there is nothing to embed any more
+LISTINGS_AT_A_TIME = {FULL: 4096, AUTO: 4096, FAST: 1024}  # larger batches are encoded with less padding
+DECIDED_AT_A_TIME = 256  # listings decided at a time: each needs a number for every category
+SHORT_END = 4  # the last batch is divided by this: a small part is left for the time after embedding
 DEFAULT_SIMILAR = 10
-CORES_FOR_EACH = 4  # of them one searches and decides while the others embed
-SPARE_TWINS = 32  # neighbours beyond K that are fetched where an item's own twins are not to vote for it
-TINY = 1e-6  # probability: a category below it is in no prediction set, unless it is the predicted one
+CORES_FOR_EACH = 4  # one of these cores searches and decides while the others embed
+SPARE_DUPLICATES = 32  # neighbours fetched beyond K if an item's own duplicates must not vote for it
+TINY = 1e-6  # a category with a lower probability is in no prediction set unless it is the predicted one
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What is known of m listings in a tier: their neighbours (none in the fast one), whether all of the catalog is far
-    from them (m,), what vote and opinions come to, and the calibrated `probabilities` (m, c)."""
+    """The scores of m listings in a tier: `neighbors` (none in tier fast) and calibrated `probabilities` (m, c).
+
+    `far` (m,) marks listings far from the whole catalog. `mixed` has the vote, the opinions and their fusion.
+    """
 
     tier: str
     neighbors: Neighbors
@@ -65,8 +67,10 @@ class Scores:
 
 @dataclass(frozen=True)
 class Triage:
-    """n listings on their way: their words, those that n-grams have decided by row, and the rows that `wait` for
-    vectors with their n-grams, which are None as long as nothing had to know them."""
+    """n listings with their words: `decided` has the decisions by n-grams, by row; other rows `wait` for vectors.
+
+    `counts` are the n-grams of the waiting rows, None if not computed yet.
+    """
 
     words: Sequence[Words]
     decided: Mapping[int, Decision]
@@ -75,7 +79,10 @@ class Triage:
 
 
 def _with_short_end(batches: Iterable[Sequence[Listing]]) -> Iterator[Sequence[Listing]]:
-    """The batches, the last one in two parts: while a batch is decided the next is embedded, but for the last."""
+    """Yield the batches, the last one in two parts.
+
+    While a batch is decided, the next is embedded. Nothing is embedded during the last part, so it is small.
+    """
     before: Sequence[Listing] = ()
     for listings in batches:
         if before:
@@ -94,18 +101,18 @@ class Classifier:
 
     @classmethod
     def open(cls, path: Path, device: str = "auto") -> Self:
-        """The store at `path`; `device` is auto, cpu or cuda. Raises ShelfwiseError."""
+        """Open the store at `path`; `device` is auto, cpu or cuda. Raise ShelfwiseError if it cannot be opened."""
         return cls.from_index(Index.open(path, device))
 
     @classmethod
     def from_index(cls, index: Index) -> Self:
-        """A store whose index is open already. Raises StoreError where it has no model."""
+        """Return the classifier of an open index. Raise StoreError if the store has no model."""
         return cls(index, model_of(index.snapshot))
 
     def refreshed(self) -> Self:
-        """The version of the store that counts by now, itself while that is this one. Ask for it before you classify.
+        """Return the classifier of the store's current version, itself if unchanged. Call it before you classify.
 
-        Raises ShelfwiseError.
+        Raise ShelfwiseError if the version cannot be opened.
         """
         index = self.index.refreshed()
         if index is self.index:
@@ -115,7 +122,7 @@ class Classifier:
 
     @cached_property
     def labels(self) -> Labels:
-        """The c categories that have a row in the index."""
+        """The c categories that have an item in the index."""
         segments = self.index.segments
         (path, paths), (name, names) = self._coded_paths, segments.coded("category")
         pairs = np.unique(path[segments.alive] * len(names) + name[segments.alive])
@@ -128,13 +135,13 @@ class Classifier:
         return self.index.segments.coded("category_path")
 
     @cached_property
-    def twin_keys(self) -> NDArray[np.object_]:
-        """(n,) twin key of every row of the index."""
+    def duplicate_keys(self) -> NDArray[np.object_]:
+        """(n,) key of each row of the index; duplicates have the same key."""
         return np.array(self.index.segments.column("twin_key").to_pylist(), dtype=object)
 
     @cached_property
     def category_of_row(self) -> Numbers:
-        """(n,) category of every row of the index, UNKNOWN for those that are not alive and had one of their own."""
+        """(n,) category of each row of the index; NO_CATEGORY for a deleted row whose category has no item left."""
         path, paths = self._coded_paths
         return self.labels.numbers(paths)[path]
 
@@ -145,7 +152,7 @@ class Classifier:
 
     @cached_property
     def counts(self) -> Numbers:
-        """(c,) items of each category."""
+        """(c,) number of items of each category."""
         return np.bincount(self.category_of_row[self.index.segments.alive], minlength=len(self.labels))
 
     def classify(
@@ -156,9 +163,9 @@ class Classifier:
         progress: Progress | None = None,
         tier: str = FULL,
     ) -> list[Decision]:
-        """One decision for each item, in order, with `top` alternatives and `neighbors` items of evidence.
+        """Return one decision for each item, in order, with `top` alternatives and `neighbors` items of evidence.
 
-        In the `tier` fast n-grams alone decide, without evidence; in auto they decide where that costs little accuracy.
+        In `tier` fast, n-grams alone decide, without evidence. In auto, they decide where that costs little accuracy.
         """
         draft = self._draft(items, tier, top)
         vectors = self.index.embed([items[row].words.text() for row in draft.wait], progress)
@@ -167,7 +174,7 @@ class Classifier:
     def stream(
         self, batches: Iterable[Sequence[Listing]], top: int = 3, neighbors: int = 3, tier: str = FULL
     ) -> Iterator[tuple[Sequence[Listing], list[Decision]]]:
-        """Each batch with its decisions, in order; while one is decided, the next is embedded in a thread."""
+        """Yield each batch with its decisions, in order. While one is decided, a thread embeds the next."""
         few = max(1, usable_threads() // CORES_FOR_EACH)
         with ThreadPoolExecutor(1) as thread, threadpool_limits(few):
             before = None
@@ -196,7 +203,7 @@ class Classifier:
     def _decided(self, draft: Triage, vectors: Vectors, top: int, neighbors: int) -> list[Decision]:
         decided = dict(draft.decided)
         if len(draft.wait):
-            found = self.index.search(vectors, max(K, neighbors))  # of all at once: large vectors are mapped for it
+            found = self.index.search(vectors, max(K, neighbors))  # at once: it memory-maps large vectors
             for start in range(0, len(draft.wait), DECIDED_AT_A_TIME):
                 part = slice(start, start + DECIDED_AT_A_TIME)
                 rows = draft.wait[part].tolist()  # m
@@ -208,7 +215,7 @@ class Classifier:
         return [decided[row] for row in range(len(draft.words))]
 
     def score_ngrams(self, counts: Counts) -> Scores:
-        """What n-grams alone say of m texts: nothing of categories that are new to the head."""
+        """Return the scores of m texts by n-grams alone; categories new to the head get 0."""
         settings = self.model.settings
         m, temperature = counts.shape[0], settings.temperatures[FAST_OPINION]
         features = Features(np.empty((m, 0), np.float32), counts)
@@ -219,16 +226,16 @@ class Classifier:
         return Scores(FAST, nobody, np.zeros(m, bool), alone, settings.fast.probabilities(shares))
 
     def score(self, features: Features, k: int = K) -> Scores:
-        """Vote, head and their fusion for the features of m texts."""
+        """Return the scores of m texts from their features: vote, head and their fusion."""
         return self.judge(features, self.index.search(features.vectors, k))
 
-    def judge_without_twins(self, features: Features, own: NDArray[np.object_]) -> Scores:
-        """The same of m stored items by their twin keys, `own` (m,): neither they nor their twins vote for them."""
-        found = self.index.search(features.vectors, K + SPARE_TWINS)
-        return self.judge(features, found.without_twins(self.twin_keys, own, K))
+    def judge_without_duplicates(self, features: Features, own: NDArray[np.object_]) -> Scores:
+        """Return the scores of m items; rows with an item's own key, `own` (m,), do not vote for it."""
+        found = self.index.search(features.vectors, K + SPARE_DUPLICATES)
+        return self.judge(features, found.without_duplicates(self.duplicate_keys, own, K))
 
     def judge(self, features: Features, found: Neighbors) -> Scores:
-        """The same where the neighbours (m, k) are found already."""
+        """Return the scores of m texts from their features and their neighbours (m, k)."""
         settings = self.model.settings
         voters = Neighbors(found.rows[:, :K], found.similarities[:, :K])
         opinions = opinions_of(self.model.head, features, self.labels, self.known, settings.temperatures)
@@ -238,7 +245,7 @@ class Classifier:
         return Scores(FULL, found, found.best() < settings.far_below, mixed, calibrated)
 
     def decide(self, words: Sequence[Words], scores: Scores, top: int = 3, neighbors: int = 3) -> list[Decision]:
-        """What the scores of m texts come to."""
+        """Return the decisions on m texts from their scores."""
         p, tier, version = scores.probabilities, scores.tier, self.index.snapshot.manifest.version
         calibration = self.model.settings.fast if tier == FAST else self.model.settings.full
         in_set_from = max(calibration.set_from, TINY)
@@ -301,10 +308,10 @@ class Classifier:
         k: int | None = None,
         where: str | Filter | None = None,
     ) -> tuple[SimilarItem, ...]:
-        """The `k` stored items (10 by default) most like a text, or like the stored item `id_` (itself left out).
+        """Return the `k` stored items (10 by default) most like a text, or like the stored item `id_` (excluded).
 
-        `where` is an SQL condition on the items' columns, or a filter. Raises QueryError for an id or a condition that
-        is not valid, and for a `k` beyond the size of the store.
+        `where` is an SQL condition on the items' columns, or a Filter. Raise QueryError if the id or the condition is
+        not valid, or if `k` exceeds the number of items in the store.
         """
         k = min(DEFAULT_SIMILAR, len(self.index)) if k is None else self.index.require_k(k, "k")
         vector = self.index.embed([text or ""]) if id_ is None else None
@@ -313,13 +320,13 @@ class Classifier:
     def similar_to(
         self, vector: Vectors | None, id_: str | None, k: int, where: str | Filter | None = None
     ) -> tuple[SimilarItem, ...]:
-        """The same for a text's vector (1, d), or for the item `id_` where there is none."""
+        """Return the items most similar to a text's vector (1, d), or to the item `id_` if `vector` is None."""
         if vector is None:
             vector = self.index.vector_of(id_ or "")
         return self.items(self.index.search(vector, k, where, without=id_), k)[0]
 
     def items(self, found: Neighbors, limit: int) -> list[tuple[SimilarItem, ...]]:
-        """The first `limit` neighbours of each query as items."""
+        """Return the first `limit` neighbours of each query as items."""
         rows, similarities = found.rows[:, :limit], found.similarities[:, :limit]
         there = rows != NONE
         texts = self.index.segments.texts(("id", "title", "brand", "category_path"), rows[there])

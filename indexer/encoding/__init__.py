@@ -1,1 +1,1 @@
-"""Strings to numbers: unit vectors, hashed n-grams, and the space that vectors are compared in."""
+"""Turn strings into numbers: unit vectors, hashed n-grams, and the space in which vectors are compared."""

@@ -1,4 +1,4 @@
-"""What turns texts into unit vectors, what more some of them can do, and where they compute."""
+"""Interfaces of encoders, the device they compute on, and the fingerprint of a model."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from shelfwise.indexer.errors import EngineError
 from shelfwise.indexer.types import Progress, Vectors
 
 PROGRESS_TEXTS = 2048  # texts between two calls of `progress`
-DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # of a GPU, on Linux: without one torch need not be asked, nor loaded
+DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # GPU drivers on Linux: if there are none, torch is not loaded
 _SETTINGS = ("config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
 _PROVENANCE = ("__version__", "transformers_version", "_name_or_path")
 
@@ -22,8 +22,8 @@ _PROVENANCE = ("__version__", "transformers_version", "_name_or_path")
 class Encoder(Protocol):
     """Anything that turns texts into unit vectors.
 
-    `name` is how a user names it, `fingerprint` changes with everything that changes its vectors, and
-    `dimensions` is their length d.
+    `name` is the encoder's name for users, `fingerprint` changes whenever its vectors would change, and `dimensions` is
+    their length d.
     """
 
     name: str
@@ -31,44 +31,55 @@ class Encoder(Protocol):
     dimensions: int
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """(n, d) float32 rows of unit length, in the order of `texts`; equal texts, equal rows."""
+        """Return (n, d) float32 rows of unit length, in the order of `texts`. Equal texts get equal rows."""
         ...
 
 
 @runtime_checkable
 class Exportable(Encoder, Protocol):
-    """An encoder that can be written down in a form that serves without torch; where it lies now, `exports` says."""
+    """An encoder with an exported form that serves without torch.
+
+    `exports` is False if the encoder cannot be exported from its current device.
+    """
 
     exports: bool
 
     def export(self, folder: Path, sample: Sequence[str]) -> None:
-        """Write the exported form into an empty folder, and compare the two on some texts. Raises EncoderError."""
+        """Write the exported form into an empty folder and compare both encoders on some texts.
+
+        Raise EncoderError when the export fails or its vectors differ.
+        """
         ...
 
 
 @runtime_checkable
 class Trainable(Encoder, Protocol):
-    """An encoder whose weights can be trained: `module` is a sentence-transformers model, and `prompt` what it sees
-    before every text."""
+    """An encoder whose weights can be trained.
+
+    `module` is a sentence-transformers model; `prompt` is put before each text.
+    """
 
     module: Any
 
     @property
     def prompt(self) -> str | None:
-        """What the model was trained to see before every text."""
+        """Prefix of each text that the model was trained with (None if there is none)."""
         ...
 
     def token_counts(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """Return how many tokens the model reads of each text, (n,)."""
+        """Return the number of tokens the model reads of each text, (n,)."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Write the model as it is now to an empty folder; from then on its fingerprint is that of the folder."""
+        """Write the current model to an empty folder, and change its fingerprint to that of the folder."""
         ...
 
 
 def resolve_device(device: str) -> str:
-    """`device` with auto resolved to cuda or cpu. Raises EngineError for cuda where there is none."""
+    """Return `device` with auto resolved to cuda or cpu.
+
+    Raise EngineError for cuda if there is no CUDA device.
+    """
     if device == "cpu":
         return device
     if sys.platform != "linux" or any(Path(driver).exists() for driver in DRIVERS):
@@ -78,15 +89,15 @@ def resolve_device(device: str) -> str:
             return "cuda"
     if device == "cuda":
         raise EngineError(
-            "no_gpu", "device 'cuda', but torch finds no CUDA device here", "an NVIDIA GPU", "use device cpu or auto"
+            "no_gpu", "device 'cuda', but no CUDA device was found", "an NVIDIA GPU", "use device cpu or auto"
         )
     return "cpu"
 
 
 def fingerprint_of(folder: Path) -> str:
-    """SHA-256 over weights, tokenizer and settings of a model folder: what decides its vectors.
+    """Return the SHA-256 of a model folder's weights, tokenizer and settings, which determine its vectors.
 
-    Settings are compared as values, without the library versions that wrote them.
+    Settings are compared as values, without the versions of the libraries that wrote them.
     """
     total = hashlib.sha256()
     for path in sorted(folder.rglob("*")):

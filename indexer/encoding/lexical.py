@@ -1,4 +1,4 @@
-"""Strings to hashed n-grams: what an encoder smooths over, such as model codes, units and shelf words."""
+"""Hashed n-grams of strings. They keep details an encoder blurs: model codes, units and shelf words."""
 
 import re
 from array import array
@@ -14,23 +14,24 @@ from numpy.typing import NDArray
 from shelfwise.indexer.item import Words
 
 Counts = Any  # scipy.sparse.csr_array, (n, FEATURES) float32
-Rarity = NDArray[np.float32]  # (FEATURES,) inverse document frequency of every n-gram
+Rarity = NDArray[np.float32]  # (FEATURES,) inverse document frequency of each n-gram
 
 FEATURES = 1 << 16
-CHARACTERS = 4  # at most, between two spaces; a run of Chinese has none, so its single characters are seen
-WORD = re.compile(r"\w+")  # these alone and in pairs
+CHARACTERS = 4  # of the longest n-gram of a run; single characters count too, since Chinese has no spaces
+WORD = re.compile(r"\w+")  # words are counted alone and in adjacent pairs
 RUN = re.compile(r"\S+")
-CACHED = 1 << 16  # runs that are remembered: a catalog says the same words again and again
-LONGEST_RUN = 32  # characters: longer runs, such as whole Chinese sentences, hardly come twice, and are large to keep
-COUNTED_ROWS = 20_000  # rows counted at a time: the hashing needs several times the memory of what it gives
-REST_SHARE = 0.7  # of brand, attributes and description beside the title; see ARCHITECTURE.md for what others gave
+CACHED = 1 << 16  # cached runs: a catalog repeats the same words
+LONGEST_RUN = 32  # characters; longer runs, such as Chinese sentences, rarely repeat and are too large to cache
+COUNTED_ROWS = 20_000  # rows counted at a time: hashing needs several times the memory of its result
+REST_SHARE = 0.7  # weight of brand, attributes and description; the title has 1. ARCHITECTURE.md compares others
 
 
 def ngram_counts(rows: Sequence[Words]) -> Counts:
-    """(n, FEATURES) weights of the n-grams of each row: those of its title, and REST_SHARE times those of the rest.
+    """Return (n, FEATURES) n-gram weights of each row: those of its title plus REST_SHARE times those of the rest.
 
-    However long the rest is, it says no more than that. Hashed without a vocabulary, so a catalog may change without
-    its features changing. Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", ICML 2009.
+    Both parts have unit length first, so a long rest gets no more weight than a short one. N-grams are hashed without a
+    vocabulary, so the features stay the same when the catalog changes. Source of the method: Weinberger et al.,
+    "Feature Hashing for Large Scale Multitask Learning", ICML 2009.
     """
     from scipy.sparse import vstack
 
@@ -44,9 +45,9 @@ def ngram_counts(rows: Sequence[Words]) -> Counts:
 
 
 def _log_counts(texts: Sequence[str]) -> Counts:
-    """(n, FEATURES) 1 + ln(count) of the character and word n-grams of each text, in lower case.
+    """Return (n, FEATURES) values 1 + ln(count) of the character and word n-grams of each text in lower case.
 
-    An n-gram's place is that of scikit-learn's HashingVectorizer.
+    Each n-gram has the same feature number as in scikit-learn's HashingVectorizer.
     """
     from scipy.sparse import csr_array
 
@@ -67,14 +68,14 @@ def _log_counts(texts: Sequence[str]) -> Counts:
 
 
 def _characters(run: str) -> "array[int]":
-    """The hashes of the n-grams of 1 to CHARACTERS characters of a run, which has a space before and after it."""
+    """Return the hashes of the n-grams of 1 to CHARACTERS characters of a run with a space at both ends."""
     padded = f" {run} "
     grams = (padded[i : i + n] for n in range(1, CHARACTERS + 1) for i in range(len(padded) - n + 1))
     return array("i", map(mmh3.hash, grams))
 
 
 def placed_ngrams(text: str) -> Iterator[tuple[int, int, int]]:
-    """The place among FEATURES of each n-gram of a text in lower case, and where it begins and ends there."""
+    """Yield the feature number, start and end of each n-gram of a text in lower case."""
     words = list(WORD.finditer(text))
     spans = [(word.group(), word.start(), word.end()) for word in words]
     spans += [(f"{one.group()} {other.group()}", one.start(), other.end()) for one, other in pairwise(words)]
@@ -91,21 +92,21 @@ _remembered = lru_cache(CACHED)(_characters)
 
 
 def rarity_of(counts: Counts) -> Rarity:
-    """ln((1 + n) / (1 + rows with the n-gram)) + 1 for each n-gram."""
+    """Return ln((1 + n) / (1 + rows with the n-gram)) + 1 for each n-gram, (FEATURES,)."""
     n, features = counts.shape
     rows_with = np.bincount(counts.indices, minlength=features)
     return np.asarray(np.log((1 + n) / (1 + rows_with)) + 1, np.float32)
 
 
 def weighted(counts: Counts, rarity: Rarity) -> Counts:
-    """`counts` times `rarity`, rows at unit length."""
+    """Return `counts` times `rarity`, with rows of unit length."""
     product = counts.copy()
     product.data = product.data * rarity[product.indices]
     return _unit(product)
 
 
 def _unit(counts: Counts) -> Counts:
-    """`counts` themselves, rows brought to unit length; rows of zeros stay."""
+    """Scale the rows of `counts` to unit length in place and return it. Rows of zeros stay."""
     many = np.diff(counts.indptr)
     length = np.ones(counts.shape[0])
     if len(counts.data):

@@ -1,7 +1,7 @@
-"""The encoder as it serves: a graph and a tokenizer, without torch, transformers or sentence-transformers.
+"""Exported encoders: a graph and a tokenizer that run without torch, transformers or sentence-transformers.
 
-`export` writes them where the encoder is loaded anyway, `Runtime` reads them. The graph holds pooling and normalising;
-OpenVINO runs it, in bfloat16 where the CPU computes with it, else in float32.
+`export` writes them while the original encoder is loaded; `Runtime` reads them. The graph includes pooling and
+normalising. OpenVINO runs it in bfloat16 if the CPU supports it, else in float32.
 """
 
 import json
@@ -25,12 +25,12 @@ from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Progress, Vectors
 
 RUNTIME_FACTS, GRAPH, TOKENIZER = "runtime.json", "graph.xml", "tokenizer.json"
-TOKENS_PER_BATCH = 1024  # in a batch, padding counted: what a core works on then stays in its caches
-QUEUED_BATCHES = 2  # batches for each that is computed, that one among them: the next must not wait for Python
-FEWEST_BATCHES = 4  # for each stream, of few texts: all have something to do then, and little is padded
-FAILURE_SECONDS = 10.0  # seconds after which it is looked whether an inference failed
-TOKENIZED_TEXTS = 8192  # texts that are tokenized at a time
-LEAST_COSINE = 0.999  # of a vector of the graph's with the one of the model that it was exported from
+TOKENS_PER_BATCH = 1024  # padding included: such a batch stays in the caches of a core
+QUEUED_BATCHES = 2  # batches per inference request, the running one included: the next must not wait for Python
+FEWEST_BATCHES = 4  # batches per stream if there are few texts: keeps all streams busy with little padding
+FAILURE_SECONDS = 10.0  # seconds to wait for a batch before checking for a failed inference
+TOKENIZED_TEXTS = 8192  # texts tokenized at a time
+LEAST_COSINE = 0.999  # lowest cosine allowed between vectors of the graph and of the original model
 EDGES = (
     "",
     "a",
@@ -40,13 +40,16 @@ EDGES = (
     "word " * 600,
     "字" * 600,
     "🙂 mug\u0301 ½",
-)  # texts on which that is measured, too
+)  # edge cases that are compared in addition to the sample
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a runtime is besides graph and tokenizer: the encoder's name, fingerprint and dimensions, what it is to see
-    before every text, the token that fills a batch up, and the worst cosine with the encoder that was found."""
+    """Metadata of an exported encoder, stored next to graph and tokenizer.
+
+    The original encoder's name, fingerprint, dimensions and prompt, the padding token, and the lowest cosine measured
+    between original and exported vectors.
+    """
 
     name: str
     fingerprint: str
@@ -58,15 +61,18 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """How a machine computes: in which precision (bf16, f16 or f32), in how many streams of equally many threads, and
-    how many tokens a batch has, padding counted. What is empty or 0 is OpenVINO's own choice."""
+    """How a machine computes.
+
+    `precision` is bf16, f16 or f32. `streams` is the number of streams, which have equally many threads. `tokens` is
+    the size of a batch, padding included. With an empty `precision` or 0 `streams`, OpenVINO chooses.
+    """
 
     precision: str = ""
     streams: int = 0
     tokens: int = TOKENS_PER_BATCH
 
     def options(self) -> dict[str, object]:
-        """What OpenVINO is told."""
+        """Return the options for OpenVINO."""
         said: dict[str, object] = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_NUM_THREADS": usable_threads()}
         if self.precision:
             said["INFERENCE_PRECISION_HINT"] = self.precision
@@ -79,7 +85,7 @@ UNTUNED = Tuning()
 
 
 class Loaded(NamedTuple):
-    """What computes: the tokenizer, a queue of inferences, and the precision and number of streams of these."""
+    """A loaded encoder: its tokenizer, its queue of inferences, and their precision and number of streams."""
 
     tokenizer: Any
     queue: Any
@@ -88,7 +94,7 @@ class Loaded(NamedTuple):
 
 
 class Call(NamedTuple):
-    """What one call of `encode` waits for: its vectors, and a token for each batch of them that is there."""
+    """One call of `encode`: its vectors, and a semaphore released once for each finished batch."""
 
     vectors: Vectors
     kept: Semaphore
@@ -101,9 +107,9 @@ def _keep(request: Any, sent: tuple[Call, NDArray[np.int64]]) -> None:
 
 
 class Runtime:
-    """An exported encoder. It is an `Encoder`, and is loaded when it has to encode for the first time.
+    """An exported encoder. It is an `Encoder`, and loads its files when it first encodes.
 
-    Raises EncoderError, then or before, where `folder` does not hold one that loads.
+    Raise EncoderError, in the constructor or on loading, when `folder` has no encoder that loads.
     """
 
     def __init__(self, folder: Path, tuning: Tuning = UNTUNED) -> None:
@@ -114,13 +120,13 @@ class Runtime:
         self.name, self.fingerprint, self.dimensions = self.facts.name, self.facts.fingerprint, self.facts.dimensions
 
     def loaded(self) -> Self:
-        """The same, loaded now."""
+        """Load the encoder if needed, and return it."""
         with self._alone:
             _ = self._loaded
         return self
 
     def computes(self) -> Tuning:
-        """How it computes, with what OpenVINO chose for itself."""
+        """Return the tuning in use, with OpenVINO's own choices filled in."""
         return Tuning(self._loaded.precision, self._loaded.streams, self.tuning.tokens)
 
     @cached_property
@@ -133,7 +139,7 @@ class Runtime:
             at_once = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
             queue = openvino.AsyncInferQueue(compiled, QUEUED_BATCHES * at_once)
             queue.set_callback(_keep)
-            weakref.finalize(self, queue.wait_all)  # at exit, too: no callback may come when Python is gone
+            weakref.finalize(self, queue.wait_all)  # also at exit: no callback may run after Python has shut down
             return Loaded(
                 Tokenizer.from_file(str(self.folder / TOKENIZER)),
                 queue,
@@ -145,17 +151,19 @@ class Runtime:
     def _loading(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # tokenizers raises no other
+        except Exception as error:  # tokenizers raises bare Exceptions
             raise EncoderError(
                 "broken_encoder",
                 f"the exported encoder in {self.folder} does not load ({first_line(error)})",
-                "an encoder that was exported here",
+                "an intact exported encoder",
                 "restore the store from a backup, or build it again",
             ) from None
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """See `Encoder.encode`. Each text is encoded once, in order of length so that little is padded. Of several
-        calls at a time each gets its share of the cores."""
+        """Return unit vectors; see `Encoder.encode`.
+
+        Each text is encoded once, in order of length to limit padding. Concurrent calls share the cores.
+        """
         unique = list(dict.fromkeys(texts))
         call = Call(np.empty((len(unique), self.dimensions), np.float32), Semaphore(0))
         queue, sent = self.loaded()._loaded.queue, 0
@@ -169,26 +177,29 @@ class Runtime:
                 progress("encode", start + len(part), len(unique))
         for _ in range(sent):
             while not call.kept.acquire(timeout=FAILURE_SECONDS):
-                queue.wait_all()  # raises what made an inference fail
+                queue.wait_all()  # raises the error of a failed inference
         vectors = call.vectors
         row = {text: i for i, text in enumerate(unique)}
         return vectors[[row[text] for text in texts]]
 
     def batches(self, texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]]:
-        """The texts in batches of so many tokens, or of fewer where there are few texts, longest first: their rows
-        (b,), ids and mask (b, width). The last row may come several times."""
+        """Yield batches of texts, longest first: their rows (b,), ids and mask (b, width).
+
+        A batch has at most `tuning.tokens` tokens or one text; with few texts, batches are smaller. A batch may repeat
+        its last row.
+        """
         tokens = [
             one.ids for one in self._loaded.tokenizer.encode_batch_fast([self.facts.prompt + text for text in texts])
         ]
         lengths = np.array([len(ids) for ids in tokens])
         order = np.argsort(-lengths, kind="stable")
-        padded = len(lengths) * lengths.max(initial=0)  # if it were one batch
+        padded = len(lengths) * lengths.max(initial=0)  # tokens of a single batch
         most = min(self.tuning.tokens, padded // (FEWEST_BATCHES * self._loaded.streams))
         while len(order):
             width = lengths[order[0]]
             many = max(1, most // width)
             rows, order = order[:many], order[many:]
-            if most == self.tuning.tokens:  # a shape that OpenVINO has not seen takes memory for good
+            if most == self.tuning.tokens:  # OpenVINO never frees the memory of a new shape
                 rows = np.pad(rows, (0, many - len(rows)), "edge")
             mask = np.arange(width) < lengths[rows, None]
             ids = np.full(mask.shape, self.facts.padding, np.int64)
@@ -197,9 +208,9 @@ class Runtime:
 
 
 def export(encoder: Trainable, folder: Path, sample: Sequence[str]) -> None:
-    """Write an encoder into `folder`, which is empty, and compare the two on a sample of texts.
+    """Write an encoder into the empty folder `folder`, and compare both encoders on a sample of texts.
 
-    Raises EncoderError where it cannot be exported, or its vectors would not be the encoder's.
+    Raise EncoderError when it cannot be exported, or when the exported vectors differ from the encoder's.
     """
     module = encoder.module
     try:
@@ -216,11 +227,11 @@ def export(encoder: Trainable, folder: Path, sample: Sequence[str]) -> None:
     texts = [*sample, *EDGES]
     try:
         made = Runtime(folder).encode(texts)
-    except (RuntimeError, TypeError, ValueError) as error:  # a shape that the tracer took for fixed, say
-        raise _not_exported(encoder, f"exported, it does not compute ({first_line(error)})") from None
+    except (RuntimeError, TypeError, ValueError) as error:  # for example, a shape that the tracer fixed
+        raise _not_exported(encoder, f"its exported form does not run ({first_line(error)})") from None
     cosines = (encoder.encode(texts) * made).sum(axis=1)
     if not cosines.min() >= LEAST_COSINE:
-        raise _not_exported(encoder, f"exported, it gives other vectors (cosine {cosines.min():.4f})")
+        raise _not_exported(encoder, f"its exported form gives other vectors (cosine {cosines.min():.4f})")
     _write_facts(folder, replace(facts, worst_cosine=float(cosines.min())))
 
 
@@ -229,12 +240,12 @@ def _not_exported(encoder: Trainable, why: str) -> EncoderError:
         "not_exported",
         f"encoder {encoder.name}: {why}",
         f"an exported form with a cosine of {LEAST_COSINE} or more",
-        "it runs as it is, slower",
+        "use the model itself, which is slower",
     )
 
 
 def import_openvino() -> Any:
-    """The module openvino, without the package that it comes with and that tells its maker of every import."""
+    """Return the module openvino, without its telemetry, which reports each import to the vendor."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
@@ -242,8 +253,10 @@ def import_openvino() -> Any:
 
 
 def whole_of(module: Any) -> tuple[Any, dict[str, Any]]:
-    """A sentence-transformers model as a torch module from ids and mask (b, width) to unit vectors (b, d), and an
-    example of these inputs."""
+    """Return a torch module from ids and mask (b, width) to unit vectors (b, d), and an example of its inputs.
+
+    `module` is a sentence-transformers model.
+    """
     import torch
 
     class Whole(torch.nn.Module):
@@ -260,12 +273,12 @@ def whole_of(module: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def _graph_of(module: Any) -> Any:
-    """The OpenVINO graph of a sentence-transformers model."""
+    """Return the OpenVINO graph of a sentence-transformers model."""
     import torch
 
     whole, example = whole_of(module)
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the tracer: what depends on the input's shape is tried on EDGES
+        warnings.simplefilter("ignore")  # tracer warnings about input shapes, which EDGES tests
         return import_openvino().convert_model(whole, example_input=example)
 
 

@@ -1,4 +1,4 @@
-"""Sentence-transformers models, from a folder or a hub."""
+"""Sentence-transformers models from a folder or a hub."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,14 +13,14 @@ from shelfwise.indexer.quiet import hush
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Progress, Vectors
 
-TEXTS_PER_PASS = 64  # texts a forward pass: on two cores larger ones are no faster
+TEXTS_PER_PASS = 64  # texts per forward pass: on two cores larger passes are no faster
 
 
 class SentenceEncoder:
     """A sentence-transformers model from a local folder; `module` is the model, for fine-tuning."""
 
     def __init__(self, name: str, folder: Path, device: str) -> None:
-        """Load the model. Raises EncoderError where `folder` does not hold a usable one."""
+        """Load the model. Raise EncoderError when `folder` has no usable one."""
         import torch
         from sentence_transformers import SentenceTransformer
 
@@ -47,26 +47,26 @@ class SentenceEncoder:
 
     @property
     def prompt(self) -> str | None:
-        """What the model was trained to see before every text."""
+        """Prefix of each text that the model was trained with (None if there is none)."""
         default = self.module.default_prompt_name
         return self.module.prompts[default] if default else None
 
     @property
     def exports(self) -> bool:
-        """Whether it has an exported form: one on a GPU runs as it is."""
+        """True on a CPU. On a GPU the model is used without an exported form."""
         return bool(self.module.device.type == "cpu")
 
     def export(self, folder: Path, sample: Sequence[str]) -> None:
-        """See `Exportable.export`."""
+        """Write the exported form; see `Exportable.export`."""
         export(self, folder, sample)
 
     def save(self, folder: Path) -> None:
-        """Write the model as it is now to an empty folder; from then on its fingerprint is that of the folder."""
+        """Write the current model to an empty folder, and change its fingerprint to that of the folder."""
         self.module.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
         self.fingerprint = fingerprint_of(folder)
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """See `Encoder.encode`. Each text is encoded once, in order of length so that little is padded."""
+        """Return unit vectors; see `Encoder.encode`. Each text is encoded once, in order of length to limit padding."""
         unique = sorted(set(texts))
         unique = [unique[i] for i in np.argsort(-self.token_counts(unique), kind="stable")]
         vectors = np.empty((len(unique), self.dimensions), np.float32)
@@ -81,7 +81,7 @@ class SentenceEncoder:
         return vectors[[row[text] for text in texts]]
 
     def token_counts(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """(n,) how many tokens the model reads of each text; their characters where it does not say."""
+        """Return the number of tokens the model reads of each text, (n,), or of characters if it has no mask."""
         counts = []
         for start in range(0, len(texts), PROGRESS_TEXTS):
             part = list(texts[start : start + PROGRESS_TEXTS])
@@ -91,7 +91,10 @@ class SentenceEncoder:
 
 
 def hub_folder(name: str) -> Path:
-    """A hub model's files in the hub's own cache, downloaded if need be (never its code or pickles)."""
+    """Return the folder of a hub model in the hub's own cache, downloading it if needed (never code or pickles).
+
+    Raise EncoderError when it cannot be fetched.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
@@ -113,6 +116,6 @@ def hub_folder(name: str) -> Path:
         raise EncoderError(
             "hub_unreachable",
             f"hub model {name} cannot be fetched ({first_line(error)})",
-            "a model of the hub that can be reached",
+            "a reachable model of the hub",
             "check the name and the network, or use minilm, e5 or a local folder",
         ) from None

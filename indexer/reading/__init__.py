@@ -1,1 +1,1 @@
-"""Files and rows in memory to items: bytes, records, fields, rejects."""
+"""Read files and rows in memory into items: bytes, records, fields, rejects."""

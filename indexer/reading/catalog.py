@@ -1,4 +1,4 @@
-"""Records to items: which column is what, which rows are usable, which id appears twice."""
+"""Turn records into items: match columns to fields, reject unusable rows, find repeated ids."""
 
 import datetime
 import re
@@ -28,14 +28,14 @@ from shelfwise.indexer.item import (
 from shelfwise.indexer.reading.files import Record, RecordFile, open_records
 from shelfwise.indexer.reading.rejects import IN_MEMORY, Reject, Rejects
 
-AS_WRITTEN = names_of(ID, TEXT, IMAGE, KEPT)  # fields that are kept as the shop wrote them
-# Control characters, and halves of characters, which no encoding can write: none of them is printable.
+AS_WRITTEN = names_of(ID, TEXT, IMAGE, KEPT)  # fields stored as the shop wrote them
+# Control characters, and lone surrogates, which no encoding can write. None of them is printable.
 _UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A row to classify: its item, its line, and every column of the input as it came."""
+    """A row to classify: its item, its line and all columns of the input, unchanged."""
 
     line: int
     item: Item
@@ -44,10 +44,10 @@ class Listing:
 
 @dataclass
 class Catalog:
-    """The items of one or more files by id, and what was met on the way.
+    """Items of one or more files by id, and counts of the rows read.
 
-    `conflicting` counts rows whose id had come before with other content (the last one wins), `repeated`
-    those with the same content.
+    `conflicting` counts rows that repeat an id with other content (the last row wins), `repeated` rows that repeat an
+    id with the same content.
     """
 
     items: dict[str, Item] = field(default_factory=dict)
@@ -58,7 +58,10 @@ class Catalog:
     notices: list[str] = field(default_factory=list)
 
     def take(self, rows: Iterable[Listing | Reject], name: str, rejects: Rejects) -> None:
-        """Add the rows of a source called `name`; unusable ones go to `rejects`. Raises InputError where all do."""
+        """Add the rows of a source called `name`; unusable rows go to `rejects`.
+
+        Raise InputError when the source has no rows, or when the catalog still has no item afterwards.
+        """
         before = self.rows
         for row in rows:
             self.rows += 1
@@ -75,7 +78,7 @@ class Catalog:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How to read rows: column overrides (see `named_columns`), and for a file its encoding and format."""
+    """How to read rows: columns by field (see `named_columns`), and a file's encoding and format."""
 
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     encoding: str | None = None
@@ -83,9 +86,10 @@ class ReadOptions:
 
 
 def named_columns(columns: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Check which column gives which field, and return the columns of each field as a tuple.
+    """Check which columns give each field, and return the columns of each field as a tuple.
 
-    Raises InputError for an unknown field, for no column, and for several columns of a field other than attributes.
+    Raise InputError for an unknown field, for a missing column name, or for several columns of a field other than
+    attributes.
 
     >>> named_columns({"title": "name", "attributes": ["gender", "colour"]})
     {'title': ('name',), 'attributes': ('gender', 'colour')}
@@ -105,7 +109,7 @@ def named_columns(columns: Mapping[str, str | Sequence[str]]) -> dict[str, tuple
             raise InputError(
                 "bad_columns",
                 f"columns {found!r} for {name!r}",
-                "one column: this field is not joined from several",
+                "one column, since this field cannot be joined",
                 "name one column",
             )
         named[name] = found
@@ -115,15 +119,15 @@ def named_columns(columns: Mapping[str, str | Sequence[str]]) -> dict[str, tuple
 def match_columns(
     found: list[str], overrides: Mapping[str, tuple[str, ...]], labelled: bool, name: str
 ) -> dict[str, tuple[str, ...]]:
-    """Which columns of a file give which field.
+    """Return the columns of a file that give each field.
 
-    `overrides` first, then header synonyms, the more usual one first. Raises InputError where a column
-    named in `overrides`, the title, or (for a `labelled` file) the category is not there.
+    `overrides` come first, then known headers, the most usual first. Raise InputError when a column named in
+    `overrides` is missing, or when no column gives the title or (for a `labelled` file) the category.
     """
     absent = [column for columns in overrides.values() for column in columns if column not in found]
     if absent:
         raise InputError(
-            "no_such_column", f"{name} has no column {listed(absent)}", listed(found), "name columns that it has"
+            "no_such_column", f"{name} has no column {listed(absent)}", listed(found), "name one of its columns"
         )
     plain = {re.sub(r"[\s_\-]", "", unicodedata.normalize("NFKC", c)).casefold(): c for c in reversed(found)}
     mapping = dict(overrides)
@@ -136,23 +140,23 @@ def match_columns(
             "no_title_column",
             f"{name} has no title column, it has {listed(found)}",
             "a column such as title, name or 标题",
-            "say which column has the titles",
+            "name the column with the titles",
         )
     if labelled and "category" not in mapping and "category_path" not in mapping:
         raise InputError(
             "no_category_column",
             f"{name} has no category column, it has {listed(found)}",
             "a column such as category_path, category or 类目",
-            "say which column has the categories",
+            "name the column with the categories",
         )
     return mapping
 
 
 def read_catalog(paths: Iterable[str | Path], rejects: Rejects, options: ReadOptions | None = None) -> Catalog:
-    """Return every usable row of labelled files.
+    """Return a catalog with all usable rows of labelled files.
 
-    Unusable rows go to `rejects`. Raises InputError for a file that cannot be used at all, or without any
-    usable row.
+    Unusable rows go to `rejects`. Raise InputError for a file that cannot be read or has no rows, or when no row of the
+    files read so far is usable.
     """
     options = options or ReadOptions()
     catalog = Catalog()
@@ -166,9 +170,9 @@ def read_catalog(paths: Iterable[str | Path], rejects: Rejects, options: ReadOpt
 def catalog_of(
     rows: Iterable[Mapping[str, object]], rejects: Rejects, columns: Mapping[str, tuple[str, ...]]
 ) -> Catalog:
-    """Return every usable one of labelled rows in memory, each a mapping from column to value.
+    """Return a catalog with all usable labelled rows in memory, each a mapping from column to value.
 
-    Unusable rows go to `rejects`. Raises InputError where no row can be used.
+    Unusable rows go to `rejects`. Raise InputError when there are no rows or no row is usable.
     """
     catalog = Catalog()
     catalog.take(items_in(rows, columns, labelled=True), "the data", rejects)
@@ -178,7 +182,7 @@ def catalog_of(
 def items_in(
     rows: Iterable[Mapping[str, object]], columns: Mapping[str, tuple[str, ...]], labelled: bool
 ) -> Iterator[Listing | Reject]:
-    """Yield the item of each row in memory, or why it cannot be used. A row's line is its position, from 0."""
+    """Yield the item of each row in memory, or a reject with the reason. A row's line is its position, from 0."""
     mappings: dict[tuple[str, ...], Mapping[str, tuple[str, ...]]] = {}
     for place, values in enumerate(rows):
         keys = tuple(values)
@@ -194,18 +198,18 @@ def items_in(
 def read_listings(
     source: RecordFile, rejects: Rejects, options: ReadOptions, batch: int, labelled: bool = False
 ) -> Iterator[list[Listing]]:
-    """Yield the rows of an opened file in batches of at most `batch`, in order.
+    """Yield the rows of an opened file in order, in batches of at most `batch`.
 
-    A listing may have an empty title (the decision says so) unless it has to be `labelled`; a row that cannot be used
-    goes to `rejects`. Raises InputError for a file without any usable row.
+    A title may be empty unless the rows are `labelled`; the decision then says so. Unusable rows go to `rejects`. Raise
+    InputError for a file without any usable row.
     """
     return batched(_items(source, options, labelled), source.name, rejects, batch)
 
 
 def batched(rows: Iterable[Listing | Reject], name: str, rejects: Rejects, size: int) -> Iterator[list[Listing]]:
-    """Yield the usable rows of a source called `name` in batches of at most `size`; the others go to `rejects`.
+    """Yield the usable rows of a source called `name` in batches of at most `size`.
 
-    Raises InputError where no row can be used.
+    Unusable rows go to `rejects`. Raise InputError when there are no rows or no row is usable.
     """
     batch: list[Listing] = []
     seen = 0
@@ -230,8 +234,8 @@ def _require_rows(name: str, rows: int, rejects: Rejects, usable: bool) -> None:
         first = rejects.first
         raise InputError(
             "no_usable_row",
-            f"{name} has no usable row, all {rejects.count} were rejected, the first in {first.place} ({first.reason})",
-            "at least one row that can be used",
+            f"{name} has no usable row: all {rejects.count} were rejected, the first in {first.place} ({first.reason})",
+            "at least one usable row",
             "correct the rows",
         )
 
@@ -251,7 +255,7 @@ def _row(record: Record, mapping: Mapping[str, tuple[str, ...]], labelled: bool,
         try:
             values[field_name] = _joined(record.values, columns)
         except (TypeError, ValueError, RecursionError) as error:
-            reason = first_line(error) if isinstance(error, TypeError) else "a value that is too large or too deep"
+            reason = first_line(error) if isinstance(error, TypeError) else "a value too large or too deeply nested"
             return Reject(name, record.line, "+".join(columns), "", "unusable_value", reason)
     item = _item(values, labelled)
     if isinstance(item, _Fault):
@@ -269,9 +273,9 @@ def _joined(found: Mapping[str, object], columns: tuple[str, ...]) -> str:
 
 
 def _as_text(value: object) -> str:
-    """Return a cell as text: objects as "key: value; ...", lists joined by commas, nothing and NaN as "".
+    """Return a cell as text: objects as "key: value; ...", lists joined by commas, None and NaN as "".
 
-    Raises TypeError for what has no text of its own: bytes, functions, files.
+    Raise TypeError for values without a text form: bytes, functions, files.
     """
     if value is None or isinstance(value, str):
         return value or ""
@@ -291,7 +295,7 @@ def _as_text(value: object) -> str:
 
 
 class _Fault(NamedTuple):
-    """What makes a row unusable: the field, the kind of fault, and the reason in words."""
+    """The fault that makes a row unusable: its field, its error code, and the reason in words."""
 
     field: str
     code: str
@@ -299,23 +303,23 @@ class _Fault(NamedTuple):
 
 
 def item_of(values: Mapping[str, str], labelled: bool) -> Item:
-    """Return the item of `values` by field, held to what rows of a file are held to. Raises InputError."""
+    """Return the item of `values` by field, with the checks of a file's rows. Raise InputError if one fails."""
     item = _item(values, labelled)
     if isinstance(item, _Fault):
-        raise InputError(item.code, f"{item.field}: {item.reason}", "a field that can be used", "correct the field")
+        raise InputError(item.code, f"{item.field}: {item.reason}", "a usable value", "correct the field")
     return item
 
 
 def _item(values: Mapping[str, str], labelled: bool) -> Item | _Fault:
-    """Return the item of `values` by field, or the first fault that makes them unusable."""
+    """Return the item of `values` by field, or the first fault that makes it unusable."""
     for name, value in values.items():
         limit = FIELDS[name].longest
         if len(value) > limit:
-            return _Fault(name, "too_long", f"{len(value)} characters: at most {limit} are read")
+            return _Fault(name, "too_long", f"{len(value)} characters, more than the limit of {limit}")
         if not value.isprintable() and (found := _UNUSABLE.search(value)):
             if found[0] < "\ud800":
                 return _Fault(name, "control_character", f"control character U+{ord(found[0]):04X}")
-            return _Fault(name, "invalid_character", f"half a character, U+{ord(found[0]):04X}")
+            return _Fault(name, "invalid_character", f"incomplete character U+{ord(found[0]):04X}")
     said = {name: values.get(name, "").strip() for name in AS_WRITTEN}
     path, category = normal_path(values.get("category_path", "")), clean(values.get("category", ""))
     if not path:
@@ -329,6 +333,6 @@ def _item(values: Mapping[str, str], labelled: bool) -> Item | _Fault:
 
 
 def _has_title(item: Item) -> bool:
-    """Return whether a title says something; most do at sight, and need not be cleaned for it."""
+    """Return True if the title has words. Most titles pass a quick check and need no cleaning."""
     plain = "<" not in item.title and "&" not in item.title and any(map(str.isalnum, item.title))
     return plain or bool(item.words.title)

@@ -1,4 +1,4 @@
-"""Rows that could not be used, kept with their place and the reason so that nothing is lost."""
+"""Rejected rows, stored with their place and the reason so that no row is lost."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -9,7 +9,7 @@ from typing import Protocol, Self, TextIO
 from shelfwise.indexer.errors import InputError
 
 IN_MEMORY = "<memory>"
-MAX_VALUE = 2_000  # characters of the offending value that are kept
+MAX_VALUE = 2_000  # characters of the offending value to store
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +17,8 @@ class Reject:
     """One unusable row.
 
     `line` is the physical line on which the row starts (1 is the header), the row number in a Parquet file, or the
-    position from 0 of a row in memory, whose `file` is IN_MEMORY. `column` is empty where the row as a whole is at
-    fault; `value` is what was found there; `code` is the kind of fault, as in `ShelfwiseError`, and `reason` says it in
-    words.
+    position from 0 of a row in memory, whose `file` is IN_MEMORY. `column` is empty if the whole row is at fault.
+    `value` is the offending value. `code` is the kind of fault, as in `ShelfwiseError`; `reason` describes it in words.
     """
 
     file: str
@@ -31,25 +30,25 @@ class Reject:
 
     @property
     def place(self) -> str:
-        """Where it is, in words."""
+        """Place of the row in words: its row number in memory, its line in a file."""
         return f"row {self.line}" if self.file == IN_MEMORY else f"line {self.line}"
 
 
 class Rejects(Protocol):
-    """Takes the rejects of one reading: how many there were, and the first."""
+    """Collects the rejects of one reading, and reports their number and the first one."""
 
     @property
     def count(self) -> int:
-        """How many there were."""
+        """Number of rejects."""
         ...
 
     @property
     def first(self) -> Reject | None:
-        """The first of them."""
+        """First reject (None if there is none)."""
         ...
 
     def add(self, reject: Reject) -> None:
-        """Take one reject."""
+        """Add one reject."""
         ...
 
 
@@ -61,21 +60,21 @@ class RejectList:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of rejects."""
         return len(self.rows)
 
     @property
     def first(self) -> Reject | None:
-        """The first of them."""
+        """First reject (None if there is none)."""
         return self.rows[0] if self.rows else None
 
     def add(self, reject: Reject) -> None:
-        """Keep one reject."""
+        """Add one reject."""
         self.rows.append(replace(reject, value=reject.value[:MAX_VALUE]))
 
 
 class RejectFile:
-    """A JSONL file of rejects that is created with the first of them."""
+    """A JSONL file of rejects, created when the first one is added."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -84,7 +83,7 @@ class RejectFile:
         self._out: TextIO | None = None
 
     def add(self, reject: Reject) -> None:
-        """Write one reject. Raises InputError where the file cannot be written."""
+        """Write one reject. Raise InputError when the file cannot be created."""
         if self._out is None:
             try:
                 self._out = self.path.open("w", encoding="utf-8", errors="backslashreplace")
@@ -92,8 +91,8 @@ class RejectFile:
                 raise InputError(
                     "unwritable_rejects",
                     f"cannot write rejected rows to {self.path} ({error.strerror})",
-                    "a file in a folder that is writable",
-                    "name another file for them",
+                    "a file in a writable folder",
+                    "name another file for rejected rows",
                 ) from None
             self.first = reject
         self.count += 1

@@ -1,1 +1,1 @@
-"""Vectors to neighbours: exact, approximate and on GPU, over all that a store holds."""
+"""Search for the neighbours of vectors in a store: exact, approximate and on a GPU."""

@@ -1,4 +1,4 @@
-"""Clears versions away, and writes the rows of those that stay into one table and one replica."""
+"""Remove versions, and write the rows of the remaining ones to one table and one replica."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from shelfwise.indexer.store.table import TABLE, TableWriter, table_files
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """What `compact` did: the versions left and taken away, and the bytes of the store before and after."""
+    """The result of `compact`: the kept and removed versions, and the size of the store in bytes before and after."""
 
     kept: tuple[int, ...]
     removed: tuple[int, ...]
@@ -28,16 +28,16 @@ class Cleared:
 
 
 def compact(path: Path, keep: int) -> Cleared:
-    """Keep the last `keep` versions and the tagged ones, and clear away the rest and what killed writers left.
+    """Keep the last `keep` versions and the tagged ones. Remove all others and the leftovers of killed writers.
 
-    The rows of the versions that stay are written to a new table, whose files are few and hold nothing else. Each of
-    them is whole in the old table until it is whole in the new one.
+    The rows of the kept versions are written to a new table, with few files and no other rows. Each version stays
+    complete in the old table until it is complete in the new one.
     """
     with writing(path) as draft:
         base_of(draft)
         before, there, tags = bytes_of(path), versions_of(path), tags_of(path)
         kept = sorted(set(there[-keep:]) | (set(tags.values()) & set(there)))
-        # A reader may still know an old name.
+        # A new name, because a reader may still use the old one.
         manifests = _with_replica(path, _copied(path, kept, f"{TABLE}-{uuid4().hex[:12]}"))
         for manifest in manifests:
             keep_manifest(path, manifest)
@@ -49,7 +49,7 @@ def compact(path: Path, keep: int) -> Cleared:
 
 
 def _copied(path: Path, kept: list[int], table: str) -> list[Manifest]:
-    """The manifests of versions whose rows were written to a new table, each by what it changes of the one before."""
+    """Write the rows of versions to a new table, each as a change of the one before, and return their manifests."""
     target, copied, before = TableWriter(path, table), list[tuple[Manifest, int]](), None
     for version in kept:
         snapshot = read_snapshot(path, version)
@@ -71,8 +71,10 @@ def _copied(path: Path, kept: list[int], table: str) -> list[Manifest]:
 
 
 def _with_replica(path: Path, manifests: list[Manifest]) -> list[Manifest]:
-    """The manifests with a replica of the newest version for all that share its space; the others get one when it is
-    asked for."""
+    """Return the manifests with a new replica of the newest version, for all versions in its space.
+
+    A version in another space gets the name of a replica that is built on first use.
+    """
     snapshot, folder = Snapshot(path, manifests[-1]), new_replica_name()
     make_replica(path / folder, snapshot.numbered_rows, space_of(snapshot), snapshot.data_files)
     engine, recall = recalled(open_replica(path / folder).engine)
@@ -87,7 +89,7 @@ def _with_replica(path: Path, manifests: list[Manifest]) -> list[Manifest]:
 
 
 def _changed(before: Rows, after: Rows) -> Rows:
-    """Those of the rows `after` that are not the same in `before`."""
+    """Return the rows of `after` that are new or differ from `before`."""
     place = np.array([before.row_of.get(id_, -1) for id_ in after.row_of], np.int64)
     same = place >= 0
     for name in after.table.column_names:
@@ -98,7 +100,7 @@ def _changed(before: Rows, after: Rows) -> Rows:
 
 
 def _clear(path: Path, manifests: list[Manifest]) -> None:
-    """Delete tables, blobs and encoders that none of the versions has, and what builds have begun."""
+    """Delete tables, blobs, encoders, runtimes and replicas that no version uses, and files of unfinished builds."""
     forget_embedded(path)
     for begun in (ENCODERS, RUNTIMES):
         remove(path / f"{begun}.new")

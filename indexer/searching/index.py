@@ -1,4 +1,4 @@
-"""A store opened for reading: its rows, the encoder that made them, and a search over their vectors."""
+"""A store opened for reading: its rows, its encoder, and a search over its vectors."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from shelfwise.indexer.types import Progress, Vectors
 
 @dataclass(frozen=True)
 class Index:
-    """One version of a store, ready to search: its rows lie in `segments`, of which `replica` is what is on disk."""
+    """One version of a store, ready to search. Its rows are in `segments`, the first of them from `replica`."""
 
     snapshot: Snapshot
     encoder: Encoder
@@ -35,25 +35,25 @@ class Index:
 
     @classmethod
     def open(cls, path: Path, device: str = "auto", progress: Progress | None = None) -> Self:
-        """The store at `path` with encoder and search on `device` (auto, cpu or cuda). Raises ShelfwiseError."""
+        """Open the store at `path` with encoder and search on `device` (auto, cpu or cuda). Raise ShelfwiseError."""
         snapshot = read_snapshot(path)
         encoder, engine = encoder_for(path, snapshot.manifest, device), resolve_engine(device)
         return _latest(snapshot, lambda latest: cls._read(latest, encoder, engine, progress=progress))
 
     @classmethod
     def from_rows(cls, snapshot: Snapshot, encoder: Encoder, rows: Rows, space: Space | None = None) -> Self:
-        """An index over rows in memory that a version of the store has or could have, in its space or another."""
+        """Return an index over rows in memory, stored or candidate rows, in `space` or else the version's space."""
         space = space or space_of(snapshot)
         return cls(snapshot, encoder, space, Segments((Segment.of_rows(rows, space),)))
 
     def refreshed(self) -> Self:
-        """The version of the store that counts by now, itself while that is this one. What the two have in common stays
-        as it is: the encoder is loaded, and the replica opened, only where the store has another.
+        """Return an index of the store's current version, or this index if it is current.
 
-        Raises ShelfwiseError.
+        The encoder is loaded, and the replica opened, only if the store has another one. Raise ShelfwiseError when the
+        version cannot be opened.
         """
         path, manifest = self.snapshot.path, self.snapshot.manifest
-        if read_manifest(path) == manifest:  # `compact` keeps the version and moves its rows
+        if read_manifest(path) == manifest:  # `compact` keeps the version number but moves the rows
             return self
         snapshot = read_snapshot(path, reuse=manifest)
         same = snapshot.manifest.encoder == manifest.encoder
@@ -69,7 +69,7 @@ class Index:
         reuse: Self | None = None,
         progress: Progress | None = None,
     ) -> Self:
-        """Return a version, with what it shares with one that is open, `reuse`."""
+        """Return an index of a version, sharing space and segment with an open `reuse` of the same replica."""
         manifest = snapshot.manifest
         if reuse is not None and reuse.replica is not None and reuse.snapshot.manifest.replica == manifest.replica:
             space, replica, base = reuse.space, reuse.replica, reuse.segments.parts[0]
@@ -82,20 +82,21 @@ class Index:
         return len(self.segments)
 
     def embed(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """(n, d) unit vectors in the store's space."""
+        """Return the unit vectors (n, d) of texts in the store's space."""
         return self.space.project(self.encoder.encode(texts, progress))
 
     def vector_of(self, id_: str) -> Vectors:
-        """(1, d) unit vector of a stored item, in the store's space. Raises QueryError."""
+        """Return the unit vector (1, d) of an item in the store's space. Raise QueryError when the id is unknown."""
         return self.segments.vectors(np.array([self._row_of(id_)]))
 
     def search(
         self, vectors: Vectors, k: int, where: str | Filter | None = None, without: str | None = None
     ) -> Neighbors:
-        """The k nearest items of each vector (m, d), by their rows in `segments`.
+        """Return the k nearest items of each vector (m, d), as row numbers in `segments`.
 
-        `where` is an SQL condition on the items' columns or a filter, `without` the id of an item to leave out. Fewer
-        than k places are filled where fewer items are left. Raises QueryError.
+        `where` is an SQL condition on the columns of the items, or a filter. `without` is the id of an item to leave
+        out. If fewer than k items are left, fewer places are filled. Raise QueryError when the condition is invalid or
+        the id is unknown.
         """
         allowed = None
         if isinstance(where, Filter):
@@ -108,37 +109,37 @@ class Index:
         return self.segments.search(vectors, k, allowed)
 
     def items(self, ids: Sequence[str]) -> dict[str, Item]:
-        """Those of some items that are there, by id, whole."""
+        """Return the stored items among `ids`, complete, by id."""
         rows = [row for row in map(self.segments.row_of, ids) if row is not None]
         return {item.id: item for item in self.items_at(np.array(rows, np.int64))}
 
     def items_at(self, rows: NDArray[np.int64]) -> list[Item]:
-        """Return the items of some rows, whole."""
+        """Return the complete items of some rows."""
         return [Item(*texts) for texts in self.segments.texts(tuple(FIELDS), rows)]
 
     def of_catalog(self, ids: Sequence[str]) -> set[str]:
-        """Those of some items that came with a catalog, and were not added beside it."""
+        """Return the ids of stored items that came with a catalog rather than as an addition to it."""
         rows = [row for row in map(self.segments.row_of, ids) if row is not None]
         found = self.segments.texts(("id", "origin"), np.array(rows, np.int64))
         return {id_ for id_, origin in found if origin == CATALOG}
 
     def has(self, id_: str) -> bool:
-        """Whether an item is there."""
+        """Return True if an item is stored."""
         return self.segments.row_of(id_) is not None
 
     def item(self, id_: str) -> Item:
-        """One item, whole. Raises QueryError."""
+        """Return one item, complete. Raise QueryError when the id is unknown."""
         self._row_of(id_)
         return self.items([id_])[id_]
 
     def require_k(self, k: int, name: str) -> int:
-        """Return `k`, which the caller calls `name`. Raises QueryError where the store holds fewer items."""
+        """Return `k`, named `name` in the error. Raise QueryError when the store has fewer than k items."""
         if k > len(self):
             raise QueryError(
                 "k_too_large",
                 f"{name} {k}, more than the {len(self)} items of the store",
                 f"at most {len(self)}",
-                "ask for fewer",
+                "request fewer",
             )
         return k
 
@@ -146,7 +147,10 @@ class Index:
         row = self.segments.row_of(id_)
         if row is None:
             raise AbsentError(
-                "no_such_item", f"the store has no item with id {id_!r}", "the id of a stored item", "look the item up"
+                "no_such_item",
+                f"the store has no item with id {id_!r}",
+                "the id of a stored item",
+                "search for the item",
             )
         return row
 
@@ -155,7 +159,7 @@ Read = TypeVar("Read")
 
 
 def _latest(snapshot: Snapshot, read: Callable[[Snapshot], Read]) -> Read:
-    """What is read of the newest version; where it is cleared away meanwhile, of the one that is newest by then."""
+    """Read the newest version. If it is removed meanwhile, read the version that is then the newest."""
     while True:
         try:
             return read(snapshot)

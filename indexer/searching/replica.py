@@ -1,6 +1,6 @@
-"""The rows of a version laid out on disk to be mapped into memory, searched and shown without reading the table.
+"""The rows of a version in files that can be memory-mapped, searched and shown without reading the table.
 
-A replica holds nothing that the table does not hold. One that is missing or damaged is made again from the table.
+A replica contains only data of the table. If it is missing or damaged, it is rebuilt from the table.
 """
 
 import mmap
@@ -30,15 +30,15 @@ REPLICA_FACTS, ITEMS, VECTORS, ROW_IDS, ENGINE = (
     "row_ids.npy",
     "engine.faiss",
 )
-PROJECTED_ROWS = 65_536  # rows that are projected at a time
+PROJECTED_ROWS = 65_536  # rows projected at a time
 
 
 @dataclass(frozen=True)
 class Replica:
-    """n rows in order of id: their texts `items`, LanceDB's numbers of them (n,), and unit `vectors` (n, d) in the
-    space of a version, mapped from `memory`; and the `engine` to search them by, None for exact search.
+    """n rows sorted by item id: their texts `items`, their LanceDB `row_ids` (n,), and their unit `vectors` (n, d).
 
-    `data_files` are those of the table's files that it stands for.
+    The vectors are in the space of a version, and memory-mapped from `memory`. `engine` searches them, or None for
+    exact search. `data_files` are the files of the table whose rows the replica contains.
     """
 
     items: pa.Table
@@ -50,23 +50,23 @@ class Replica:
 
 
 def space_of(snapshot: Snapshot) -> Space:
-    """The space of a version. Raises StoreError where it has none."""
+    """Return the space of a version. Raise StoreError when it has none."""
     content = snapshot.blob(SPACE_BLOB)
     if content is None:
-        raise StoreError("no_model", f"store {snapshot.path} has no space", "a store with a model", "train the store")
+        raise StoreError("no_model", f"store {snapshot.path} has no model", "a store with a model", "train the store")
     return Space.from_bytes(content)
 
 
 def new_replica_name() -> str:
-    """A place for a replica, relative to the store; never the same twice, since readers may still hold an old one."""
+    """Return a new path for a replica, relative to the store. It is unique, since readers may still use an old one."""
     return f"{REPLICAS}/{uuid4().hex[:12]}"
 
 
 def replica_of(snapshot: Snapshot, progress: Progress | None = None) -> Replica:
-    """The replica of a version; made again where it is missing or damaged, in the store or, where that cannot be
-    written, elsewhere for as long as it is used.
+    """Return the replica of a version.
 
-    Raises StoreError where the table is damaged, too.
+    If it is missing or damaged, it is rebuilt in the store or, if the store cannot be written, in a temporary place for
+    as long as it is used. Raise StoreError when the table is damaged, too.
     """
     identity = snapshot.manifest.replica
     try:
@@ -82,7 +82,7 @@ def replica_of(snapshot: Snapshot, progress: Progress | None = None) -> Replica:
         with tempfile.TemporaryDirectory() as elsewhere:
             folder = Path(elsewhere) / "replica"
             make_replica(folder, numbered, space, snapshot.data_files, progress)
-            return open_replica(folder)  # what is mapped stays after the names are gone
+            return open_replica(folder)  # mapped files stay readable after they are deleted
 
 
 def make_replica(
@@ -92,7 +92,7 @@ def make_replica(
     data_files: Iterable[str],
     progress: Progress | None = None,
 ) -> None:
-    """Lay out the rows and their numbers in `folder`, in one step; one that is there is replaced. Raises OSError."""
+    """Write rows and their row ids as a replica to `folder`, replacing it at once. Raise OSError when that fails."""
     rows, row_ids = numbered
     with making(folder) as work:
         with pa.OSFile(str(work / ITEMS), "wb") as out, pa.ipc.new_file(out, rows.table.schema) as writer:
@@ -112,9 +112,9 @@ def make_replica(
 
 
 def open_replica(folder: Path) -> Replica:
-    """A replica, verified. Raises StoreError where it is missing or damaged."""
+    """Open and verify a replica. Raise StoreError when it is missing or damaged."""
     try:
-        facts = read_sealed(folder / REPLICA_FACTS, "it is made again")
+        facts = read_sealed(folder / REPLICA_FACTS, "open the store to rebuild it")
         verify_files(folder, {name: (size, digest) for name, (size, digest) in facts["files"].items()})
         vectors, memory = _mapped(folder, facts["dimensions"])
         return Replica(
@@ -130,7 +130,7 @@ def open_replica(folder: Path) -> Replica:
             "unreadable_store_file",
             f"{folder} cannot be read ({error.strerror or error})",
             "a replica of the rows",
-            "it is made again",
+            "open the store to rebuild it",
         ) from None
 
 

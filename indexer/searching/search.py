@@ -1,7 +1,7 @@
-"""What a search returns, and exact search by cosine similarity: in numpy (the oracle), and with FAISS on CPU or GPU.
+"""The result of a search, and exact search by cosine similarity: in numpy (the oracle), or with FAISS on CPU or GPU.
 
-FAISS gives the same rows and the same float64 similarities as the oracle. It only proposes: its candidates, found in
-float32 or float16, are scored again in float64, and more are fetched for a query whose last places could still change.
+FAISS gives the same rows and the same float64 similarities as the oracle. It proposes candidates in float32 or float16,
+which are scored again in float64. More candidates are fetched for a query whose last places could still change.
 """
 
 from dataclasses import dataclass
@@ -17,28 +17,28 @@ from shelfwise.indexer.types import Vectors
 
 Mask = NDArray[np.bool_]
 
-NONE = -1  # row number of a place that no neighbour fills
-# Similarities that agree to this many decimals are equal: the rounding of float64 sums, which differs from
-# engine to engine, must not decide between a row and its twin.
+NONE = -1  # row number of a place without a neighbour
+# Similarities that agree to this many decimals count as equal. Float64 sums are rounded differently by each engine,
+# and this must not decide between a row and its duplicate.
 TIE_DECIMALS = 9
-SPARE_CANDIDATES = 16  # candidates beyond k in the first round
-# Two float32 dot products of unit vectors (d up to 4,096) differ from float64 by less than this.
+SPARE_CANDIDATES = 16  # candidates in addition to k in the first round
+# A float32 dot product of unit vectors (d up to 4,096) differs from the float64 one by less than this.
 FLOAT32_ERROR = 1e-5
-# With both rounded to float16 before: a part in 2,048 of each of them, and what is too small for its exponents.
+# The same for vectors rounded to float16: a relative error of 1/2,048 for each, plus underflow of small values.
 FLOAT16_ERROR = 1.1e-3
 GPU_MAX_K = 2048
-GPU_SHARE = 0.7  # of a GPU's free memory that vectors may take: search and encoder need some, too
-BLOCK = 65_536  # rows that are searched at a time
-RESCORE_BYTES = 1 << 27  # of gathered candidate vectors at a time
-ORACLE_BYTES = 1 << 27
+GPU_SHARE = 0.7  # of a GPU's free memory for vectors: search and encoder need some, too
+BLOCK = 65_536  # rows searched at a time
+RESCORE_BYTES = 1 << 27  # bytes of candidate vectors gathered at a time
+ORACLE_BYTES = 1 << 27  # bytes of similarities computed at a time
 
 
 @dataclass(frozen=True)
 class Neighbors:
-    """The nearest rows of m queries, nearest first; of equally near rows the lower one comes first.
+    """The nearest rows of m queries, nearest first. Of equally near rows, the lower row number comes first.
 
-    `rows` (m, k) int64 row numbers, NONE where there were fewer than k; `similarities` (m, k) float64
-    cosines in [-1, 1], -inf at NONE.
+    `rows` (m, k) are int64 row numbers, NONE if fewer than k rows were found. `similarities` (m, k) are float64 cosines
+    in [-1, 1], -inf at NONE.
     """
 
     rows: NDArray[np.int64]
@@ -46,27 +46,27 @@ class Neighbors:
 
     @property
     def found(self) -> NDArray[np.bool_]:
-        """(m, k) mask of the places that a neighbour fills."""
+        """(m, k) mask of the places with a neighbour."""
         return np.asarray(self.rows != NONE)
 
     def best(self) -> NDArray[np.float64]:
-        """(m,) similarity of the nearest row, -inf where there is none."""
+        """Return the similarity of the nearest row (m,), -inf if there is none."""
         if self.similarities.shape[1] == 0:
             return np.full(len(self.rows), -np.inf)
         return self.similarities[:, 0]
 
     def without(self, own: NDArray[np.int64]) -> "Neighbors":
-        """The (m, k - 1) nearest but for each query's `own` row (m,)."""
+        """Return the (m, k - 1) nearest rows other than each query's `own` row (m,)."""
         order = np.argsort(self.rows == own[:, None], axis=1, kind="stable")[:, :-1]
         return Neighbors(
             np.take_along_axis(self.rows, order, axis=1), np.take_along_axis(self.similarities, order, axis=1)
         )
 
-    def without_twins(self, keys: NDArray[np.object_], own: NDArray[np.object_], k: int) -> "Neighbors":
-        """The (m, k) nearest whose key, one of `keys` (n,) by row, is not each query's `own` (m,)."""
-        twins = (keys[self.rows] == own[:, None]) & self.found
-        order = np.argsort(twins, axis=1, kind="stable")[:, :k]
-        gone = np.take_along_axis(twins, order, axis=1)
+    def without_duplicates(self, keys: NDArray[np.object_], own: NDArray[np.object_], k: int) -> "Neighbors":
+        """Return the (m, k) nearest rows whose key in `keys` (n,) differs from the query's `own` key (m,)."""
+        duplicates = (keys[self.rows] == own[:, None]) & self.found
+        order = np.argsort(duplicates, axis=1, kind="stable")[:, :k]
+        gone = np.take_along_axis(duplicates, order, axis=1)
         rows, similarities = (np.take_along_axis(part, order, axis=1) for part in (self.rows, self.similarities))
         return Neighbors(np.where(gone, NONE, rows), np.where(gone, -np.inf, similarities))
 
@@ -77,8 +77,10 @@ def nearest(
     k: int,
     places: NDArray[np.float64] | NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The k nearest of (m, j) candidates by similarity, then by `places` (m, j), by default their row numbers; places
-    without a candidate last."""
+    """Return the k nearest of (m, j) candidates: their row numbers and similarities, with empty places last.
+
+    Candidates of equal similarity are sorted by `places` (m, j), by default by row number.
+    """
     similarities = np.round(similarities, TIE_DECIMALS)
     order = np.lexsort((rows if places is None else places, -similarities), axis=1)[:, :k]
     kept = np.take_along_axis(similarities, order, axis=1)
@@ -87,18 +89,19 @@ def nearest(
 
 
 class Searcher(Protocol):
-    """Nearest rows among n unit vectors of d dimensions."""
+    """A search for the nearest rows among n unit vectors of d dimensions."""
 
     def search(self, queries: Vectors, k: int, allowed: Mask | None = None) -> Neighbors:
-        """The k nearest rows of each of m unit `queries` (m, d), among those where `allowed` (n,) is true.
+        """Return the k nearest rows of each of m unit `queries` (m, d), among the rows where `allowed` (n,) is true.
 
-        Equal similarity: the lower row first. Fewer than k rows: NONE and -inf in the places left over.
+        Of equally near rows, the lower row number comes first. If there are fewer than k rows, the remaining places
+        have NONE and -inf.
         """
         ...
 
 
 class ExactSearcher:
-    """Every similarity in float64, with numpy: slow, and what the others are held against."""
+    """Exact search with numpy: every similarity in float64. It is slow, and the reference for the other searchers."""
 
     def __init__(self, vectors: Vectors) -> None:
         self._vectors = vectors
@@ -117,15 +120,14 @@ class ExactSearcher:
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy of vectors on a GPU, in a flat `index` of FAISS's whose similarities are off by `error` at most."""
+    """A copy of vectors on a GPU, in a flat FAISS `index` whose similarities have an error of at most `error`."""
 
     index: Any
     error: float
 
 
 def copy_on_gpu(vectors: Vectors) -> Copy | None:
-    """A copy of vectors (n, d) on one GPU: in float32 or, where that would not fit, in float16; None where neither
-    does."""
+    """Copy vectors (n, d) to one GPU, in float32 or, if that does not fit, in float16. Return None if neither fits."""
     import torch
 
     room = GPU_SHARE * torch.cuda.mem_get_info()[0]
@@ -141,7 +143,7 @@ def copy_on_gpu(vectors: Vectors) -> Copy | None:
 
 
 class FaissSearcher:
-    """FAISS's exact inner product: over the vectors where they lie, or over a copy on a GPU."""
+    """Exact search with FAISS's inner product, over vectors in memory or a copy on a GPU."""
 
     def __init__(self, vectors: Vectors, copy: Copy | None = None) -> None:
         self._faiss = import_faiss()
@@ -150,7 +152,7 @@ class FaissSearcher:
         self._error = copy.error if copy else FLOAT32_ERROR
 
     def search(self, queries: Vectors, k: int, allowed: Mask | None = None) -> Neighbors:
-        """See `Searcher.search`. A filter is never given to a GPU, which ignores it without a word."""
+        """See `Searcher.search`. A filtered search never runs on a GPU, which would silently ignore the filter."""
         if self._copy and (allowed is not None or k + SPARE_CANDIDATES > GPU_MAX_K):
             return FaissSearcher(self._vectors).search(queries, k, allowed)
         among = None if allowed is None else np.flatnonzero(allowed)
@@ -166,7 +168,7 @@ class FaissSearcher:
             candidates, floor = self._propose(queries[open_], fetch, among)
             found, scores = rescored(self._vectors, queries[open_], candidates, k)
             rows[open_, : found.shape[1]], similarities[open_, : found.shape[1]] = found, scores
-            # A row not fetched is at most as similar as the last one fetched, but for rounding.
+            # Apart from rounding, a row that was not fetched is at most as similar as the last fetched one.
             unsure = scores[:, -1] <= floor + self._error
             open_, fetch = (open_[unsure], min(4 * fetch, n)) if fetch < n else (open_[:0], 0)
         return Neighbors(rows, similarities)
@@ -174,7 +176,7 @@ class FaissSearcher:
     def _propose(
         self, queries: Vectors, k: int, among: NDArray[np.int64] | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """(m, k) candidate rows, and (m,) the proposed similarity of the last of them."""
+        """Return candidate rows (m, k), and the lowest proposed similarity of each query (m,)."""
         if self._copy:
             scores, rows = self._copy.index.search(queries, k)
             return rows, scores[:, -1].astype(np.float64)
@@ -194,7 +196,7 @@ class FaissSearcher:
 def rescored(
     vectors: Vectors, queries: Vectors, candidates: NDArray[np.int64], k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The k nearest of some rows (m, j) of the vectors (n, d) for each of m queries, in float64; NONE is no row."""
+    """Return the k nearest `candidates` (m, j), rows of `vectors` (n, d) or NONE, of m queries by float64 score."""
     scores = np.empty(candidates.shape)
     step = max(1, RESCORE_BYTES // (8 * vectors.shape[1] * max(candidates.shape[1], 1)))
     for start in range(0, len(queries), step):
@@ -219,17 +221,17 @@ def _stacked(parts: list[Neighbors], k: int) -> Neighbors:
 
 
 def import_faiss() -> Any:
-    """The faiss module, with its threads set.
+    """Import the faiss module and set its number of threads.
 
-    Raises EngineError where it is missing, or where both packages of it are installed: they write into
-    one folder, and which one is really there cannot be told.
+    Raise EngineError when it is missing, or when both of its packages are installed. Both write to the same folder, so
+    it is not known which one is there.
     """
     installed = [name for name in ("faiss-cpu", "faiss-gpu") if _is_installed(name)]
     if len(installed) == 2:
         raise EngineError(
             "two_engines",
             "faiss-cpu and faiss-gpu are both installed and overwrite each other",
-            "one of them",
+            "only one of them",
             "pip uninstall -y faiss-cpu faiss-gpu, then pip install 'shelfwise[cpu]' or 'shelfwise[gpu]'",
         )
     if not installed:
@@ -254,7 +256,10 @@ def _is_installed(name: str) -> bool:
 
 
 def resolve_engine(device: str) -> str:
-    """Where FAISS searches: auto, cpu or cuda resolved to cpu or cuda. Raises EngineError."""
+    """Return the device FAISS searches on, cpu or cuda, for `device` auto, cpu or cuda.
+
+    Raise EngineError when `device` is cuda and FAISS finds no GPU, or when FAISS cannot be imported for auto or cuda.
+    """
     if device == "cpu":
         return device
     faiss = import_faiss()
@@ -264,7 +269,7 @@ def resolve_engine(device: str) -> str:
     if device == "cuda":
         raise EngineError(
             "no_gpu",
-            "device 'cuda', but faiss finds no GPU here",
+            "device 'cuda', but faiss finds no GPU",
             "shelfwise[gpu] and an NVIDIA driver",
             "use device cpu or auto",
         )

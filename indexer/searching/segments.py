@@ -1,4 +1,4 @@
-"""The rows of a version as segments, searched and shown as one: a replica, and what is fresh since it was made."""
+"""The rows of a version in segments that are searched as one: a replica, and the rows added since it was created."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from shelfwise.indexer.types import Vectors
 
 @dataclass(frozen=True)
 class View:
-    """One way of looking at the n rows of a segment: a search over their unit `vectors` (n, d)."""
+    """One kind of vectors of the n rows of a segment: unit `vectors` (n, d) and the search over them."""
 
     vectors: Vectors
     searcher: Searcher
@@ -31,10 +31,10 @@ class View:
 
 @dataclass(frozen=True)
 class Segment:
-    """n rows in order of id: their `texts`, and the `views` by which they are searched, today one: of their texts.
+    """n rows sorted by id: their `texts`, and the `views` to search them by. Currently there is one view, of the texts.
 
-    `alive` (n,) says which of them the version has: the others were removed or replaced since. `row_ids` (n,) are
-    LanceDB's numbers, None for rows that are in no table.
+    `alive` (n,) is true for the rows of the version, and false for rows that were removed or replaced since. `row_ids`
+    (n,) are LanceDB's row ids, or None for rows outside a table.
     """
 
     texts: pa.Table
@@ -44,13 +44,13 @@ class Segment:
 
     @classmethod
     def of_rows(cls, rows: Rows, space: Space, row_ids: RowIds | None = None) -> "Segment":
-        """Return rows in memory, all alive, searched exactly."""
+        """Return a segment of rows in memory, all alive, with exact search."""
         vectors = space.project(rows.vectors)
         return cls(rows.table, (View(vectors, FaissSearcher(vectors)),), np.ones(len(rows), bool), row_ids)
 
     @classmethod
     def of_replica(cls, replica: Replica, device: str) -> "Segment":
-        """Return a replica, all alive, searched by its own engine or, where there is one, on the GPU."""
+        """Return a segment of a replica, all alive, searched with its engine, or on the GPU if `device` is cuda."""
         searcher = searcher_of(replica.vectors, replica.engine, replica.memory, device)
         views = (View(replica.vectors, searcher),)
         return cls(replica.items, views, np.ones(len(replica.vectors), bool), replica.row_ids)
@@ -59,18 +59,18 @@ class Segment:
         return len(self.alive)
 
     def place_of(self, id_: str) -> int:
-        """Return the place of an id, where it is or would be."""
+        """Return the position of an id, or the position to insert it at."""
         ids = self.texts["id"]
         return bisect_left(range(len(self)), id_, key=lambda row: ids[row].as_py())
 
     def row_of(self, id_: str) -> int | None:
-        """Return the row of an item, None where it is not here or not alive."""
+        """Return the row of an item, or None if it is missing or not alive."""
         place = self.place_of(id_)
         there = place < len(self) and self.texts["id"][place].as_py() == id_ and self.alive[place]
         return place if there else None
 
     def without(self, ids: Sequence[str]) -> "Segment":
-        """Return the same, where the rows of some items are not alive any more."""
+        """Return this segment with the rows of some items no longer alive."""
         gone = [row for row in map(self.row_of, ids) if row is not None]
         alive = self.alive.copy()
         alive[gone] = False
@@ -79,8 +79,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which items may be found: those in `category`, a node of the category tree, or below it, of the `brand` (in small
-    or capital letters), and with `attributes` somewhere in theirs. What is empty lets all through."""
+    """A filter of items: in or below `category`, of `brand`, and with `attributes` as a part of theirs.
+
+    `category` is a node of the category tree. Brand and attributes match in any letter case. Empty fields match all.
+    """
 
     category: str = ""
     brand: str = ""
@@ -89,7 +91,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class Segments:
-    """One segment or more, the largest first. Row numbers count through all of them."""
+    """One or more segments, the largest first. Row numbers continue from one segment to the next."""
 
     parts: tuple[Segment, ...]
 
@@ -98,7 +100,7 @@ class Segments:
 
     @cached_property
     def alive(self) -> Mask:
-        """(n,) which rows the version has."""
+        """(n,) mask of the rows that the version has."""
         return np.concatenate([part.alive for part in self.parts])
 
     @cached_property
@@ -107,16 +109,16 @@ class Segments:
         return np.concatenate([ids for ids in found if ids is not None])
 
     def numbered(self, row_ids: RowIds) -> Mask:
-        """Return which rows have one of some numbers of LanceDB's, (n,)."""
+        """Return a mask (n,) of the rows with one of these LanceDB row ids."""
         return _is_among(self._row_ids, np.sort(row_ids))
 
     def with_rows(self, rows: Rows, space: Space) -> "Segments":
-        """Return the same with rows inserted, or put in place of those with their ids. They are in no table."""
+        """Return these segments with rows inserted, which replace rows of the same ids. They are in no table."""
         added, ids = Rows.in_order(rows.table, rows.vectors), list(rows.row_of)
         return Segments((*(part.without(ids) for part in self.parts), Segment.of_rows(added, space)))
 
     def matching(self, wanted: Filter) -> Mask:
-        """Return which rows a filter lets through, (n,)."""
+        """Return a mask (n,) of the rows that match a filter."""
         import pyarrow.compute as pc
 
         allowed = self.alive.copy()
@@ -130,10 +132,9 @@ class Segments:
         return allowed
 
     def search(self, queries: Vectors, k: int, allowed: Mask | None = None, view: int = 0) -> Neighbors:
-        """Return the k nearest rows of each of m unit `queries` (m, d) by a view, among those where `allowed` (n,) is
-        true.
+        """Return the k nearest rows of m unit `queries` (m, d) in a view, among rows where `allowed` (n,) is true.
 
-        Of equally near rows the one with the lower id comes first.
+        Of equally near rows, the one with the lower id comes first.
         """
         if not self.alive.all():
             allowed = self.alive if allowed is None else self.alive & allowed
@@ -149,21 +150,21 @@ class Segments:
         return Neighbors(*nearest(np.concatenate(similarities, axis=1), among, k, self._order[among]))
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """Return one text column of all n rows, also of those that are not alive."""
+        """Return one text column of all n rows, including rows that are not alive."""
         return pa.chunked_array([chunk for part in self.parts for chunk in part.texts.column(name).chunks], pa.string())
 
     def texts(self, names: Sequence[str], rows: NDArray[np.int64]) -> list[tuple[str, ...]]:
-        """Return some columns of some rows."""
+        """Return the values of text columns for some rows, one tuple per row."""
         return list(zip(*(self.column(name).take(pa.array(rows)).to_pylist() for name in names), strict=True))
 
     def coded(self, name: str) -> tuple[NDArray[np.int64], list[str]]:
-        """Return one text column as numbers (n,) into a list of its values."""
+        """Return one text column as indices (n,) into a list of its values, and that list."""
         encoded = self.column(name).dictionary_encode().unify_dictionaries()
         codes = np.concatenate([np.from_dlpack(chunk.indices) for chunk in encoded.chunks])  # to_numpy imports pandas
         return codes.astype(np.int64), encoded.chunk(0).dictionary.to_pylist()
 
     def row_of(self, id_: str) -> int | None:
-        """Return the row of an item, None where the version does not have it."""
+        """Return the row of an item, or None if the version does not have it."""
         for start, part in reversed(list(self._placed())):
             if (row := part.row_of(id_)) is not None:
                 return start + row
@@ -179,7 +180,7 @@ class Segments:
 
     @property
     def fresh_row_ids(self) -> RowIds:
-        """LanceDB's numbers of the rows behind the first segment."""
+        """LanceDB's row ids of the rows after the first segment."""
         return self._row_ids[len(self.parts[0]) :]
 
     def _placed(self) -> Iterator[tuple[int, Segment]]:
@@ -191,7 +192,7 @@ class Segments:
 
     @cached_property
     def _order(self) -> NDArray[np.float64]:
-        """(n + 1,) numbers in the order of the rows' ids; the last is for NONE."""
+        """(n + 1,) numbers that sort the rows by id. The last one is for NONE."""
         first, *others = self.parts
         ids = [id_ for part in others for id_ in part.texts["id"].to_pylist()]
         rank = np.empty(len(ids))
@@ -201,9 +202,9 @@ class Segments:
 
 
 def segments_of(snapshot: Snapshot, space: Space, base: Segment, replica: Replica) -> Segments:
-    """Return what a version has of a replica, laid out in `base`, and what it has besides. Raises StoreError."""
+    """Return the segments of a version: `base`, from a replica, and rows added since. Raise StoreError when damaged."""
     if len(replica.row_ids) == snapshot.manifest.rows and replica.data_files == set(snapshot.data_files):
-        # No file came since the replica was made, so rows could only have gone: the table is not even opened.
+        # No file was added since the replica was created, and no row was removed: the table need not be opened.
         return Segments((replace(base, alive=np.ones(len(base), bool)),))
     there = snapshot.reader.row_ids()
     base = replace(base, alive=_is_among(replica.row_ids, there))
@@ -221,6 +222,6 @@ def _mask(found: pa.ChunkedArray) -> Mask:
 
 
 def _is_among(row_ids: RowIds, ascending: RowIds) -> Mask:
-    """Return whether each of the numbers (n,) is among others that ascend, (n,)."""
+    """Return a mask (n,) of the row ids that occur in `ascending`, sorted row ids."""
     places = np.minimum(np.searchsorted(ascending, row_ids), max(len(ascending) - 1, 0))
     return np.asarray(ascending[places] == row_ids) if len(ascending) else np.zeros(len(row_ids), bool)

@@ -1,1 +1,1 @@
-"""The rows of a catalog on disk: versions, the writing of them, and what they take along."""
+"""Catalog rows on disk: versions, writing them, and the files that belong to them."""

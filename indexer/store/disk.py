@@ -1,7 +1,7 @@
-"""What touches the folder of a store: names, locks, writes that survive a crash, and checksums.
+"""The folder of a store: file names, locks, crash-safe writes and checksums.
 
-What a file holds is written and read by the module that owns it, LanceDB, OpenVINO and FAISS among them: into a place
-that this module gives, and under the checksums that it makes and verifies.
+The content of a file is written and read by the module that owns it, or by LanceDB, OpenVINO and FAISS. This module
+supplies the path, and computes and verifies the checksums.
 """
 
 import hashlib
@@ -21,32 +21,33 @@ from filelock import FileLock, Timeout
 
 from shelfwise.indexer.errors import BusyError, StoreError
 
-# Names in the folder of a store.
+# Names in a store folder.
 MANIFEST, VERSIONS, TAGS = "manifest.json", "versions", "tags.json"
 BLOBS, REPLICAS, ENCODERS, RUNTIMES = "blobs", "replicas", "encoders", "runtimes"
-EMBEDDED = "embedded"  # vectors that a build has made before it is done
+EMBEDDED = "embedded"  # vectors computed by an unfinished build
 TUNING = "tuning.json"
 LOCK = ".lock"
-WRITER = ".writer.json"  # who holds the lock
-QUEUE = ".queue"  # held by the writer whose turn is next, so that one that writes on and on lets others in
-LOCK_SECONDS = 10.0  # seconds that a writer waits for the one before
+WRITER = ".writer.json"  # process that holds the lock
+QUEUE = ".queue"  # locked by the next writer, so that repeated writes of one process cannot starve the others
+LOCK_SECONDS = 10.0  # seconds a writer waits for the lock
 
 
 def now() -> str:
-    """Return the time, as a version and a writer remember it."""
+    """Return the current UTC time in ISO format, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Nobody else writes to the store at `path` until the block ends.
+    """Hold the write lock of the store at `path` until the block ends.
 
-    Raises BusyError where somebody does for LOCK_SECONDS seconds, and StoreError where the disk refuses.
+    Raise BusyError when another writer holds it for LOCK_SECONDS seconds, and StoreError when the disk cannot be
+    written.
     """
     lock, until = FileLock(path / LOCK), time.monotonic() + LOCK_SECONDS
     try:
         path.mkdir(parents=True, exist_ok=True)
-        (path / LOCK).touch()  # by this a half-written store is known
+        (path / LOCK).touch()  # marks a half-written store
         with FileLock(path / QUEUE, timeout=LOCK_SECONDS):
             held = lock.acquire(timeout=max(0.0, until - time.monotonic()))
         with held:
@@ -61,21 +62,21 @@ def locked(path: Path) -> Iterator[None]:
             "store_busy",
             f"store {path} is being written by {_writer(path)}",
             "no other writer",
-            "try again when it is done",
+            "try again when that process is done",
         ) from None
-    except BrokenPipeError:  # nobody reads what is said meanwhile: that is not the store's
+    except BrokenPipeError:  # the reader of our output is gone: not a store error
         raise
     except OSError as error:
         raise StoreError(
             "unwritable_store",
             f"cannot write the store {path} ({error.strerror or error})",
-            "a disk with room that can be written",
-            "check disk and permissions: nothing was changed",
+            "a writable disk with free space",
+            "check the disk and its permissions (nothing was changed)",
         ) from None
 
 
 def _writer(path: Path) -> str:
-    """Who holds the lock of a store, as far as can be told."""
+    """Describe the process that holds the lock of a store, if it is known."""
     try:
         found = json.loads((path / WRITER).read_text())
         return f"process {found['process']} on {found['host']}, since {found['since']}"
@@ -85,7 +86,7 @@ def _writer(path: Path) -> str:
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """Yield the file to write instead of `file`, whose place it takes when the block ends; else it is deleted."""
+    """Yield a temporary file that replaces `file` when the block ends. It is deleted if the block raises."""
     work = file.with_name(f"{file.name}.new")
     try:
         yield work
@@ -97,7 +98,7 @@ def replacing(file: Path) -> Iterator[Path]:
 
 @contextmanager
 def making(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill, which takes the place of `folder` when the block ends; else it is deleted."""
+    """Yield an empty temporary folder that replaces `folder` when the block ends. It is deleted if the block raises."""
     work = folder.with_name(f"{folder.name}.{uuid4().hex[:12]}.new")
     work.mkdir(parents=True)
     try:
@@ -108,7 +109,7 @@ def making(folder: Path) -> Iterator[Path]:
 
 
 def move(work: Path, folder: Path) -> None:
-    """Move the folder `work` to the place of `folder`; one that is there goes."""
+    """Move the folder `work` to `folder` and delete the previous content of `folder`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     old = folder.with_name(f"{folder.name}.{uuid4().hex[:12]}.old")
     if folder.exists():
@@ -118,7 +119,7 @@ def move(work: Path, folder: Path) -> None:
 
 
 def remove(*places: Path) -> None:
-    """Delete files, and folders with what can be deleted of them; what is not there need not be deleted."""
+    """Delete files and folders. Skip missing places, and entries of a folder that cannot be deleted."""
     for place in places:
         if place.is_dir() and not place.is_symlink():
             shutil.rmtree(place, ignore_errors=True)
@@ -127,7 +128,7 @@ def remove(*places: Path) -> None:
 
 
 def put_blob(store: Path, name: str, content: bytes) -> str:
-    """Keep `content` in the store, and return its file below BLOBS: it is named by the content."""
+    """Store `content` and return its file name in BLOBS, which includes a hash of the content."""
     folder = store / BLOBS
     folder.mkdir(exist_ok=True)
     file = f"{name}.{hashlib.sha256(content).hexdigest()[:16]}"
@@ -138,7 +139,7 @@ def put_blob(store: Path, name: str, content: bytes) -> str:
 
 
 def bytes_of(store: Path) -> int:
-    """Return how many bytes the files of a store have."""
+    """Return the total size of the files of a store in bytes."""
     return sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
 
 
@@ -147,7 +148,7 @@ def _seal(content: Mapping[str, object]) -> str:
 
 
 def write_sealed(file: Path, content: Mapping[str, object]) -> None:
-    """Write a JSON object and its checksum to a file, in one step that survives a crash."""
+    """Write a JSON object and its checksum to a file, atomically and crash-safe."""
     content = dict(json.loads(json.dumps(content)))
     with replacing(file) as work, work.open("w", encoding="utf-8") as out:
         json.dump(content | {"seal": _seal(content)}, out, indent=1)
@@ -157,7 +158,7 @@ def write_sealed(file: Path, content: Mapping[str, object]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names of its files survive a crash."""
+    """Flush a folder to disk, so that the names of its files survive a crash."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -166,9 +167,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def read_sealed(file: Path, todo: str) -> dict[str, Any]:
-    """The inverse of `write_sealed`.
+    """Read the JSON object of a file written by `write_sealed`.
 
-    Raises FileNotFoundError, and StoreError where the file is damaged: `todo` says what to do then.
+    Raise FileNotFoundError when the file is missing, and StoreError with the fix `todo` when it is damaged or
+    unreadable.
     """
     try:
         content: dict[str, Any] = json.loads(file.read_bytes())
@@ -187,26 +189,26 @@ def read_sealed(file: Path, todo: str) -> dict[str, Any]:
 
 
 def damaged(file: Path, todo: str) -> StoreError:
-    """Return the error of a `file` of a store that is not as it was written; `todo` says what to do."""
-    return StoreError("damaged_store", f"{file} of the store is damaged", "the file as it was written", todo)
+    """Return the error for a damaged `file` of a store; `todo` is the fix."""
+    return StoreError("damaged_store", f"file {file} of the store is damaged", "a file that matches its checksum", todo)
 
 
 def _unreadable(file: Path, error: OSError, todo: str) -> StoreError:
     return StoreError(
-        "unreadable_store_file", f"{file} of the store cannot be read ({error.strerror})", "a readable file", todo
+        "unreadable_store_file", f"file {file} of the store cannot be read ({error.strerror})", "a readable file", todo
     )
 
 
 def how_to_restore(store: Path) -> str:
-    """Return what to do about a store that is damaged."""
+    """Return the fix for a damaged store."""
     return f"restore the folder from a backup, or delete {store} and build it again"
 
 
 def sum_files(store: Path, places: Sequence[str], known: Mapping[str, tuple[int, str]]) -> dict[str, tuple[int, str]]:
-    """[bytes, SHA-256] of every file that is, or is below, one of `places` in the store.
+    """Return (bytes, SHA-256) by name for every file at or below `places` in the store.
 
-    All of them are written once and never changed, so digests in `known` are taken over for files of the
-    same name and size. The others are brought to the disk first, so that what is summed survives a crash.
+    These files are written once and never changed. A checksum in `known` is therefore reused for a file of the same
+    name and size. Every other file is flushed to disk first, so that its content survives a crash.
     """
     sums: dict[str, tuple[int, str]] = {}
     for path in sorted(path for place in places for path in (store / place, *(store / place).rglob("*"))):
@@ -222,7 +224,7 @@ def sum_files(store: Path, places: Sequence[str], known: Mapping[str, tuple[int,
 
 
 def verify_files(store: Path, files: Mapping[str, tuple[int, str]]) -> None:
-    """Raises StoreError for the first of `files` that is missing or not as it was written."""
+    """Raise StoreError for the first of `files` that is missing, unreadable or damaged."""
     for name, (size, digest) in files.items():
         path = store / name
         try:

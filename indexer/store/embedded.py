@@ -1,4 +1,4 @@
-"""Vectors that were made before: for versions that no longer count, and by a build that was killed."""
+"""Reuse of vectors computed earlier: for former versions, or by an interrupted build."""
 
 import zipfile
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from shelfwise.indexer.store.disk import EMBEDDED, remove, replacing, verify_fil
 from shelfwise.indexer.store.snapshot import read_snapshot
 from shelfwise.indexer.types import Progress, Vectors
 
-TEXTS_PER_FILE = 4_096  # texts in a file
+TEXTS_PER_FILE = 4_096
 
 
 class Embedded:
-    """An encoder that takes what was made before from `versions` of the store at `path`, the first of them first, and
-    from files in which it keeps what it makes. It is an `Encoder`; `made` is how many texts it had to embed.
+    """An `Encoder` that reuses vectors of `versions` of the store at `path`, in this order, and of its own files.
 
-    Each file has digests and vectors of some texts, and checksums by which a torn one is known.
+    It saves newly computed vectors to those files. `made` is the number of texts it had to embed. Each file holds the
+    digests and vectors of some texts, and checksums that reveal an incomplete file.
     """
 
     def __init__(self, path: Path, encoder: Encoder, versions: Sequence[int] = ()) -> None:
@@ -42,13 +42,13 @@ class Embedded:
                 vectors[i] = made[name]
             else:
                 missing.append(i)
-        missing.sort(key=lambda i: len(texts[i]))  # long ones together, so that little is padded
+        missing.sort(key=lambda i: len(texts[i]))  # texts of similar length together need little padding
         self.made, done = len(missing), len(texts) - len(missing)
         for start in range(0, len(missing), TEXTS_PER_FILE):
             part = missing[start : start + TEXTS_PER_FILE]
             shown = _beginning_at(done + start, len(texts), progress) if progress else None
             vectors[part] = self._encoder.encode([texts[i] for i in part], shown)
-            if len(missing) > TEXTS_PER_FILE:  # one batch is made again as fast
+            if len(missing) > TEXTS_PER_FILE:  # one batch is embedded again as fast
                 self._write([digests[i] for i in part], vectors[part])
         return vectors
 
@@ -60,17 +60,17 @@ class Embedded:
                     vectors = content["vectors"]
                     made |= dict(zip(content["digests"].tolist(), vectors, strict=True))
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-                remove(file)  # torn by a crash: its texts are embedded again
+                remove(file)  # incomplete after a crash: embed its texts again
         return made
 
     def _stored(self, wanted: set[str]) -> dict[str, Vectors]:
-        """What the versions have of the texts with these digests."""
+        """Return the vectors that the versions store for these text digests."""
         found: dict[str, Vectors] = {}
         verified: dict[str, tuple[int, str]] = {}
         for version in self._versions:
             if not wanted - found.keys():
                 break
-            with suppress(StoreError):  # damaged, or cleared away meanwhile: what it had is embedded again
+            with suppress(StoreError):  # damaged, or removed meanwhile: embed its texts again
                 snapshot = read_snapshot(self._path, version)
                 if (snapshot.manifest.encoder.fingerprint, snapshot.manifest.recipe) != (self.fingerprint, RECIPE):
                     continue
@@ -82,7 +82,7 @@ class Embedded:
         return found
 
     def _write(self, digests: list[str], vectors: Vectors) -> None:
-        """Keep some vectors, or none at all where there is no room: the version itself needs it more."""
+        """Save some vectors. If the disk is full, delete all saved vectors: the version itself needs the room."""
         file = self._folder / f"{digest(''.join(digests))[:16]}.npz"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -93,12 +93,12 @@ class Embedded:
 
 
 def forget_embedded(path: Path) -> None:
-    """Delete what builds of the store at `path` have left, when a version has it all."""
+    """Delete the vectors saved by builds of the store at `path`, once a version has them all."""
     remove(path / EMBEDDED)
 
 
 def _beginning_at(offset: int, all_: int, progress: Progress) -> Progress:
-    """The progress of a part that so many of `all_` texts come before."""
+    """Return the progress of a part of `all_` texts that starts after the first `offset` texts."""
 
     def shifted(stage: str, done: int, total: int, note: str = "") -> None:
         progress(stage, offset + done, all_, note)

@@ -1,4 +1,4 @@
-"""The versions of a store: listing, naming and going back."""
+"""The versions of a store: list, tag and roll back."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -13,21 +13,21 @@ from shelfwise.indexer.store.snapshot import base_of, writing
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A version and the names that were given to it."""
+    """A version and its tags."""
 
     manifest: Manifest
     tags: tuple[str, ...]
 
 
 def history(path: Path) -> list[Entry]:
-    """The versions of the store at `path`, the one that counts last. Raises StoreError."""
+    """Return the versions of the store at `path`, oldest first. Raise StoreError when it cannot be read."""
     entries = []
     versions, tags = versions_of(path), tags_of(path)
     for version in versions:
         try:
             manifest = read_manifest(path, version)
         except StoreError:
-            if version in versions_of(path):  # else it was cleared away meanwhile
+            if version in versions_of(path):  # otherwise it was removed meanwhile
                 raise
             continue
         entries.append(Entry(manifest, tuple(name for name, tagged in tags.items() if tagged == version)))
@@ -35,16 +35,19 @@ def history(path: Path) -> list[Entry]:
 
 
 def tags_of(path: Path) -> dict[str, int]:
-    """Which version each tag names. Raises StoreError."""
+    """Return the version number of each tag. Raise StoreError when the file of tags is damaged."""
     try:
-        content = read_sealed(path / TAGS, "delete it: the names of versions are lost, and nothing else")
+        content = read_sealed(path / TAGS, "delete it (only the tags of the versions are lost)")
         return dict(content["tags"])
     except FileNotFoundError:
         return {}
 
 
 def resolve_version(path: Path, named: str) -> int:
-    """The number of a version that is named by its number or a tag. Raises QueryError, StoreError."""
+    """Return the number of the version with this number or tag.
+
+    Raise QueryError when there is no such tag, and StoreError when there is no such number or the store cannot be read.
+    """
     tags, there = tags_of(path), versions_of(path)
     version = int(named) if named.isdecimal() and len(named) < 10 else tags.get(named)
     if version is None:
@@ -55,18 +58,19 @@ def resolve_version(path: Path, named: str) -> int:
 
 
 def no_tag(name: str, tags: Collection[str]) -> QueryError:
-    """Return the error of a tag that the store does not have, beside the `tags` it has."""
-    there = f"one of its tags ({', '.join(sorted(tags))})" if tags else "a version: it has no tags"
-    return QueryError("no_such_tag", f"the store has no tag {name!r}", there, "name a tag or a version that it has")
+    """Return the error for a missing tag; it lists the existing `tags`."""
+    there = f"one of its tags ({', '.join(sorted(tags))})" if tags else "the number of a version, as there are no tags"
+    return QueryError("no_such_tag", f"the store has no tag {name!r}", there, "name an existing tag or version")
 
 
 def tag(path: Path, name: str, named: str | None) -> int | None:
-    """Let `name` stand for a version, which `compact` then keeps; None takes the name away. The version's number.
+    """Tag a version with `name`, so that `compact` keeps it, and return its number. Delete the tag if `named` is None.
 
-    Raises QueryError for a name that is a number or that is not there to be taken away.
+    Raise QueryError when `name` is empty or a number, or when the tag to delete or to resolve does not exist, and
+    StoreError when there is no version with this number.
     """
     if not name.strip() or name.isdecimal():
-        raise QueryError("bad_tag", f"tag {name!r}", "a word that is not a number", "take one such as before-sale")
+        raise QueryError("bad_tag", f"tag {name!r}", "a word that is not a number", "choose a name such as before-sale")
     with writing(path):
         tags = tags_of(path)
         version = None if named is None else resolve_version(path, named)
@@ -77,18 +81,19 @@ def tag(path: Path, name: str, named: str | None) -> int | None:
 
 
 def rollback(path: Path, named: str) -> Manifest:
-    """Make what an earlier version held the newest version: rows, vectors, encoder and model. Nothing is lost by it.
+    """Write a new version with the rows, vectors, encoder and model of an earlier one. No version is lost.
 
-    Raises QueryError for a version that is not there or that counts already.
+    Raise QueryError when there is no such tag or the version is the newest already, and StoreError when there is no
+    version with this number or it is damaged.
     """
     with writing(path) as draft:
         version, last = resolve_version(path, named), base_of(draft).manifest
         if version == last.version:
             raise QueryError(
                 "current_version",
-                f"version {version} is the newest already",
+                f"version {version} is already the newest",
                 "an earlier version",
-                "name another version: nothing was changed",
+                "name another version (nothing was changed)",
             )
         target = read_manifest(path, version)
         verify_files(path, target.files)

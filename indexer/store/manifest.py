@@ -1,4 +1,4 @@
-"""What the versions of a store are, and which of them counts."""
+"""The manifests of a store: its versions, and which one is current."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,18 +17,17 @@ from shelfwise.indexer.store.disk import (
     write_sealed,
 )
 
-FORMAT = 10  # of the folder and of the model in it; a reader takes no other, see `migration`
-WRITERS = {8: "0.3.0", 9: "0.4.0", 10: "0.5.0"}  # the first version of shelfwise that wrote each format
+FORMAT = 10  # format of a store and its model; others are not read, see `migration`
+WRITERS = {8: "0.3.0", 9: "0.4.0", 10: "0.5.0"}  # the first shelfwise version to write each format
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderIdentity:
-    """The encoder that made a store's vectors: its name, fingerprint and dimensions.
+    """The encoder that computed a store's vectors: its name, fingerprint and dimensions.
 
-    `folder`, relative to the store, is where one that was fine-tuned on the store's items lies, and `kept_back` in
-    (0, 1) the share of the items that was kept back for judging it; empty and 0 for one that is found by its name.
-    `runtime` is where its exported form lies, empty where it has none, and `worst_cosine` the lowest cosine that was
-    found between their vectors.
+    `folder`, relative to the store, holds an encoder fine-tuned on the store's items, and `kept_back` in (0, 1) is the
+    share of items held out to judge it. They are empty and 0 for an encoder loaded by name. `runtime` is the folder of
+    its exported form (empty if there is none), and `worst_cosine` the lowest cosine measured between their vectors.
     """
 
     name: str
@@ -42,7 +41,7 @@ class EncoderIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What made a version: the command, and how many rows it added, updated and removed."""
+    """The change that created a version: its command, and the numbers of rows added, updated and removed."""
 
     command: str
     added: int = 0
@@ -51,17 +50,17 @@ class Change:
 
     @property
     def rows(self) -> int:
-        """How many rows it touched."""
+        """The number of changed rows."""
         return self.added + self.updated + self.removed
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaIdentity:
-    """The replica that versions are searched with: its folder, relative to the store, and its engine.
+    """The replica used to search versions: its folder, relative to the store, and its engine.
 
-    `recall` is the share of the 32 nearest items that the engine finds, `vote_agreement` the share of items that get
-    the same category from their vote as by exact search, both in [0, 1] and measured when it was made on items that it
-    holds.
+    `recall` is the share of the 32 nearest items that the engine finds. `vote_agreement` is the share of items whose
+    vote gives the same category as with exact search. Both are in [0, 1], measured on items of the replica when it was
+    created.
     """
 
     folder: str
@@ -74,10 +73,10 @@ class ReplicaIdentity:
 class Manifest:
     """One version of a store.
 
-    `unfitted` is how many rows were added, updated and removed since the model was fitted. `table` is the name of its
-    LanceDB table and `table_version` LanceDB's own number, `recipe` the text recipe, `blobs`
-    maps a name to the file that holds it, `files` maps every file of the version, relative to the store, to [bytes,
-    SHA-256]. `written_by` is the version of shelfwise that wrote it, `libraries` those of what it used.
+    `unfitted` is the number of rows added, updated and removed since the model was fitted. `table` is the name of its
+    LanceDB table, `table_version` LanceDB's version number of it, and `recipe` the text recipe. `blobs` maps a name to
+    its file. `files` maps every file of the version, relative to the store, to (bytes, SHA-256). `written_by` is the
+    shelfwise version that wrote it, and `libraries` are the versions of the libraries used.
     """
 
     version: int
@@ -98,24 +97,27 @@ class Manifest:
 
 
 def write_manifest(store: Path, manifest: Manifest) -> None:
-    """Make `manifest` the version that counts, in one step that survives a crash. It is kept beside those before it."""
+    """Make `manifest` the current version, atomically and crash-safe. Earlier versions are kept."""
     keep_manifest(store, manifest)
     write_sealed(store / MANIFEST, asdict(manifest))
 
 
 def keep_manifest(store: Path, manifest: Manifest) -> None:
-    """Write down a version without making it the one that counts."""
+    """Write the manifest of a version without making it current."""
     (store / VERSIONS).mkdir(exist_ok=True)
     write_sealed(file_of(store, manifest.version), asdict(manifest))
 
 
 def read_manifest(store: Path, version: int | None = None) -> Manifest:
-    """A version of a store, None for the one that counts. Raises StoreError where it is not there or not whole."""
+    """Return the manifest of a version of a store, by default the current one.
+
+    Raise StoreError when it is missing, damaged or of another format.
+    """
     try:
         if version is None:
             content = read_sealed(store / MANIFEST, how_to_restore(store))
         else:
-            content = read_sealed(file_of(store, version), "restore it from a backup; other versions are not touched")
+            content = read_sealed(file_of(store, version), "restore it from a backup (other versions are not affected)")
         found = int(content["format"])
     except FileNotFoundError:
         raise (_absent(store) if version is None else no_version(store, version, versions_of(store))) from None
@@ -143,9 +145,9 @@ def _other_format(store: Path, found: int, content: Mapping[str, object]) -> Sto
 
 
 def versions_of(store: Path) -> list[int]:
-    """The versions that a store has, the one that counts last. Raises StoreError."""
+    """Return the version numbers of a store in ascending order, the current one last. Raise StoreError."""
     last = read_manifest(store).version
-    # A killed writer may have left a later one.
+    # A killed writer may have left a later version.
     return sorted(version for version in _kept(store) | {last} if version <= last)
 
 
@@ -154,19 +156,19 @@ def _kept(store: Path) -> set[int]:
 
 
 def forget_version(store: Path, version: int) -> None:
-    """Take a version other than the one that counts off the list."""
+    """Delete the manifest of a version that is not the current one."""
     remove(file_of(store, version))
 
 
 def file_of(store: Path, version: int) -> Path:
-    """Return where the manifest of a version is kept."""
+    """Return the path of the manifest of a version."""
     return store / VERSIONS / f"{version:06}.json"
 
 
 def no_version(store: Path, version: int, there: Sequence[int]) -> StoreError:
-    """Return the error of a version that a store does not have, beside those that are `there`."""
+    """Return the error for a missing version; it lists the existing versions, `there`."""
     found = f"store {store} has no version {version}"
-    return StoreError("no_such_version", found, f"one of {listed(map(str, there))}", "name a version that it has")
+    return StoreError("no_such_version", found, f"one of {listed(map(str, there))}", "name an existing version")
 
 
 def _absent(store: Path) -> StoreError:
@@ -176,11 +178,14 @@ def _absent(store: Path) -> StoreError:
         found, fix = f"store {store} has lost its {MANIFEST}", f"copy the newest file of {store / VERSIONS} to it"
         return StoreError("lost_manifest", found, f"a file {MANIFEST}", fix)
     if is_half_written(store):
-        found = f"store {store} is half written: its first build never ended"
-        return StoreError("half_written", found, "a store that was built", "build it again")
+        found = f"store {store} is half written (its first build did not finish)"
+        return StoreError("half_written", found, "a complete store", "build it again")
     return StoreError("not_a_store", f"{store} is not a shelfwise store", f"a folder with {MANIFEST}", "build a store")
 
 
 def is_half_written(store: Path) -> bool:
-    """Whether a first build began in this folder and never ended: it leaves the lock first, and its version last."""
+    """Return True if a first build began in this folder and did not finish.
+
+    A build writes the lock first and its version last.
+    """
     return not (store / MANIFEST).exists() and (store / LOCK).exists() and not _kept(store) - {1}

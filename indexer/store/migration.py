@@ -1,8 +1,8 @@
-"""Stores of earlier formats brought to the one that this version reads.
+"""Migrate stores of earlier formats to the current one.
 
-A step turns the manifest of one version from a format into the next, and writes what the new manifest names beside
-the old files. The manifest that counts is replaced last, so a migration that is killed leaves a store of the old
-format, which can be migrated again: each of its versions has the old format or the new one.
+A step converts the manifest of one version to the next format, and writes the files it names next to the old ones. The
+current manifest is replaced last. An interrupted migration therefore leaves a store of the old format, whose versions
+have either the old format or the new one. It can be migrated again.
 """
 
 import json
@@ -34,17 +34,17 @@ log = logging.getLogger("shelfwise.migration")
 
 
 def _from_8(store: Path, manifest: ManifestContent) -> ManifestContent:
-    """Say who wrote the version: format 8 named another version of shelfwise than the one that wrote it."""
+    """Record the shelfwise version that wrote the manifest: format 8 recorded a different one."""
     libraries = {name: version for name, version in manifest["libraries"].items() if name != "shelfwise"}
     return manifest | {"written_by": WRITERS[8], "libraries": libraries}
 
 
 def _from_9(store: Path, manifest: ManifestContent) -> ManifestContent:
-    """Name the opinions of a head, and mix them by name: format 9 had a dense and a lexical half."""
+    """Name the opinions of the model and the weights of their mix. Format 9 had a dense and a lexical half."""
     blobs, files = dict(manifest["blobs"]), dict(manifest["files"])
     for name, upgrade in {"head": _with_named_opinions, "settings": _with_named_weights}.items():
         old = f"{BLOBS}/{blobs.get(name)}"
-        with suppress(KeyError, StoreError):  # one that is damaged keeps the checksum that tells
+        with suppress(KeyError, StoreError):  # a damaged blob keeps its checksum, which reveals the damage
             verify_files(store, {old: files[old]})
             blobs[name] = put_blob(store, name, upgrade((store / old).read_bytes()))
             del files[old]
@@ -53,7 +53,7 @@ def _from_9(store: Path, manifest: ManifestContent) -> ManifestContent:
 
 
 def _with_named_opinions(head: bytes) -> bytes:
-    """Rename the tensors of a safetensors file; one without a head is empty."""
+    """Rename the tensors of a safetensors file. The file is empty if there is no head."""
     if not head:
         return head
     size = int.from_bytes(head[:8], "little")
@@ -63,7 +63,7 @@ def _with_named_opinions(head: bytes) -> bytes:
         half, dot, part = full.partition(".")
         header[f"{names.get(half, half)}{dot}{part}"] = described
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8
+    text += b" " * (-len(text) % 8)  # tensors start at a multiple of 8
     return len(text).to_bytes(8, "little") + text + head[8 + size :]
 
 
@@ -82,7 +82,7 @@ STEPS: Mapping[int, Step] = {8: _from_8, 9: _from_9}
 
 
 def format_of(store: Path) -> int | None:
-    """Return the format of the store at `store`; None where there is none, or where its manifest cannot be read."""
+    """Return the format of the store at `store`, or None if it is missing or its manifest cannot be read."""
     try:
         return int(read_sealed(store / MANIFEST, "")["format"])
     except (OSError, StoreError, KeyError, TypeError, ValueError):
@@ -90,15 +90,15 @@ def format_of(store: Path) -> int | None:
 
 
 def migrate(store: Path) -> int | None:
-    """Bring a store to FORMAT and return the format it had; None where it has FORMAT, or where there is no such store.
+    """Migrate a store to FORMAT and return its old format, or None if there is nothing to migrate.
 
-    Raises StoreError where the store cannot be written, and BusyError where another writer holds it.
+    Raise StoreError when the store cannot be written, and BusyError when another writer holds its lock.
     """
     if format_of(store) not in STEPS:
         return None
     with locked(store):
         found = format_of(store)
-        if found not in STEPS:  # another process was faster
+        if found not in STEPS:  # migrated by another process meanwhile
             return None
         _write_migrated(store, store)
     log.warning("store %s had format %d and was migrated to format %d", store, found, FORMAT)
@@ -106,10 +106,10 @@ def migrate(store: Path) -> int | None:
 
 
 def migrated(store: Path) -> tuple[Path, tempfile.TemporaryDirectory[str] | None]:
-    """Migrate a store if need be, and return the folder to read it from.
+    """Migrate a store if necessary, and return the folder to read it from.
 
-    That is `store` itself, or, where its disk cannot be written, a temporary folder, which is returned too: it holds
-    the new manifests beside links to everything else, until it is deleted.
+    This is `store` itself, or a temporary folder if the disk is not writable. The second value is that temporary folder
+    (else None). Until it is deleted, it holds the new manifests and blobs, and links to everything else.
     """
     try:
         migrate(store)
@@ -121,7 +121,7 @@ def migrated(store: Path) -> tuple[Path, tempfile.TemporaryDirectory[str] | None
     folder = Path(elsewhere.name) / store.resolve().name
     folder.mkdir()
     for entry in store.resolve().iterdir():
-        if entry.name == BLOBS:  # new ones come beside them
+        if entry.name == BLOBS:  # a real folder, because migration adds blobs
             (folder / BLOBS).mkdir()
             for blob in entry.iterdir():
                 (folder / BLOBS / blob.name).symlink_to(blob)
@@ -129,7 +129,7 @@ def migrated(store: Path) -> tuple[Path, tempfile.TemporaryDirectory[str] | None
             (folder / entry.name).symlink_to(entry)
     _write_migrated(store, folder)
     log.warning(
-        "store %s has format %d and cannot be written: it is read in format %d from a temporary folder",
+        "store %s has format %d and is not writable; it is read in format %d from a temporary folder",
         store,
         format_of(store),
         FORMAT,
@@ -138,13 +138,13 @@ def migrated(store: Path) -> tuple[Path, tempfile.TemporaryDirectory[str] | None
 
 
 def _write_migrated(store: Path, target: Path) -> None:
-    """Write the manifests of `store` in FORMAT into `target`, the one that counts last."""
+    """Write the manifests of `store` in FORMAT to `target`, the current one last."""
     (target / VERSIONS).mkdir(exist_ok=True)
     for file in sorted((store / VERSIONS).glob("*.json")):
-        with suppress(StoreError):  # one that is damaged stays as it is, and `check` says so
+        with suppress(StoreError):  # a damaged manifest stays unchanged, and `check` reports it
             write_sealed(target / VERSIONS / file.name, _upgraded(target, read_sealed(file, how_to_restore(store))))
     newest = _upgraded(target, read_sealed(store / MANIFEST, how_to_restore(store)))
-    write_sealed(file_of(target, newest["version"]), newest)  # again, in case that it was lost
+    write_sealed(file_of(target, newest["version"]), newest)  # again, in case it was lost
     write_sealed(target / MANIFEST, newest)
 
 

@@ -1,7 +1,7 @@
 """The versions of a store on disk: read as snapshots, written as drafts.
 
-A draft changes nothing that a reader sees until `commit` replaces the manifest: LanceDB keeps the table's
-versions apart, and the manifest names the one that counts. A writer that dies leaves the version before.
+Readers see no change of a draft until `commit` replaces the manifest. LanceDB keeps separate versions of the table, and
+the manifest names the current one. If a writer dies, the previous version stays current.
 """
 
 from collections.abc import Iterator
@@ -45,25 +45,25 @@ LIBRARIES = ("lancedb", "numpy", "scikit-learn", "sentence-transformers", "torch
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One version of a store, whole and unchanging."""
+    """One complete, immutable version of a store."""
 
     path: Path
     manifest: Manifest
 
     @cached_property
     def rows(self) -> Rows:
-        """All that the table holds. Raises StoreError where a file of it is not as it was written."""
+        """All rows of the table. Raise StoreError when one of its files is damaged."""
         return self.numbered_rows[0]
 
     @cached_property
     def numbered_rows(self) -> tuple[Rows, RowIds]:
-        """The same with LanceDB's numbers."""
+        """All rows and their LanceDB row ids. Raise StoreError when a file of the table is damaged."""
         verify_files(self.path, self.data_files)
         return self.reader.rows()
 
     @cached_property
     def reader(self) -> TableReader:
-        """The table at this version, for what need not be read whole."""
+        """The table at this version, to read parts of it. Raise StoreError when it cannot be opened."""
         try:
             return TableReader(self.path, self.manifest.table, self.manifest.table_version)
         except StoreError:
@@ -73,12 +73,12 @@ class Snapshot:
 
     @property
     def data_files(self) -> dict[str, tuple[int, str]]:
-        """Those of the version's files that hold rows and vectors, with their sums."""
+        """The version's files with rows and vectors, each with its size and checksum."""
         folder = f"{self.manifest.table}.lance/data/"
         return {name: sums for name, sums in self.manifest.files.items() if name.startswith(folder)}
 
     def blob(self, name: str) -> bytes | None:
-        """What was put under `name`, None where nothing was."""
+        """Return the content stored under `name`, or None if there is none."""
         file = self.manifest.blobs.get(name)
         try:
             return (self.path / BLOBS / file).read_bytes() if file else None
@@ -87,10 +87,10 @@ class Snapshot:
 
 
 def read_snapshot(path: Path, version: int | None = None, reuse: Manifest | None = None) -> Snapshot:
-    """A version of a store, None for the one that counts. Its rows are read, and their files verified, when they are
-    asked for; all other files are verified here, but for those of a version that is open already, `reuse`.
+    """Return a version of a store, by default the current one.
 
-    Raises StoreError.
+    Its rows are read, and their files verified, on first use. All other files are verified here, except files of
+    `reuse`, a version that is already open. Raise StoreError when the version is missing or damaged.
     """
     while True:
         snapshot = Snapshot(path, read_manifest(path, version))
@@ -99,13 +99,13 @@ def read_snapshot(path: Path, version: int | None = None, reuse: Manifest | None
         try:
             verify_files(path, new)
             return snapshot
-        except StoreError:  # it may have been cleared away while it was read
+        except StoreError:  # it may have been removed while it was read
             if read_manifest(path, version) == snapshot.manifest:
                 raise
 
 
 class Draft:
-    """The next version of a store, in the making: its `table` is written, and what is put beside it. See `writing`."""
+    """The next version of a store while it is written: its `table`, blobs, encoder and replica. See `writing`."""
 
     def __init__(self, path: Path, base: Snapshot | None) -> None:
         self.path, self.base = path, base
@@ -116,29 +116,29 @@ class Draft:
         )
 
     def put_blob(self, name: str, content: bytes) -> None:
-        """Keep `content` under `name` with this version."""
+        """Store `content` under `name` in this version."""
         self._blobs[name] = put_blob(self.path, name, content)
 
     def put_encoder(self, work: Path, fingerprint: str) -> str:
-        """Move the model folder `work` into the store; its place there, relative to the store."""
+        """Move the model folder `work` into the store and return its new path, relative to the store."""
         folder = f"{ENCODERS}/{fingerprint[:16]}"
         if (self.path / folder).exists() and fingerprint_of(self.path / folder) == fingerprint:
             remove(work)
-        else:  # one that is there is damaged
+        else:  # missing or damaged
             move(work, self.path / folder)
         return folder
 
     def put_replica(self, replica: ReplicaIdentity) -> None:
-        """Have this version searched with a replica of its own: its model is fitted to all of its rows."""
+        """Set a new replica for this version, and mark its model as fitted to all rows of the version."""
         self._replica = replica
 
     def commit(self, change: Change, encoder: EncoderIdentity | None = None) -> Manifest:
-        """Make this draft the version that counts, in one step; `encoder` is another one than before, or the first."""
+        """Make this draft the current version, atomically. Pass `encoder` if it is the first or has changed."""
         base = self.base.manifest if self.base else None
         replica = self._replica
         if base:
             encoder, replica = encoder or base.encoder, replica or base.replica
-        assert encoder and replica  # a first version brings its own
+        assert encoder and replica  # a first version sets both
         blobs = [f"{BLOBS}/{file}" for file in self._blobs.values()]
         table, table_version = self.table.name, self.table.version
         manifest = Manifest(
@@ -165,54 +165,54 @@ class Draft:
 
 
 def base_of(draft: Draft) -> Snapshot:
-    """The version that a draft of an existing store began with."""
-    assert draft.base is not None  # `writing` without `create` raises where there is no store
+    """Return the version that a draft of an existing store is based on."""
+    assert draft.base is not None  # `writing` without `create` raises if there is no store
     return draft.base
 
 
 def may_become_store(path: Path) -> bool:
-    """Whether there is no store at `path` yet but a place for one: nothing, an empty folder, or a half-written store.
+    """Return True if a store can be created at `path`: it is missing, an empty folder or a half-written store.
 
-    Raises StoreError where there is something else.
+    Return False if there is a store, and raise StoreError when there is something else.
     """
     try:
         if (path / MANIFEST).exists():
             return False
         if path.exists() and not path.is_dir():
-            raise StoreError("not_a_folder", f"{path} is a file", "a folder", "name a new or an empty folder")
+            raise StoreError("not_a_folder", f"{path} is a file", "a folder", "choose a new or empty folder")
         if (path / VERSIONS).exists() and not is_half_written(path):
-            read_manifest(path)  # says that it is lost, and how to get it back
+            read_manifest(path)  # raises an error that says how to restore the manifest
         if path.exists() and not is_half_written(path) and any(path.iterdir()):
             raise StoreError(
                 "not_empty",
                 f"{path} holds other files and is not a shelfwise store",
-                "a store, or an empty folder",
-                "name a new or an empty folder",
+                "a store or an empty folder",
+                "choose a new or empty folder",
             )
     except OSError as error:
         raise StoreError(
-            "unusable_folder", f"{path} cannot be a store ({error.strerror})", "a folder", "name another folder"
+            "unusable_folder", f"{path} cannot be a store ({error.strerror})", "a folder", "choose another folder"
         ) from None
     return True
 
 
 @contextmanager
 def writing(path: Path, create: bool = False, reuse: Manifest | None = None) -> Iterator[Draft]:
-    """The one draft of the store at `path`; other writers wait until the block ends, WAIT seconds at most.
+    """Yield the only draft of the store at `path`. Other writers wait for the block to end, at most LOCK_SECONDS.
 
-    With `create`, a folder that is not there, is empty or is half written becomes a store at the first
-    commit; if there is none, a folder made here goes away again, unless a next try can go on from what is in it.
-    Files of a version that is open, `reuse`, are not verified again. Raises StoreError.
+    With `create`, a missing, empty or half-written folder becomes a store at the first commit. Without a commit, a
+    folder created here is deleted, unless it holds vectors that the next attempt can reuse. Files of `reuse`, a version
+    that is already open, are not verified again. Raise StoreError, and BusyError when another writer holds the lock.
     """
     first = create and may_become_store(path)
     if not first:
-        read_manifest(path)  # says what is wrong before anything is written there
+        read_manifest(path)  # raises before anything is written there
     made = not path.exists()
     with locked(path):
         try:
-            first = first and may_become_store(path)  # another may have been faster
+            first = first and may_become_store(path)  # created by another process meanwhile
             if first:
-                remove(path / VERSIONS)  # of a first build that never ended
+                remove(path / VERSIONS)  # left by a first build that did not finish
             yield Draft(path, None if first else read_snapshot(path, reuse=reuse))
         finally:
             if made and not (path / MANIFEST).exists() and not (path / EMBEDDED).exists():

@@ -1,4 +1,4 @@
-"""The encoder of a store: the model that it was made with, and the exported form of it that serves."""
+"""The encoder of a store: the model that computed its vectors, and its exported form for serving."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,14 +14,17 @@ from shelfwise.indexer.store.disk import RUNTIMES, making
 from shelfwise.indexer.store.manifest import EncoderIdentity, Manifest
 from shelfwise.indexer.store.tuning import tuning_for
 
-COMPARED_TEXTS = 256  # texts of the catalog on which model and exported form are compared
+COMPARED_TEXTS = 256  # least number of catalog texts on which to compare a model and its exported form
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """An encoder as a store runs it. `runtime` is the place of its exported form, relative to the store, with the worst
-    cosine of its vectors with the model's; empty where the model runs itself, and `problem` says in one line why, where
-    that is a failure."""
+    """An encoder as a store runs it.
+
+    `runtime` is the folder of its exported form, relative to the store, and `worst_cosine` the lowest cosine between
+    its vectors and the model's. `runtime` is empty if the model itself runs. If the export failed, `problem` is the
+    reason in one line.
+    """
 
     encoder: Encoder
     runtime: str = ""
@@ -29,10 +32,10 @@ class Prepared:
     problem: str = ""
 
     def identity(self, folder: str = "", kept_back: float = 0.0) -> EncoderIdentity:
-        """Return what a store remembers of the encoder that made its vectors.
+        """Return the encoder's entry in a manifest.
 
-        `folder` is the model's place in the store if it was fine-tuned there, and `kept_back` the share of the items
-        that was held out for judging it.
+        `folder` is the model's path in the store if it was fine-tuned there, and `kept_back` the share of items held
+        out to judge it.
         """
         made = self.encoder
         identity = EncoderIdentity(made.name, made.fingerprint, made.dimensions, folder, kept_back)
@@ -40,15 +43,15 @@ class Prepared:
 
 
 def prepare(store: Path, encoder: Encoder, texts: Sequence[str]) -> Prepared:
-    """Write the exported form of a model into a store, and compare the two on some of the texts.
+    """Write the exported form of a model into a store, and compare both on a sample of the texts.
 
-    A model that has no such form runs as it is.
+    A model without an exported form runs itself.
     """
     if not isinstance(encoder, Exportable) or not encoder.exports:
         return Prepared(encoder)
     folder = store / place_of(encoder)
     try:
-        Runtime(folder).loaded()  # made by a build that was killed
+        Runtime(folder).loaded()  # exported by an interrupted build
     except EncoderError:
         try:
             with making(folder) as work:
@@ -60,9 +63,9 @@ def prepare(store: Path, encoder: Encoder, texts: Sequence[str]) -> Prepared:
 
 
 def encoder_for(store: Path, manifest: Manifest, device: str = "auto") -> Encoder:
-    """The encoder that a store was made with: on the CPU its exported form where it has one, else the model.
+    """Return the encoder of a store: on the CPU its exported form if it has one, else the model.
 
-    Raises EncoderError or StoreError where it is another now.
+    Raise StoreError when the text recipe has changed, and EncoderError when the model cannot be loaded or has changed.
     """
     _require_recipe(manifest)
     if manifest.encoder.runtime and resolve_device(device) == "cpu":
@@ -71,7 +74,7 @@ def encoder_for(store: Path, manifest: Manifest, device: str = "auto") -> Encode
 
 
 def model_for(store: Path, manifest: Manifest, device: str = "auto") -> Encoder:
-    """The model itself, to fine-tune it or to run it on a GPU. Raises as `encoder_for` does."""
+    """Return the model itself, to fine-tune it or run it on a GPU. Raise the errors of `encoder_for`."""
     _require_recipe(manifest)
     identity = manifest.encoder
     if identity.folder:
@@ -81,15 +84,15 @@ def model_for(store: Path, manifest: Manifest, device: str = "auto") -> Encoder:
     if encoder.fingerprint != identity.fingerprint:
         raise EncoderError(
             "other_encoder",
-            f"encoder {identity.name} has other weights now",
-            "the encoder that the store was made with",
-            "put the former one back, or build the store again in a new folder",
+            f"encoder {identity.name} has different weights now",
+            "the encoder that the store was built with",
+            "restore the former encoder, or build the store again in a new folder",
         )
     return encoder
 
 
 def place_of(encoder: Encoder) -> str:
-    """Where the exported form of a model lies, relative to the store."""
+    """Return the folder of a model's exported form, relative to the store."""
     return f"{RUNTIMES}/{encoder.fingerprint[:16]}"
 
 
@@ -97,7 +100,7 @@ def _require_recipe(manifest: Manifest) -> None:
     if manifest.recipe != RECIPE:
         raise StoreError(
             "other_recipe",
-            f"the store was made with text recipe {manifest.recipe!r}",
+            f"the store was built with text recipe {manifest.recipe!r}",
             repr(RECIPE),
             "build it again in a new folder",
         )

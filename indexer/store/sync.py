@@ -1,4 +1,4 @@
-"""What has to change so that a store holds a catalog, the changing of it, and what tells two catalogs apart."""
+"""Changes that bring a store in line with a catalog, and the difference between two catalogs."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,18 +12,17 @@ from shelfwise.indexer.rows import ADDED, CATALOG, Rows
 from shelfwise.indexer.store.manifest import Change
 from shelfwise.indexer.types import Progress
 
-EXAMPLES_SHOWN = 5  # examples of each kind
+EXAMPLES_SHOWN = 5  # for each kind of change
 
-CatalogState = Mapping[str, tuple[str, ...]]  # of an item, by its id: the values of CONTENT
+CatalogState = Mapping[str, tuple[str, ...]]  # values of CONTENT of each item, by its id
 
 
 @dataclass(frozen=True)
 class Changes:
-    """The difference between a store and the items that it should hold.
+    """The difference between a store and the items it should hold.
 
-    `upserts` are the items that are new or differ, with the text that is embedded for each in `texts`, and in `origins`
-    the origin that each will have; `removed` are ids. An updated item counts in `updated` whether its text or only its
-    category changed.
+    `upserts` are the new and changed items, with the text to embed of each in `texts` and its origin in `origins`.
+    `removed` are ids. A changed item counts in `updated`, even if only its category changed.
     """
 
     upserts: list[Item]
@@ -38,21 +37,26 @@ class Changes:
         return bool(self.upserts or self.removed)
 
     def as_change(self, command: str) -> Change:
-        """What a version that `command` made of them remembers."""
+        """Return the entry of these changes, made by `command`, in a manifest."""
         return Change(command, self.added, self.updated, len(self.removed))
 
 
 def find_changes(rows: Rows | None, items: Mapping[str, Item], catalog: Collection[str] = ()) -> Changes:
-    """What adds `items` to `rows`: those that are not named stay. Items with ids of `catalog` are the catalog's, the
-    others are beside it."""
+    """Return the changes that add `items` to `rows`. Rows that are not in `items` stay.
+
+    Items whose id is in `catalog` belong to the catalog. All other items are additions to it.
+    """
     stored = _contents(rows)
     upserts = [item for id_, item in items.items() if stored.get(id_) != content_of(item)]
     return _changes(stored, items, upserts, (), [CATALOG if item.id in catalog else ADDED for item in upserts])
 
 
 def find_catalog_changes(rows: Rows | None, items: Mapping[str, Item]) -> Changes:
-    """What makes `items` the catalog of `rows`: those of the catalog before that are not named go, those that were
-    added beside it stay. What the catalog names is the catalog's from then on."""
+    """Return the changes that make `items` the catalog of `rows`.
+
+    Catalog rows that are not in `items` are removed. Rows added in addition to the catalog stay. Once a catalog lists
+    an id, the row belongs to that catalog.
+    """
     stored = _contents(rows)
     origin = {} if rows is None else dict(zip(rows.column("id"), rows.column("origin"), strict=True))
     upserts = [item for id_, item in items.items() if stored.get(id_) != content_of(item) or origin[id_] != CATALOG]
@@ -61,7 +65,7 @@ def find_catalog_changes(rows: Rows | None, items: Mapping[str, Item]) -> Change
 
 
 def _contents(rows: Rows | None) -> dict[str, tuple[str, ...]]:
-    """What the items say, by id."""
+    """Return the values of CONTENT of every item, by id."""
     if rows is None:
         return {}
     return dict(zip(rows.column("id"), zip(*(rows.column(name) for name in CONTENT), strict=True), strict=True))
@@ -90,9 +94,9 @@ def _changes(
 def embed_changes(
     rows: Rows | None, changes: Changes, encoder: Encoder, progress: Progress | None = None
 ) -> tuple[Rows, int]:
-    """The rows of what `changes` insert or replace, and how many texts had to be embedded for them.
+    """Return the rows that `changes` insert or replace, and the number of texts embedded for them.
 
-    A text that `rows` hold already, under whatever id, keeps its vector.
+    A text that is already in `rows`, under any id, keeps its vector.
     """
     digests = [digest(text) for text in changes.texts]
     known = {} if rows is None else {name: row for row, name in enumerate(rows.column("text_digest"))}
@@ -109,7 +113,7 @@ def embed_changes(
 
 
 def changed(rows: Rows | None, upserts: Rows, removed: Sequence[str]) -> Rows:
-    """`rows` with some inserted or replaced and some taken out: what a table that is so changed holds."""
+    """Return `rows` after the `upserts` and without the ids in `removed`, like the changed table."""
     if rows is None:
         return Rows.in_order(upserts.table, upserts.vectors, upserts.cleaned)
     gone = set(upserts.row_of) | set(removed)
@@ -121,7 +125,7 @@ def changed(rows: Rows | None, upserts: Rows, removed: Sequence[str]) -> Rows:
 
 @dataclass(frozen=True, slots=True)
 class ChangedItems:
-    """How many items changed in one way, and some of them: their id and what changed."""
+    """The number of items with one kind of change, and some examples: the id and the change."""
 
     count: int
     examples: tuple[str, ...]
@@ -129,9 +133,11 @@ class ChangedItems:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Difference:
-    """Items `added` and `removed`, those whose text was `reworded`, those that were `relabelled` with a category of
-    another name, and those that `moved` with their category to another place of the tree. One item can be both reworded
-    and one of the last two. `before` and `after` are the numbers of items."""
+    """The difference between two states of a catalog; `before` and `after` are their numbers of items.
+
+    Items are `added`, `removed`, `reworded` (another text), `relabelled` (a category of another name), or `moved` with
+    their category to another place in the tree. A reworded item can also be relabelled or moved.
+    """
 
     before: int
     after: int
@@ -146,13 +152,13 @@ class Difference:
         return f"<Difference {self.before:,} -> {self.after:,} items: {counts}>"
 
     def kinds(self) -> Iterator[tuple[str, ChangedItems]]:
-        """Name and content of each."""
+        """Yield the name and the items of each kind of change."""
         for name in ("added", "reworded", "relabelled", "moved", "removed"):
             yield name, getattr(self, name)
 
 
 def state_of(rows: Rows | Mapping[str, Item] | None) -> CatalogState:
-    """The items of a version of a store, or of a catalog; none where there is none."""
+    """Return the state of a store version or of a catalog. It is empty for None."""
     if rows is None:
         return {}
     if isinstance(rows, Rows):
@@ -161,7 +167,7 @@ def state_of(rows: Rows | Mapping[str, Item] | None) -> CatalogState:
 
 
 def difference(before: CatalogState, after: CatalogState) -> Difference:
-    """What happened to the items of one state so that they became another."""
+    """Return the difference between two states."""
     title, category, path = (CONTENT.index(name) for name in ("title", "category", "category_path"))
     texts = [CONTENT.index(name) for name in names_of(TEXT, IMAGE, KEPT)]
     changed = [id_ for id_, content in after.items() if id_ in before and before[id_] != content]

@@ -1,4 +1,4 @@
-"""The LanceDB table that holds the rows of a store: each change is a version, each row has a number of its own."""
+"""The LanceDB table with the rows of a store. Each change creates a table version, and each row has a unique row id."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,11 +14,11 @@ from shelfwise.indexer.rows import TEXT_COLUMNS, Rows, text_fields
 from shelfwise.indexer.store.disk import remove
 
 TABLE = "items"
-VALUES_PER_LIST = 1000  # values in one SQL list
-LONGEST_FILTER = 10_000  # characters: the planner overflows its stack on conditions of hundreds of thousands
-ROW_ID = "_rowid"  # LanceDB's number of a row: an updated row gets a new one, none is used again in a table
+VALUES_PER_LIST = 1000  # in SQL
+LONGEST_FILTER = 10_000  # characters: the planner's stack overflows at hundreds of thousands
+ROW_ID = "_rowid"  # LanceDB's row id: an updated row gets a new one, and a table never reuses one
 
-LAST = 2**64 - 1  # LanceDB counts the names of its versions down from here
+LAST = 2**64 - 1  # LanceDB counts version names down from this number
 
 RowIds = NDArray[np.uint64]
 
@@ -32,35 +32,35 @@ class TableReader:
             self._table.checkout(version)
 
     def rows(self) -> tuple[Rows, RowIds]:
-        """All n rows and their numbers (n,)."""
+        """Return all n rows and their row ids (n,)."""
         with lance_errors(self._path):
             return _rows(self._query().to_arrow())
 
     def row_ids(self) -> RowIds:
-        """The numbers of all rows, in ascending order."""
+        """Return the row ids of all rows in ascending order."""
         with lance_errors(self._path):
             return np.sort(_row_ids(self._query().select([ROW_ID]).to_arrow()))
 
     def take(self, row_ids: RowIds) -> tuple[Rows, RowIds]:
-        """The rows with these numbers, in order of their ids, and their numbers in that order."""
+        """Return the rows with these row ids, sorted by item id, and their row ids in that order."""
         with lance_errors(self._path):
             return _rows(self._table.take_row_ids(row_ids.tolist()).with_row_id().to_arrow())
 
     def with_ids(self, ids: Sequence[str]) -> Rows:
-        """Those rows that are there of `ids`."""
+        """Return the stored rows with an item id in `ids`."""
         with lance_errors(self._path):
             parts = [self._query().where(where).to_arrow() for where in _among("id", ids) or ["false"]]
             return _rows(pa.concat_tables(parts))[0]
 
     def with_digests(self, digests: set[str]) -> Rows:
-        """The rows whose text has one of these digests."""
+        """Return the rows whose text digest is in `digests`."""
         with lance_errors(self._path):
             content = self._query().select(["text_digest", ROW_ID]).to_arrow()
             wanted = np.array([name in digests for name in content.column("text_digest").to_pylist()], bool)
             return self.take(_row_ids(content)[wanted])[0]
 
     def values_among(self, column: str, values: Sequence[str]) -> set[str]:
-        """Those of some values of a text column that a row has."""
+        """Return the values among `values` that occur in a text column."""
         found = set[str]()
         with lance_errors(self._path):
             for where in _among(column, values):
@@ -68,17 +68,20 @@ class TableReader:
         return found
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """One text column of all rows, in the order in which they lie."""
+        """Return one text column of all rows, in stored order."""
         with lance_errors(self._path):
             return self._query().select([name]).to_arrow().column(name)
 
     def matching(self, where: str) -> RowIds:
-        """The numbers of the rows for which the SQL condition holds. Raises QueryError."""
+        """Return the row ids of the rows that match an SQL condition.
+
+        Raise QueryError when the condition is invalid, and StoreError when the version was removed.
+        """
         try:
             if len(where) > LONGEST_FILTER:
-                raise ValueError(f"{len(where)} characters, at most {LONGEST_FILTER} are read")
+                raise ValueError(f"{len(where)} characters, but at most {LONGEST_FILTER} are allowed")
             return _row_ids(self._query().where(where).select([ROW_ID]).to_arrow())
-        except Exception as error:  # of the query planner's kinds, of which one says that it gave up
+        except Exception as error:  # the query planner raises many types, one of them when it gives up
             if isinstance(error, OSError | RuntimeError) and "Not found" in str(error):
                 raise cleared_away(self._path) from None
             reason = first_line(error).partition("Invalid input, ")[2] or first_line(error)
@@ -94,35 +97,35 @@ class TableReader:
 
 
 class TableWriter:
-    """A table in a store, being written. Each change is a version of its own, seen by its number alone."""
+    """A table of a store, open for writing. Each change is a separate version, which is opened by its number only."""
 
     def __init__(self, path: Path, name: str, start: int | None = None) -> None:
-        """Go on from the version `start`, even where a dead writer had gone further; None begins a new table."""
+        """Continue from version `start`, without later changes of a dead writer. If it is None, begin a new table."""
         self.name = name
         self._path, self._start, self._empty = path, start, start is None
         self._table: Any = None
 
     @property
     def version(self) -> int:
-        """LanceDB's number of what was written last."""
+        """LanceDB's number of the latest table version."""
         return int(self._open(0).version)
 
     def count(self) -> int:
-        """Rows that are there now."""
+        """Return the current number of rows."""
         return int(self._open(0).count_rows())
 
     def row_ids(self) -> RowIds:
-        """The numbers of all rows that are there now, in order of their ids."""
+        """Return the row ids of all current rows, sorted by item id."""
         with lance_errors(self._path):
             return _row_ids(_numbered(self._open(0)).select(["id", ROW_ID]).to_arrow().sort_by("id"))
 
     def data_files(self) -> list[str]:
-        """The files that hold rows and vectors, relative to the store."""
+        """Return the files with rows and vectors, relative to the store."""
         folder = self._path / f"{self.name}.lance" / "data"
         return [file.relative_to(self._path).as_posix() for file in folder.iterdir()]
 
     def upsert(self, rows: Rows) -> None:
-        """Insert rows, or replace those with the same id."""
+        """Insert rows, and replace stored rows with the same id."""
         if not len(rows):
             return
         with lance_errors(self._path):
@@ -135,7 +138,7 @@ class TableWriter:
                 merge.execute(_with_vectors(rows))
 
     def replace_all(self, rows: Rows) -> None:
-        """Have these rows and no others."""
+        """Replace all rows of the table with these."""
         with lance_errors(self._path):
             self._open(rows.vectors.shape[1]).add(_with_vectors(rows), mode="overwrite")
             self._empty = False
@@ -159,7 +162,7 @@ class TableWriter:
 
 @contextmanager
 def lance_errors(path: Path) -> Iterator[None]:
-    """LanceDB's own failures (a full disk, a file that went away) as StoreError."""
+    """Raise StoreError for LanceDB's own failures, such as a full disk or a missing file."""
     try:
         yield
     except (RuntimeError, ValueError, OSError) as error:
@@ -167,41 +170,41 @@ def lance_errors(path: Path) -> Iterator[None]:
         raise StoreError(
             "store_io",
             f"store {path} cannot be read or written ({reason})",
-            "a disk with room that can be read",
-            "check disk and permissions: nothing was changed",
+            "a readable disk with free space",
+            "check the disk and its permissions (nothing was changed)",
         ) from None
 
 
 def cleared_away(path: Path) -> StoreError:
-    """Return the error of a reader whose version of the store at `path` is gone."""
+    """Return the error for a reader whose version of the store at `path` was removed."""
     return StoreError(
         "version_cleared_away",
-        f"this version of store {path} was cleared away",
-        "a version that is kept",
+        f"this version of store {path} was removed",
+        "an existing version",
         "open the store again",
     )
 
 
 def table_files(name: str, version: int) -> list[str]:
-    """What a version of a table needs of the folder of its store: files, and folders of files."""
+    """Return the files and folders of a table version, relative to the store."""
     folder = f"{name}.lance"
     return [f"{folder}/data", f"{folder}/_deletions", f"{folder}/_versions/{LAST - version:020}.manifest"]
 
 
 def files_of(row_ids: RowIds) -> int:
-    """How many files hold some rows: the upper half of a row's number is that of its file."""
+    """Return the number of files that hold these rows. The upper 32 bits of a row id identify its file."""
     return len(np.unique(row_ids >> np.uint64(32)))
 
 
 def _among(column: str, values: Sequence[str]) -> list[str]:
-    """SQL conditions that together hold for `values` of a column."""
+    """Return SQL conditions that together match `values` of a column."""
     quoted = ["'" + value.replace("'", "''") + "'" for value in values]
     parts = [quoted[start : start + VALUES_PER_LIST] for start in range(0, len(quoted), VALUES_PER_LIST)]
     return [f"{column} IN ({', '.join(part)})" for part in parts]
 
 
 def _numbered(table: Any) -> Any:
-    """A query for all rows of a LanceDB table and their numbers."""
+    """Return a query for all rows of a LanceDB table and their row ids."""
     return table.search().with_row_id(True).limit(max(table.count_rows(), 1))
 
 
@@ -222,7 +225,7 @@ def _schema(dimensions: int) -> pa.Schema:
 
 
 def _with_vectors(rows: Rows) -> pa.Table:
-    """Rows as they are stored."""
+    """Return rows as an Arrow table with their vectors, as LanceDB stores them."""
     dimensions = rows.vectors.shape[1]
     flat = pa.array(np.ascontiguousarray(rows.vectors, np.float32).ravel())
     columns = [*rows.table.select(TEXT_COLUMNS).columns, pa.FixedSizeListArray.from_arrays(flat, dimensions)]

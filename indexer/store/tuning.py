@@ -1,6 +1,6 @@
-"""Finds out how this machine computes a store's encoder fastest, and remembers it in the store.
+"""Measure the fastest settings of a store's encoder on this machine, and save them in the store.
 
-What was found is of a machine and not of a version, so it lies beside the versions, by the machine's name.
+The settings belong to a machine, not to a version. They are stored next to the versions, by the machine's name.
 """
 
 import platform
@@ -21,17 +21,20 @@ from shelfwise.indexer.store.snapshot import read_snapshot
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Progress, Vectors
 
-TEXTS = 4096  # of the store, on which it is measured: as many as are classified at a time
+TEXTS = 4096  # texts of the store to measure on: as many as one batch of classification
 TUNING_ROUNDS = 3
-LEAST_GAIN = 1.03  # times the rate of what was the best before: less can be chance
-TRIED_TOKENS = (512, 1024, 2048)  # in a batch
-CPU_PRECISIONS = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}  # of what OpenVINO says that a CPU can
+LEAST_GAIN = 1.03  # factor over the best rate so far: a smaller gain can be chance
+TRIED_TOKENS = (512, 1024, 2048)  # per batch
+CPU_PRECISIONS = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}  # by OpenVINO's names for the capabilities of a CPU
 
 
 @dataclass(frozen=True)
 class TuningTrial:
-    """A tuning that was tried: its texts a second, how many times those of the best before it that is in turns with it,
-    the worst cosine of its vectors with float32's, and whether it is the best from then on."""
+    """A tuning that was tried: its `rate` in texts per second, and `times`, its rate over that of the best one so far.
+
+    Both are measured in turns. `worst_cosine` is the lowest cosine of its vectors with the float32 ones, and `taken` is
+    True if it became the best one.
+    """
 
     tuning: Tuning
     rate: float
@@ -42,7 +45,7 @@ class TuningTrial:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What was tried on a machine, and what was chosen of it. The first trial is of what it does untuned."""
+    """The trials on a machine and the chosen tuning. The first trial is the untuned encoder."""
 
     machine: str
     chosen: Tuning
@@ -50,7 +53,7 @@ class Tuned:
 
 
 def machine() -> str:
-    """What speed depends on: the processor, and how many threads may be used of it."""
+    """Return the name of this machine: its processor and the number of usable threads, which determine speed."""
     try:
         found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:
@@ -59,29 +62,29 @@ def machine() -> str:
 
 
 def tuning_for(store: Path) -> Tuning:
-    """What was found for this machine, the default where nothing was. Raises StoreError for a damaged file."""
+    """Return the tuning saved for this machine, or the default. Raise StoreError when the file is damaged."""
     try:
         return Tuning(**_found(store).get(machine(), {}))
-    except TypeError:  # of a version that tunes something else
+    except TypeError:  # saved by a shelfwise version with other settings
         return UNTUNED
 
 
 def tune(store: Path, progress: Progress | None = None) -> Tuned:
-    """Try on texts of the store what precision, streams and batches can be, and remember the fastest whose vectors have
-    a cosine of at least LEAST_COSINE with float32's.
+    """Try precisions, streams and batch sizes on texts of the store, and save the fastest tuning.
 
-    Raises EncoderError where the store's encoder has no exported form, StoreError where it cannot be written.
+    Its vectors must have a cosine of at least LEAST_COSINE with the float32 ones. Raise EncoderError when the store's
+    encoder has no exported form, and StoreError when the store cannot be read or written.
     """
     snapshot = read_snapshot(store)
     identity = snapshot.manifest.encoder
     if not identity.runtime:
         raise EncoderError(
             "nothing_to_tune",
-            f"encoder {identity.name}, which runs as it is",
+            f"encoder {identity.name} has no exported form",
             "an exported encoder",
-            "leave it: there is nothing to tune",
+            "use the store without tuning",
         )
-    with locked(store):  # before minutes are spent
+    with locked(store):  # fail before the minutes of measuring
         _found(store)
     folder, numbers = store / identity.runtime, snapshot.reader.row_ids()
     spread = np.unique(np.linspace(0, len(numbers) - 1, TEXTS).astype(np.int64))
@@ -111,7 +114,7 @@ def tune(store: Path, progress: Progress | None = None) -> Tuned:
 
 
 def _trial(runtime: Runtime, before: Runtime, texts: list[str], exact: Vectors) -> TuningTrial:
-    """One tuning in turns with another."""
+    """Measure a tuning in turns with the best one so far."""
     worst = float(np.einsum("nd,nd->n", runtime.encode(texts), exact).min())
     rates: dict[Runtime, list[float]] = {runtime: [], before: []}
     for _ in range(TUNING_ROUNDS):
@@ -125,7 +128,7 @@ def _trial(runtime: Runtime, before: Runtime, texts: list[str], exact: Vectors) 
 
 
 def _capabilities() -> list[str]:
-    """What the CPU can, as OpenVINO names it."""
+    """Return the capabilities of the CPU, by OpenVINO's names."""
     found: list[str] = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return found
 

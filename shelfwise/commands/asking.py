@@ -1,4 +1,4 @@
-"""The commands that ask a store: classify, similar, evaluate."""
+"""Commands that query a store: classify, similar, evaluate."""
 
 import contextlib
 import gc
@@ -25,12 +25,12 @@ from shelfwise.commands.terminal import (
 )
 
 DEFAULT_NEIGHBORS = 3
-NOT_WRITTEN = (".parquet", ".gz", ".xlsx", ".xls")  # endings of files that decisions are not written to
+NOT_WRITTEN = (".parquet", ".gz", ".xlsx", ".xls")  # file name endings that the output does not support
 
 
 @dataclass(frozen=True)
 class ClassifyCommand:
-    """What `classify` was asked for."""
+    """The arguments of `classify`."""
 
     listings: str
     store: Path
@@ -46,7 +46,7 @@ class ClassifyCommand:
 
 @dataclass(frozen=True)
 class SimilarCommand:
-    """What `similar` was asked for."""
+    """The arguments of `similar`."""
 
     text: str | None
     store: Path
@@ -59,7 +59,7 @@ class SimilarCommand:
 
 @dataclass(frozen=True)
 class EvaluateCommand:
-    """What `evaluate` was asked for."""
+    """The arguments of `evaluate`."""
 
     labelled: str
     store: Path
@@ -73,20 +73,28 @@ class EvaluateCommand:
 @click.command(cls=ShelfwiseCommand)
 @click.argument("listings", type=click.Path(), metavar="LISTINGS|-")
 @STORE
-@click.option("-o", "--output", default=None, type=click.Path(path_type=Path), help="Output file instead of stdout.")
-@click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Alternatives for each listing.")
-@click.option("--neighbors", type=click.IntRange(0), help="Similar items as evidence.  [default: 3]")
-@click.option("--raw", is_flag=True, help="Leave what a spreadsheet would run as a formula live in CSV output.")
-@click.option("--format", "fmt", default=None, type=click.Choice(FORMATS))
+@click.option(
+    "-o", "--output", default=None, type=click.Path(path_type=Path), help="Write to this file.  [default: stdout]"
+)
+@click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Most probable categories to list.")
+@click.option("--neighbors", type=click.IntRange(0), help="Similar items to show as evidence.  [default: 3]")
+@click.option("--raw", is_flag=True, help="Do not escape CSV cells that a spreadsheet would run as formulas.")
+@click.option(
+    "--format", "fmt", default=None, type=click.Choice(FORMATS), help="Format of the input.  [default: detected]"
+)
 @TIER
 @DEVICE
 @reads_input
 @as_one(ClassifyCommand)
 def classify(asked: ClassifyCommand) -> None:
-    """Give every listing a category, a probability and the evidence. CSV in, CSV out; JSONL in, JSONL out.
+    """Assign a category, a confidence and evidence to each listing.
+
+    LISTINGS is a CSV, TSV, JSONL or Parquet file, also gzipped; "-" reads standard input. The output keeps the order of
+    the rows and all input columns, and adds the columns of the decision. CSV, TSV and JSONL keep their format; Parquet
+    becomes CSV. Rows that cannot be used are written to the file of --rejects.
 
     \b
-    Every input column is kept, the order of rows too. "-" reads standard input:
+    Examples:
       shelfwise classify new.csv --store my.store -o decided.csv
       shelfwise classify million.csv --store my.store -o decided.csv --tier auto
       shelfwise classify new.jsonl --store my.store --neighbors 5 | head
@@ -101,13 +109,13 @@ def classify(asked: ClassifyCommand) -> None:
 
     if asked.output is not None and asked.output.suffix.lower() in NOT_WRITTEN:
         raise click.UsageError(
-            f"{asked.output} would hold CSV, TSV or JSONL, as the input does: name it with such an ending."
+            f"{asked.output}: expected a name for CSV, TSV or JSONL output; use the ending .csv, .tsv or .jsonl."
         )
     options = asked.source.read(asked.fmt)
     counts: Counter[str] = Counter()
     start = time.monotonic()
     with contextlib.ExitStack() as stack:
-        gc.disable()  # decisions are in no cycles: looking for some in them took a tenth of the time of --tier fast
+        gc.disable()  # decisions form no reference cycles; collecting them took a tenth of the time of --tier fast
         stack.callback(gc.enable)
         records = stack.enter_context(open_records(asked.listings, sys.stdin.buffer, options.encoding, options.format))
         rejects = stack.enter_context(RejectFile(asked.source.rejects))
@@ -116,7 +124,7 @@ def classify(asked: ClassifyCommand) -> None:
         progress = stack.enter_context(progress_display())
         show_notices(records.notices)
         batches = read_listings(records, rejects, options, LISTINGS_AT_A_TIME[asked.tier])
-        first = next(batches)  # what is wrong with the input is said before the models are loaded
+        first = next(batches)  # report errors of the input before the models are loaded
         classifier = stack.enter_context(shelfwise.open(asked.store, device=asked.device)).classifier
         shown = (
             DEFAULT_NEIGHBORS if asked.neighbors is None else classifier.index.require_k(asked.neighbors, "neighbors")
@@ -136,16 +144,20 @@ def classify(asked: ClassifyCommand) -> None:
 @click.command(cls=ShelfwiseCommand)
 @click.argument("text", required=False)
 @STORE
-@click.option("-k", "k", default=None, type=click.IntRange(1), help="How many items.  [default: 10]")
-@click.option("--id", "id_", default=None, metavar="ID", help="Look for items like this stored one, instead of TEXT.")
-@click.option("--where", default=None, metavar="SQL", help="Only items for which this holds, e.g. \"brand = 'X'\".")
+@click.option("-k", "k", default=None, type=click.IntRange(1), help="Number of items to show.  [default: 10]")
+@click.option("--id", "id_", default=None, metavar="ID", help="Compare with this stored item instead of TEXT.")
+@click.option("--where", default=None, metavar="SQL", help="Only items that match, e.g. \"brand = 'VELORO'\".")
 @DEVICE
 @AS_JSON
 @as_one(SimilarCommand)
 def similar(asked: SimilarCommand) -> None:
-    """Show the stored items most like a text or a stored item.
+    """Find the stored items most similar to a text or an item.
+
+    Pass either TEXT or --id. Each line shows the cosine similarity, category path, title and id of an item, the most
+    similar item first.
 
     \b
+    Examples:
       shelfwise similar "无线蓝牙耳机" --store my.store
       shelfwise similar --id A-17 --store my.store -k 5
       shelfwise similar "t-shirt" --store my.store --where "category_path LIKE 'Fashion%'"
@@ -154,9 +166,9 @@ def similar(asked: SimilarCommand) -> None:
     from shelfwise.indexer.item import clean, words_of
 
     if (asked.text is None) == (asked.id_ is None):
-        raise click.UsageError("Give a TEXT to look for, or an item with --id.")
+        raise click.UsageError("Pass either TEXT or --id.")
     if asked.text is not None and not words_of(asked.text).text():
-        raise click.UsageError("TEXT is empty: give a title to look for.")
+        raise click.UsageError("TEXT is empty: pass a title or some words.")
     store = shelfwise.open(asked.store, device=asked.device)
     items = store.similar(asked.text, id=asked.id_, k=asked.k, where=asked.where)
     if asked.as_json:
@@ -165,7 +177,9 @@ def similar(asked: SimilarCommand) -> None:
     for item in items:
         click.echo(f"{item.similarity:7.4f}  {item.category_path}  |  {clean(item.title)}  [{item.id}]")
     if not items:
-        click.echo("No item fulfils the condition." if asked.where else "The store has no other item.", err=True)
+        click.echo(
+            "No item matches the condition of --where." if asked.where else "The store has no other item.", err=True
+        )
 
 
 @click.command(cls=ShelfwiseCommand)
@@ -177,18 +191,22 @@ def similar(asked: SimilarCommand) -> None:
     default=None,
     metavar="FILE|-",
     type=click.Path(path_type=Path, allow_dash=True),
-    help="Also write figures here; - prints them alone.",
+    help="Also write the figures to this file as JSON; - prints only the JSON.",
 )
-@click.option("--baselines", is_flag=True, help="Also fit what others would use to the same items, and compare.")
+@click.option("--baselines", is_flag=True, help="Also fit and compare two common classifiers.")
 @TIER
 @DEVICE
 @reads_input
 @as_one(EvaluateCommand)
 def evaluate(asked: EvaluateCommand) -> None:
-    """Classify labelled listings and say how many are right, how sure, and how honestly.
+    """Measure accuracy and calibration on labelled listings.
+
+    LABELLED is a file of listings with their right categories; "-" reads standard input. The JSON output also has the
+    figures of every category, the most confused pairs and the risk-coverage curve. --baselines fits a linear SVM on
+    n-grams and a logistic regression on the vectors to the items of the store.
 
     \b
-    The file of --json has more: every category, the most confused pairs, the curve of risk and coverage:
+    Examples:
       shelfwise evaluate test.csv --store my.store --json figures.json --baselines
       shelfwise evaluate test.csv --store my.store --json - | jq .accuracy
     """
@@ -213,7 +231,7 @@ def evaluate(asked: EvaluateCommand) -> None:
         result = measure(classifier, itertools.chain([first], batches), asked.baselines, asked.tier, progress)
         if out:
             more = asdict(result)
-            del more["rejects"]  # they are in a file of their own
+            del more["rejects"]  # written to their own file
             json.dump(more.pop("figures") | more, out, ensure_ascii=False, indent=1)
             out.write("\n")
     if not alone:

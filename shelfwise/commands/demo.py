@@ -1,4 +1,4 @@
-"""The four uses of Shelfwise on the sample catalog, narrated line by line."""
+"""The demo: the four main uses of Shelfwise on the sample catalog, described line by line."""
 
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
@@ -13,24 +13,24 @@ from shelfwise.indexer.reading.rejects import RejectList
 from shelfwise.indexer.types import Progress
 
 DATA = files("shelfwise.data")
-LISTINGS_SHOWN = 4  # listings that are printed in full
+LISTINGS_SHOWN = 4  # listings printed in full
 LOOK_UPS = ("保温杯 不锈钢 便携", "wireless earbuds for running")
 
 
 def sample(name: str) -> list[Item]:
-    """Return the items of one file of the sample data."""
+    """Return the items of a sample data file."""
     return list(read_catalog([str(DATA / name)], RejectList()).items.values())
 
 
 def narrate(store: Path, device: str, progress: Progress | None = None) -> Iterator[str]:
-    """Run the demo in the folder `store`; yield the lines to print."""
+    """Run the demo with a store in the folder `store`, and yield the lines to print."""
     catalog, listings = sample("catalog.csv"), sample("listings.csv")
-    yield f"1. Build an index from a catalog of {len(catalog)} labelled items, Chinese and English:"
+    yield f"1. Build a store from a catalog of {len(catalog)} labelled items in Chinese and English:"
     opened = shelfwise.build(store, catalog, device=device, progress=progress)
     report = opened.report
-    assert report  # of the build
+    assert report  # a build always has one
     yield f"   {report.rows} items embedded with {report.encoder.name} ({report.encoder.reason})"
-    yield f"   on items held out, {report.settings.held_out['accuracy']:.0%} go to the right category"
+    yield f"   {report.settings.held_out['accuracy']:.0%} of the held-out items get the right category"
 
     yield f"\n2. Classify {len(listings)} new listings:"
     decisions = opened.classify(listings, progress=progress)
@@ -39,7 +39,7 @@ def narrate(store: Path, device: str, progress: Progress | None = None) -> Itera
 
     examples, newcomers = sample("new_categories.csv"), sample("new_listings.csv")
     added = sorted({item.category_path for item in examples})
-    yield f"\n3. Add {len(added)} categories by {len(examples)} examples, nothing trained again:"
+    yield f"\n3. Add {len(added)} categories with {len(examples)} examples, without retraining:"
     unaware = opened.classify(newcomers)
     opened.add(examples, progress=progress)
     for path in added:
@@ -47,11 +47,11 @@ def narrate(store: Path, device: str, progress: Progress | None = None) -> Itera
         right = _right(own, opened.classify(own))
         yield f"   {path}: {right} of its {len(own)} listings found"
     was = sum(decision.decision == ACCEPT for decision in unaware)
-    yield f"   (before, {was} of these {len(newcomers)} were accepted into other categories)"
+    yield f"   (before that, {was} of these {len(newcomers)} listings were accepted into other categories)"
     changed = sum(
         old.category_path != new.category_path for old, new in zip(decisions, opened.classify(listings), strict=True)
     )
-    yield f"   of the {len(listings)} listings of step 2, {changed} changed their category"
+    yield f"   of the {len(listings)} listings of step 2, {changed} changed category"
 
     yield "\n4. Look up similar items, across languages:"
     for text in LOOK_UPS:

@@ -1,4 +1,4 @@
-"""What the command line adds to the library's errors: the option or command that fixes them."""
+"""Hints that the command line adds to errors of the library: the option or command that fixes them."""
 
 import string
 from collections.abc import Collection, Mapping
@@ -8,7 +8,7 @@ from shelfwise.indexer.errors import ShelfwiseError
 BUILD = "shelfwise build CATALOG --store {store}"
 SHOW_VERSIONS = "shelfwise versions --store {store}"
 
-# By the code of an error; {name} is a parameter of the command.
+# Hints by error code. {name} stands for a parameter of the command.
 HINTS: Mapping[str, str] = {
     "bad_columns": "--columns FIELD=COLUMN,...",
     "bad_token_file": "--token-file FILE",
@@ -44,8 +44,9 @@ HINTS: Mapping[str, str] = {
 
 
 def with_hint(error: ShelfwiseError, parameters: Mapping[str, object], options: Collection[str]) -> str:
-    """Return the line of an error, and the option or command that fixes it where the command, with these `parameters`
-    and `options`, has it.
+    """Return the message of an error, with the option or command that fixes it in brackets.
+
+    The hint is left out if it names an option that is not in `options`, or a parameter that is not in `parameters`.
 
     >>> busy = ShelfwiseError("no_store", "no store at s", "a folder with a store", "build one from a catalog")
     >>> with_hint(busy, {"store": "s"}, ["--store"])

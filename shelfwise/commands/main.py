@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BuildCommand:
-    """What `build` was asked for; without `limits` whatever changes is published."""
+    """The arguments of `build`; with `limits` None any change is published."""
 
     catalogs: tuple[str, ...]
     store: Path
@@ -55,7 +55,10 @@ class BuildCommand:
 main = ShelfwiseGroup(
     "shelfwise",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="""Put listings into the right category by the labelled items most like them.
+    help="""Classify shop listings into the categories of a labelled catalog.
+
+    Build a store from the catalog once, then classify new listings with it. Run `shelfwise COMMAND --help` for the
+    options and examples of a command.
 
     \b
     Start here:
@@ -70,22 +73,32 @@ click.version_option(__version__, prog_name="shelfwise")(main)
 @main.command()
 @click.argument("catalogs", nargs=-1, required=True, type=click.Path(), metavar="CATALOG...")
 @STORE
-@click.option("--encoder", default="auto", show_default=True, help="minilm, e5, hashing, a local folder or a hub name.")
+@click.option(
+    "--encoder",
+    default="auto",
+    show_default=True,
+    help="Encoder of a new store: minilm, e5, hashing, a model folder or a hub name.",
+)
 @DEVICE
 @reads_input
 @goal_options
 @limit_options
-@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would change without changing the store.")
 @AS_JSON
 @as_one(BuildCommand)
 def build(asked: BuildCommand) -> None:
-    """Make the store equal to the catalog: add, update and remove items, then fit the head. What was added stays.
+    """Build a store from catalog files, or update it to match them.
 
-    What changes is said first, with how many of 500 known items would get another category. A catalog that looks broken
-    is refused.
+    CATALOG is a CSV, TSV, JSONL or Parquet file, also gzipped. Items that it no longer lists are removed. Items from
+    `shelfwise add` or the service stay. Only new and changed texts are embedded. The model is retrained if more than 2%
+    of the items have changed since it was last trained, or if a goal changes (--head, --optimize,
+    --target-precision).
+
+    An update first shows the changes, and how many of up to 500 known items would get a different category. A catalog
+    that changes too much is refused; see --max-removed, --max-flipped and --force.
 
     \b
-    Only items whose text changed are embedded. CSV, TSV, JSONL and Parquet, also .gz:
+    Examples:
       shelfwise build catalog.csv --store my.store
       shelfwise build part1.csv part2.jsonl.gz --store my.store --encoder e5
       shelfwise build items.tsv --store my.store --columns title=name,category=aisle
@@ -128,12 +141,15 @@ def add(
     source: InputOptions,
     as_json: bool,
 ) -> None:
-    """Insert labelled examples, or update those with the same id; a new category works at once.
+    """Add labelled items, or replace stored items with the same id.
 
-    They stay when the store is built again, until a catalog names their ids or they are removed.
+    A new category works at once, without retraining. Added items stay when the store is built again, until they are
+    removed. Once a catalog lists an id, the item belongs to that catalog.
 
     \b
+    Examples:
       shelfwise add examples.csv --store my.store
+      shelfwise add new.jsonl --store my.store --columns title=name,category=aisle
     """
     import shelfwise
 
@@ -146,21 +162,28 @@ def add(
 
 @main.command()
 @STORE
-@click.option("--id", "ids", multiple=True, help="Id of an item; can be given more than once.")
-@click.option("--category", default=None, metavar="PATH", help="A category path: all its items, and those below it.")
-@click.option("--added", is_flag=True, help="All that were added and that no catalog has named since.")
+@click.option("--id", "ids", multiple=True, help="Id of an item to remove; repeat it for several items.")
+@click.option(
+    "--category", default=None, metavar="PATH", help="Category path: remove its items and all items below it."
+)
+@click.option("--added", is_flag=True, help="Remove all added items that no catalog has listed since.")
 @AS_JSON
 def remove(store: Path, ids: tuple[str, ...], category: str | None, added: bool, as_json: bool) -> None:
-    """Take items out of the store: by id, by category, or all that were added beside the catalog.
+    """Remove items by id, by category, or all added items.
+
+    Pass exactly one of --id, --category and --added. The command fails and removes nothing if an id or the category
+    does not exist, or if no item would be left.
 
     \b
+    Examples:
       shelfwise remove --store my.store --id A-17 --id A-18
       shelfwise remove --store my.store --category "Fashion > Shoes"
+      shelfwise remove --store my.store --added
     """
     import shelfwise
 
     if bool(ids) + (category is not None) + added != 1:
-        raise click.UsageError("Name items with --id, or a category with --category, or say --added.")
+        raise click.UsageError("Pass exactly one of --id, --category and --added.")
     start = time.monotonic()
     report = shelfwise.open(store).remove(ids, category=category, added=added)
     show_report(report, None, time.monotonic() - start, as_json)
@@ -171,10 +194,14 @@ def remove(store: Path, ids: tuple[str, ...], category: str | None, added: bool,
 @goal_options
 @AS_JSON
 def train(store: Path, overrides: "GoalOverrides", as_json: bool) -> None:
-    """Fit head, fusion, temperature and thresholds again to the items that the store holds.
+    """Retrain the model on the items of the store.
+
+    The classifier is fitted again, and its weights, temperature and thresholds are chosen again. The encoder stays the
+    same (see `shelfwise finetune`). Retrain after adding many items or new categories, or to change a goal. The goals
+    are saved in the store and also apply to later builds.
 
     \b
-    What is wished here stays with the store:
+    Examples:
       shelfwise train --store my.store
       shelfwise train --store my.store --target-precision 0.98
       shelfwise train --store my.store --optimize macro-f1 --head svm
@@ -189,15 +216,25 @@ def train(store: Path, overrides: "GoalOverrides", as_json: bool) -> None:
 
 @main.command()
 @STORE
-@click.option("--minutes", default=20.0, show_default=True, type=FiniteRange(0, min_open=True), help="In all.")
-@click.option("--epochs", type=click.IntRange(1), help="Passes over the items at most.  [default: 4 to 8]")
+@click.option(
+    "--minutes",
+    default=20.0,
+    show_default=True,
+    type=FiniteRange(0, min_open=True),
+    help="Time limit of the whole run, in minutes.",
+)
+@click.option("--epochs", type=click.IntRange(1), help="Maximum number of passes over the items.  [default: 4 to 8]")
 @DEVICE
 @AS_JSON
 def finetune(store: Path, minutes: float, epochs: int | None, device: str, as_json: bool) -> None:
-    """Train the store's encoder on its items, embed them again, and keep what is better on items kept back.
+    """Fine-tune the encoder of a store on the items of the store.
+
+    The items are embedded again and the model is retrained. The new encoder is kept only if it is better on held-out
+    items; otherwise the store stays as it was. Encoders with weights can be fine-tuned: minilm, e5 and other
+    sentence-transformers models. An interrupted run resumes when you run the command again.
 
     \b
-    Broken off, it goes on from where it was when it is called again:
+    Examples:
       shelfwise finetune --store my.store
       shelfwise finetune --store my.store --minutes 40
     """
@@ -210,12 +247,20 @@ def finetune(store: Path, minutes: float, epochs: int | None, device: str, as_js
 
 
 @main.command()
-@click.option("--store", default=None, type=click.Path(path_type=Path), help="Keep the store in this folder.")
+@click.option(
+    "--store",
+    default=None,
+    type=click.Path(path_type=Path),
+    help="Keep the store of the demo in this folder.  [default: a temporary folder]",
+)
 @DEVICE
 def demo(store: Path | None, device: str) -> None:
-    """The four uses on the sample catalog: build, classify, add a category, look up similar items.
+    """Show the main uses of Shelfwise on a sample catalog.
+
+    The demo builds a store, classifies listings, adds new categories and looks up similar items.
 
     \b
+    Examples:
       shelfwise demo
       shelfwise demo --store demo.store
     """

@@ -1,4 +1,4 @@
-"""What people can say: the options of the commands, and what is wrong with them."""
+"""Options that several commands share, with their parsing and validation."""
 
 import functools
 import math
@@ -14,11 +14,11 @@ import click
 if TYPE_CHECKING:
     from shelfwise.indexer.reading.catalog import ReadOptions
 
-# As in `classifier`, which is too heavy to be loaded for a look at --help; a test compares them.
+# Copies of constants of `classifier`, because importing it would slow down --help. A test compares them.
 HEADS = ("mlp", "svm", "logistic", "closed-form")
 MEASURES = ("accuracy", "macro-f1")
 TIERS = ("full", "auto", "fast")
-# Each module of the folder is a format; none of them is loaded for its name.
+# Each module of the folder is a format. Listing the names does not import the modules.
 _FOUND = find_spec("shelfwise.indexer.reading.files")
 _FOLDERS = (_FOUND.submodule_search_locations if _FOUND else None) or []
 FORMATS = tuple(sorted(module.name for module in pkgutil.iter_modules(_FOLDERS)))
@@ -28,52 +28,56 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 
 
 DEVICE = click.option(
-    "--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute."
+    "--device",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    help="Device for encoding and search; auto uses a GPU if there is one.",
 )
 TIER = click.option(
     "--tier",
     default="full",
     show_default=True,
     type=click.Choice(TIERS),
-    help="fast: by n-grams alone, without evidence; auto: so where that costs little accuracy.",
+    help="full: encoder and neighbours; fast: n-grams only, no evidence; auto: fast where it costs little accuracy.",
 )
 
 
 class FiniteRange(click.FloatRange):
-    """A range that `nan` is not in, as in click.FloatRange it is."""
+    """A click.FloatRange that rejects NaN and infinity."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number. Raises click.BadParameter."""
+        """Return the number. Raise click.BadParameter if it is not finite or out of range."""
         number = super().convert(value, param, ctx)
-        return number if math.isfinite(number) else self.fail(f"{value} is not a number that can be used.", param, ctx)
+        return number if math.isfinite(number) else self.fail(f"{value} is not a finite number.", param, ctx)
 
 
 class Share(click.ParamType[float]):
-    """A share: 20% or 0.2."""
+    """A share between 0 and 1, written as 20% or 0.2."""
 
     name = "share"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The share in [0, 1]. Raises click.BadParameter."""
+        """Return the share in [0, 1]. Raise click.BadParameter for any other value."""
         try:
             share = float(value[:-1]) / 100 if str(value).endswith("%") else float(value)
         except ValueError:
             share = math.nan
         if not 0 <= share <= 1:
-            self.fail(f"{value} is not a share: say 20% or 0.2.", param, ctx)
+            self.fail(f"{value} is not a share between 0% and 100%; write 20% or 0.2.", param, ctx)
         return share
 
 
 @dataclass(frozen=True, slots=True)
 class InputOptions:
-    """How input files are read, and where rows go that cannot be used."""
+    """How to read input files, and the file for rejects."""
 
     columns: str
     encoding: str | None
     rejects: Path
 
     def read(self, fmt: str | None = None) -> "ReadOptions":
-        """The options as the library takes them. Raises click.UsageError for `columns` that say nothing."""
+        """Return the options for the library. Raise click.UsageError if `columns` is invalid."""
         from shelfwise.indexer.errors import InputError
         from shelfwise.indexer.reading.catalog import ReadOptions, named_columns
 
@@ -84,7 +88,7 @@ class InputOptions:
 
 
 def as_one(kind: Callable[..., Any]) -> Callable[[Callable[[Any], None]], Callable[..., None]]:
-    """Give a command all that was asked of it as one object of a kind, whose fields are named as its parameters."""
+    """Pass all parameters of a command as one object of type `kind`, whose fields have the names of the parameters."""
 
     def decorate(command: Callable[[Any], None]) -> Callable[..., None]:
         @functools.wraps(command)
@@ -97,7 +101,7 @@ def as_one(kind: Callable[..., Any]) -> Callable[[Callable[[Any], None]], Callab
 
 
 def parse_columns(text: str) -> dict[str, tuple[str, ...]]:
-    """Return the columns of each field that an option names. Raises click.UsageError for what is no FIELD=COLUMN.
+    """Parse FIELD=COLUMN,... into the columns of each field. Raise click.UsageError for any other form.
 
     >>> parse_columns("title=name,attributes=gender+colour")
     {'title': ('name',), 'attributes': ('gender', 'colour')}
@@ -106,24 +110,27 @@ def parse_columns(text: str) -> dict[str, tuple[str, ...]]:
     for pair in filter(None, (part.strip() for part in text.split(","))):
         name, equals, source = (part.strip() for part in pair.partition("="))
         if not equals or not source:
-            raise click.UsageError(f"--columns has {pair!r}: expected FIELD=COLUMN, such as title=name")
+            raise click.UsageError(f"--columns contains {pair!r}: expected FIELD=COLUMN, for example title=name")
         columns[name] = tuple(part.strip() for part in source.split("+"))
     return columns
 
 
 def reads_input(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of input files, as one argument `source`."""
+    """Add the options of input files to a command, as one argument `source`."""
 
     @click.option(
-        "--columns", default="", metavar="FIELD=COLUMN,...", help="Which column is what: title=name,category=x"
+        "--columns",
+        default="",
+        metavar="FIELD=COLUMN,...",
+        help="Columns of the fields, e.g. title=name,attributes=colour+size.",
     )
-    @click.option("--encoding", default=None, help="Encoding of the input, where detection is wrong.")
+    @click.option("--encoding", default=None, help="Encoding of the input, e.g. gb18030.  [default: detected]")
     @click.option(
         "--rejects",
         default="REJECTS.jsonl",
         show_default=True,
         type=click.Path(path_type=Path, dir_okay=False),
-        help="Where rows that cannot be used go, with line and reason.",
+        help="File for rows that cannot be used, with line and reason.",
     )
     @functools.wraps(command)
     def wrapper(columns: str, encoding: str | None, rejects: Path, **others: Any) -> None:
@@ -133,14 +140,20 @@ def reads_input(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def goal_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of what a model is fitted for, as one argument `overrides`."""
+    """Add the options for the goals of the model to a command, as one argument `overrides`."""
 
-    @click.option("--head", type=click.Choice(HEADS), help="Kind of the classifier of vectors.  [default: mlp]")
-    @click.option("--optimize", type=click.Choice(MEASURES), help="What settings are chosen for.  [default: accuracy]")
+    @click.option(
+        "--head", type=click.Choice(HEADS), help="Classifier of the vectors.  [default: the store's, initially mlp]"
+    )
+    @click.option(
+        "--optimize",
+        type=click.Choice(MEASURES),
+        help="Measure that settings are chosen for.  [default: the store's, initially accuracy]",
+    )
     @click.option(
         "--target-precision",
         type=FiniteRange(0.5, 1, min_open=True, max_open=True),
-        help="Share of accepted decisions that should be right.  [default: 0.95]",
+        help="Share of accepted decisions that should be right.  [default: the store's, initially 0.95]",
     )
     @functools.wraps(command)
     def wrapper(head: str | None, optimize: str | None, target_precision: float | None, **others: Any) -> None:
@@ -152,13 +165,23 @@ def goal_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def limit_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of what it refuses to do, as one argument `limits`, None where it refuses nothing."""
+    """Add the options for limiting a release to a command, as one argument `limits` (None with --force)."""
 
     @click.option(
-        "--max-removed", default="20%", show_default=True, type=Share(), help="Of the items, without --force."
+        "--max-removed",
+        default="20%",
+        show_default=True,
+        type=Share(),
+        help="Refuse a catalog that removes a larger share of the items.",
     )
-    @click.option("--max-flipped", default="5%", show_default=True, type=Share(), help="Of known items' categories.")
-    @click.option("--force", is_flag=True, help="Whatever is removed or flipped.")
+    @click.option(
+        "--max-flipped",
+        default="5%",
+        show_default=True,
+        type=Share(),
+        help="Refuse a catalog that changes the category of a larger share of known items.",
+    )
+    @click.option("--force", is_flag=True, help="Ignore --max-removed and --max-flipped.")
     @functools.wraps(command)
     def wrapper(max_removed: float, max_flipped: float, force: bool, **others: Any) -> None:
         from shelfwise.classifier.changing.release import ReleaseLimits

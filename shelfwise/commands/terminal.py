@@ -1,4 +1,4 @@
-"""What people and their shells see: notices, reports, progress, output files."""
+"""Output of the commands: notices, reports, progress, output files, errors and exit codes."""
 
 import contextlib
 import errno
@@ -30,7 +30,7 @@ SHOWN_CONFUSIONS = 5
 
 
 class ShelfwiseCommand(click.Command):
-    """Turn an error of the library into one line and exit code 1, and an interrupt into exit code 130."""
+    """A command that shows a library error as one line with exit code 1, and ends with exit code 130 on Ctrl-C."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -45,20 +45,20 @@ class ShelfwiseCommand(click.Command):
             options = [name for parameter in self.params for name in parameter.opts]
             raise click.ClickException(with_hint(error, ctx.params, options)) from None
         except KeyboardInterrupt:
-            click.echo("Interrupted. A store that was being changed is as it was before.", err=True)
+            click.echo("Interrupted. Unfinished changes were not applied to the store.", err=True)
             ctx.exit(130)
         finally:
             migrations.removeHandler(NOTES)
 
 
 class ShelfwiseGroup(click.Group):
-    """A group of such commands."""
+    """A command group whose commands are `ShelfwiseCommand`s."""
 
     command_class = ShelfwiseCommand
 
 
 class _Notes(logging.Handler):
-    """Shows what the library says of a migration as a note on stderr."""
+    """Shows the library's log records about migrations as notes on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
         click.echo(f"Note: {record.getMessage()}", err=True)
@@ -68,7 +68,7 @@ NOTES = _Notes(logging.WARNING)
 
 
 def load_catalog(paths: tuple[str, ...], source: "InputOptions") -> "Catalog":
-    """The items of labelled files, with everything said about them that a user should know."""
+    """Read labelled files and return their items. Notices, rejects and conflicts are reported on stderr."""
     from shelfwise.indexer.reading.catalog import read_catalog
     from shelfwise.indexer.reading.rejects import RejectFile
 
@@ -77,34 +77,34 @@ def load_catalog(paths: tuple[str, ...], source: "InputOptions") -> "Catalog":
     show_notices(catalog.notices)
     show_rejects(rejects.count, source.rejects)
     if catalog.conflicting:
-        click.echo(f"{catalog.conflicting} rows repeat an id with other content: the last one counts", err=True)
+        click.echo(f"{catalog.conflicting} rows repeat an id with different content: the last one is used", err=True)
     return catalog
 
 
 def show_notices(notices: list[str]) -> None:
-    """Remarks about an input file, on stderr."""
+    """Print the notices about an input file on stderr."""
     for notice in notices:
         click.echo(f"Note: {notice}", err=True)
 
 
 def show_rejects(count: int, path: Path) -> None:
-    """How many rows were rejected, on stderr."""
+    """Print the number of rejected rows on stderr, if there are any."""
     if count:
-        click.echo(f"{count} rows rejected, with line and reason in {path}", err=True)
+        click.echo(f"{count} rows rejected: see {path} for their lines and the reasons", err=True)
 
 
 def show_unlearned(classifier: "Classifier", tier: str) -> None:
-    """What the tier fast cannot find."""
+    """Warn on stderr if the tier fast cannot predict some categories of the store."""
     if tier == "fast" and not classifier.known.all():
         click.echo(
-            f"{(~classifier.known).sum()} categories are new to the head, and --tier fast finds none of their "
-            "listings: use another tier, or run shelfwise train",
+            f"{(~classifier.known).sum()} categories are new to the model, and --tier fast cannot predict them: "
+            "use another tier, or run shelfwise train",
             err=True,
         )
 
 
 def show_difference(difference: "Difference") -> None:
-    """What tells two states of a catalog apart, with some examples of each kind."""
+    """Print the counts of a difference between two catalogs, with some examples of each kind."""
     counts = ", ".join(f"{kind.count} {name}" for name, kind in difference.kinds())
     click.echo(f"{difference.before} -> {difference.after} items: {counts}")
     for name, kind in difference.kinds():
@@ -115,14 +115,14 @@ def show_difference(difference: "Difference") -> None:
 
 
 def show_flips(flips: "Flips") -> None:
-    """How decisions change with a catalog, with some examples."""
-    click.echo(f"{flips.flipped} of {flips.probes} known items would get another category than now")
+    """Print how many known items change category, with some examples."""
+    click.echo(f"{flips.flipped} of {flips.probes} known items would get a different category than now")
     for example in flips.examples:
         click.echo(f"  {example}")
 
 
 def show_dry_run(release: "Release", flips: "Flips | None", catalog: "Catalog", as_json: bool) -> None:
-    """What a build would do, and that it did not."""
+    """Print the result of a dry run: the changes that a build would make."""
     if as_json:
         more = {"flips": asdict(flips) if flips else None, "dry_run": True}
         print_json(asdict(release.difference) | read_counts(catalog) | more)
@@ -133,7 +133,7 @@ def show_dry_run(release: "Release", flips: "Flips | None", catalog: "Catalog", 
 
 
 def show_report(report: "Report", catalog: "Catalog | None", seconds: float, as_json: bool) -> None:
-    """What a change of the store did."""
+    """Print the result of a change of the store: counts, encoder, model and new version."""
     counts = {
         "added": report.added,
         "updated": report.updated,
@@ -154,12 +154,12 @@ def show_report(report: "Report", catalog: "Catalog | None", seconds: float, as_
     if report.fitted:
         _show_settings(report.settings)
     elif catalog:
-        click.echo("the model stays as it is (shelfwise train fits it again)")
+        click.echo("the model was kept (run shelfwise train to retrain it)")
     click.echo(f"version {report.version} with {report.rows} items, {seconds:.1f} s")
 
 
 def show_finetuned(done: "Finetuned", seconds: float, as_json: bool) -> None:
-    """What fine-tuning did."""
+    """Print the result of fine-tuning: training, figures before and after, and the encoder in use."""
     if as_json:
         figures = {"trained": asdict(done.trained), "before": dict(done.before), "after": dict(done.after)}
         more = {"version": done.report.version, "rows": done.report.rows, "seconds": round(seconds, 2)}
@@ -168,27 +168,27 @@ def show_finetuned(done: "Finetuned", seconds: float, as_json: bool) -> None:
         return
     trained = done.trained
     if trained.resumed:
-        click.echo("went on from where it was broken off")
+        click.echo("resumed the interrupted run")
     click.echo(
         f"{trained.epochs:.1f} epochs in {trained.seconds:.0f} s, {trained.way:.0%} of the way to the learned weights; "
-        f"vote alone {trained.vote_before:.3f} -> {trained.vote_after:.3f} on {trained.tried} items that chose the end"
+        f"vote accuracy {trained.vote_before:.3f} -> {trained.vote_after:.3f} on {trained.tried} validation items"
     )
     for name in ("accuracy", "macro_f1", "vote_accuracy", "accepted", "accepted_accuracy"):
         before, after = (_figure(figures[name], ".3f") for figures in (done.before, done.after))
-        click.echo(f"{name.replace('_', ' ')} on {done.after['rows']:.0f} items kept back: {before} -> {after}")
+        click.echo(f"{name.replace('_', ' ')} on {done.after['rows']:.0f} held-out items: {before} -> {after}")
     if done.switched:
-        click.echo("the store now has the fine-tuned encoder")
+        click.echo("the store now uses the fine-tuned encoder")
         _show_settings(done.report.settings)
     else:
-        click.echo(f"the store keeps the encoder that it had: {done.objection}")
+        click.echo(f"the store keeps its previous encoder: {done.objection}")
     click.echo(f"version {done.report.version} with {done.report.rows} items, {seconds:.1f} s")
 
 
 def show_evaluation(result: "Evaluation") -> None:
-    """What was measured, for people."""
+    """Print the figures of an evaluation as text."""
     for name, value in result.figures.items():
         low, high = result.intervals.get(name, (None, None))
-        interval = "" if low is None else f"  (95 %: {low:.4f} to {high:.4f})"
+        interval = "" if low is None else f"  (95% interval: {low:.4f} to {high:.4f})"
         click.echo(f"{name:26} {_figure(value, '.4f')}{interval}")
     if len(result.levels) > 1:
         for depth, level in enumerate(result.levels, start=1):
@@ -196,7 +196,7 @@ def show_evaluation(result: "Evaluation") -> None:
                 f"level {depth}, {level['nodes']} nodes: " + _shares(level, "accuracy", "weighted_f1", "macro_f1")
             )
     for pair in result.confusions[:SHOWN_CONFUSIONS]:
-        click.echo(f"{pair['rows']} of {pair['truth']} taken for {pair['predicted']}")
+        click.echo(f"{pair['rows']} of {pair['truth']} classified as {pair['predicted']}")
     for name, baseline in result.baselines.items():
         click.echo(f"baseline {name}: " + _shares(baseline, "accuracy", "macro_f1"))
 
@@ -206,24 +206,26 @@ def _shares(figures: dict[str, Any], *names: str) -> str:
 
 
 def _figure(value: float | int | None, form: str) -> str:
-    """Whole numbers as they are, others in a form, and a dash for none."""
+    """Format a figure: integers as they are, floats with the format spec `form`, None as a dash."""
     return "-" if value is None else str(value) if isinstance(value, int) else format(value, form)
 
 
 def read_counts(catalog: "Catalog") -> dict[str, int]:
-    """What became of the rows of a catalog's files beside its items."""
+    """Return the numbers of rejected, repeated and conflicting rows of a catalog."""
     return {"rejected": catalog.rejected, "repeated": catalog.repeated, "conflicting": catalog.conflicting}
 
 
 def _show_settings(settings: "Settings") -> None:
     if not settings.held_out:
-        click.echo("too few items or categories to hold any out: default settings, nothing is accepted without review")
+        click.echo(
+            "too few items or categories to hold any out: default settings, no decision is accepted without review"
+        )
         return
     full, mix, vote, accepts = (
         settings.full,
         settings.mix,
         settings.mix.vote,
-        "nothing, since no confidence is right often enough",
+        "nothing (no threshold reaches the target precision)",
     )
     if full.accept_from <= 1:
         accepts = f"from {full.accept_from:.3f}"
@@ -231,7 +233,8 @@ def _show_settings(settings: "Settings") -> None:
     click.echo(
         f"chosen: vote temperature {vote.temperature}, prior exponent {vote.prior_exponent}, new-category exponent "
         f"{vote.new_exponent}, vote weight {mix.vote_weight}, {weights}, balance "
-        f"{mix.balance}, temperature {full.temperature:.2f}, far below {settings.far_below:.3f}, accept {accepts}"
+        f"{mix.balance}, temperature {full.temperature:.2f}, far_from_catalog below {settings.far_below:.3f}, "
+        f"accept {accepts}"
     )
     figures = {name: value for name, value in settings.held_out.items() if name != "rows"}
     held_out = ", ".join(f"{name.replace('_', ' ')} {_figure(value, '.3f')}" for name, value in figures.items())
@@ -239,15 +242,16 @@ def _show_settings(settings: "Settings") -> None:
 
 
 def print_json(value: object) -> None:
-    """One JSON value on stdout."""
+    """Print a value as JSON on stdout."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=1))
 
 
 @contextlib.contextmanager
 def output_file(path: Path | None, encoding: str = "utf-8") -> Iterator[TextIO]:
-    """Standard output (None or -), or `path` by way of `path`.partial, which stays where the work breaks off.
+    """Open an output file for writing; `path` None or - is standard output.
 
-    Raises InputError at once where the file cannot be written.
+    The text goes to `path`.partial, which is renamed to `path` at the end. If the work fails, it stays unless it is
+    empty. Raise InputError at once if the file cannot be written, and later if writing fails.
     """
 
     if path is None or path == Path("-"):
@@ -269,7 +273,7 @@ def output_file(path: Path | None, encoding: str = "utf-8") -> Iterator[TextIO]:
             yield out
     except BaseException as error:
         if work.stat().st_size:
-            click.echo(f"Broken off: what was done so far is in {work}", err=True)
+            click.echo(f"Stopped early: the output so far is in {work}", err=True)
         else:
             work.unlink()
         if isinstance(error, OSError):
@@ -284,7 +288,7 @@ def _unwritable(path: Path, error: OSError) -> Exception:
     return InputError(
         "unwritable_output",
         f"cannot write {path} ({error.strerror})",
-        "a file in a folder that is writable, on a disk with room",
+        "a file in a writable folder, on a disk with free space",
         "name another file",
     )
 
@@ -299,7 +303,7 @@ def _opened(path: Path, work: Path, encoding: str) -> TextIO:
 
 @contextlib.contextmanager
 def progress_display() -> "Iterator[Progress | None]":
-    """A display of items, rate and time left on stderr, where that is a terminal."""
+    """Show items done, rate and time left on stderr; yield None if stderr is not a terminal."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -1,4 +1,4 @@
-"""Commands about a store itself: what it holds, its versions, and whether it is whole."""
+"""Commands that inspect and maintain a store: contents, versions, integrity, speed, format and service."""
 
 import json
 from dataclasses import asdict
@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 @STORE
 @AS_JSON
 def info(store: Path, as_json: bool) -> None:
-    """Say what a store holds and how it was made.
+    """Show the contents and settings of a store.
+
+    The output has the version, encoder, search engine, model settings, categories with their numbers of items, and the
+    versions of the libraries that wrote the store.
 
     \b
+    Examples:
       shelfwise info --store my.store
       shelfwise info --store my.store --json
     """
@@ -43,9 +47,13 @@ def info(store: Path, as_json: bool) -> None:
 @STORE
 @AS_JSON
 def versions(store: Path, as_json: bool) -> None:
-    """List the versions of a store: what made each, and which names were given to it.
+    """List the versions of a store, the newest last.
+
+    Each line shows the number, creation time (UTC), command, items added (+), updated (~) and removed (-), the number
+    of items, and the tags of a version.
 
     \b
+    Examples:
       shelfwise versions --store my.store
     """
     import shelfwise
@@ -73,9 +81,13 @@ def _as_json(version: "Version") -> dict[str, object]:
 @STORE
 @AS_JSON
 def rollback(version: str, store: Path, as_json: bool) -> None:
-    """Make what an earlier VERSION held (its number, or a tag) the newest version. The versions between stay.
+    """Restore an earlier version of a store.
+
+    VERSION is a number or a tag. Its items, encoder and model become the newest version. The versions in between are
+    kept, so a rollback can be undone by another rollback.
 
     \b
+    Examples:
       shelfwise rollback 7 --store my.store
       shelfwise rollback before-sale --store my.store
     """
@@ -92,20 +104,25 @@ def rollback(version: str, store: Path, as_json: bool) -> None:
 @click.argument("name")
 @click.argument("version", required=False)
 @STORE
-@click.option("--delete", is_flag=True, help="Take the name away.")
+@click.option("--delete", is_flag=True, help="Delete the tag.")
 def tag(name: str, version: str | None, store: Path, delete: bool) -> None:
-    """Let NAME stand for a VERSION, the newest if none is given; compact keeps it then.
+    """Tag a version with a name, or delete a tag.
+
+    NAME can then be used wherever a version is expected. VERSION is a number or a tag; the default is the newest
+    version. `shelfwise compact` keeps tagged versions.
 
     \b
+    Examples:
       shelfwise tag before-sale --store my.store
+      shelfwise tag before-sale 7 --store my.store
       shelfwise tag before-sale --delete --store my.store
     """
     import shelfwise
 
     if delete and version is not None:
-        raise click.UsageError("Give a VERSION, or --delete.")
+        raise click.UsageError("Pass either VERSION or --delete.")
     given = shelfwise.open(store).tag(name, version, delete=delete)
-    click.echo(f"{name} is gone" if given is None else f"{name} is version {given}")
+    click.echo(f"tag {name} deleted" if given is None else f"{name} is version {given}")
 
 
 @click.command(cls=ShelfwiseCommand)
@@ -114,10 +131,16 @@ def tag(name: str, version: str | None, store: Path, delete: bool) -> None:
 @STORE
 @AS_JSON
 def diff(before: str, after: str, store: Path, as_json: bool) -> None:
-    """Say what changed from one version to another: numbers, or tags.
+    """Show what changed between two versions.
+
+    BEFORE and AFTER are version numbers or tags. The output counts the items that were added, reworded, relabelled,
+    moved and removed, with some examples of each. "Relabelled" items have a category with a different name. "Moved"
+    items have the same category at a different place in the category tree.
 
     \b
+    Examples:
       shelfwise diff 6 7 --store my.store
+      shelfwise diff before-sale 9 --store my.store
     """
     import shelfwise
 
@@ -130,12 +153,15 @@ def diff(before: str, after: str, store: Path, as_json: bool) -> None:
 
 @click.command(cls=ShelfwiseCommand)
 @STORE
-@click.option("--keep", default=5, show_default=True, type=click.IntRange(1), help="So many of the last versions.")
+@click.option("--keep", default=5, show_default=True, type=click.IntRange(1), help="Number of latest versions to keep.")
 @AS_JSON
 def compact(store: Path, keep: int, as_json: bool) -> None:
-    """Keep the last versions and the tagged ones, clear away the others, and write the items into few files.
+    """Delete old versions and leftover files of a store.
+
+    The latest versions (--keep) and all tagged versions are kept. Their items are rewritten into a few files.
 
     \b
+    Examples:
       shelfwise compact --store my.store --keep 3
     """
     import shelfwise
@@ -145,7 +171,7 @@ def compact(store: Path, keep: int, as_json: bool) -> None:
         print_json(asdict(done))
         return
     click.echo(
-        f"{len(done.kept)} versions kept, {len(done.removed)} cleared away: "
+        f"{len(done.kept)} versions kept, {len(done.removed)} deleted: "
         f"{done.bytes_before / 1e6:.1f} MB -> {done.bytes_after / 1e6:.1f} MB"
     )
 
@@ -154,9 +180,12 @@ def compact(store: Path, keep: int, as_json: bool) -> None:
 @STORE
 @AS_JSON
 def check(store: Path, as_json: bool) -> None:
-    """Read everything that a store holds and say whether it is whole. Exit code 1 where it is not.
+    """Check that a store is intact.
+
+    Every byte of every version is read, and each problem is printed. The exit code is 1 if there is a problem.
 
     \b
+    Examples:
       shelfwise check --store my.store
     """
     import shelfwise
@@ -165,7 +194,9 @@ def check(store: Path, as_json: bool) -> None:
     if as_json:
         print_json(asdict(found))
     elif not found.problems:
-        click.echo(f"whole: {found.versions} versions, {found.files} files, {found.rows} rows in all versions together")
+        click.echo(
+            f"intact: {found.versions} versions, {found.files} files, {found.rows} rows in all versions together"
+        )
     for problem in found.problems:
         click.echo(f"Error: {problem}", err=True)
     if found.problems:
@@ -176,11 +207,13 @@ def check(store: Path, as_json: bool) -> None:
 @STORE
 @AS_JSON
 def tune(store: Path, as_json: bool) -> None:
-    """Find out how this machine runs the store's encoder fastest, and remember it in the store. Takes some minutes.
+    """Find the fastest encoder settings for this machine.
 
-    Precision, streams of threads and size of batches are tried on texts of the store; all work without it.
+    Precisions, numbers of thread streams and batch sizes are tried on texts of the store. The fastest combination is
+    saved in the store for this machine. Tuning takes some minutes and is optional.
 
     \b
+    Examples:
       shelfwise tune --store my.store
     """
     import shelfwise
@@ -191,10 +224,10 @@ def tune(store: Path, as_json: bool) -> None:
         print_json(asdict(found))
         return
     click.echo(found.machine)
-    click.echo("precision  streams  tokens  titles/s  times the best before  worst cosine")
+    click.echo("precision  streams  tokens  titles/s  times the best so far  worst cosine")
     for trial in found.trials:
         said = trial.tuning
-        mark = "  taken" if trial.taken else ""
+        mark = "  best so far" if trial.taken else ""
         click.echo(
             f"{said.precision:9} {said.streams:8} {said.tokens:7} {trial.rate:9.0f} {trial.times:22.2f} "
             f"{trial.worst_cosine:13.5f}{mark}"
@@ -203,18 +236,24 @@ def tune(store: Path, as_json: bool) -> None:
 
 @click.command(cls=ShelfwiseCommand)
 @STORE
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to be reached at.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 picks a free one."
+)
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Lines of NAME read|write TOKEN: only who has one is let in.",
+    help="File with lines of NAME read|write TOKEN; every client then needs a token.",
 )
 @DEVICE
 def serve(store: Path, host: str, port: int, token_file: Path | None, device: str) -> None:
-    """Serve a store over HTTP: pages for people, an API for shops (/v1/openapi.json).
+    """Serve a store over HTTP: web pages and a JSON API.
+
+    The API is described at /v1/openapi.json. Without --token-file the service is open to this machine only. To serve
+    other machines (--host), a token file is required.
 
     \b
+    Examples:
       shelfwise serve --store my.store
       shelfwise serve --store my.store --host 0.0.0.0 --token-file tokens.txt
     """
@@ -227,11 +266,13 @@ def serve(store: Path, host: str, port: int, token_file: Path | None, device: st
 @STORE
 @AS_JSON
 def migrate(store: Path, as_json: bool) -> None:
-    """Bring a store of an earlier version of Shelfwise to this one, with its desk. What it decides stays the same.
+    """Convert a store of an earlier version of Shelfwise.
 
-    Every command does so when it opens a store; this one does nothing else.
+    The database of its service is converted too. Decisions stay the same. Every command converts a store when it opens
+    one; this command does only that.
 
     \b
+    Examples:
       shelfwise migrate --store my.store
     """
     from shelfwise.indexer.store.manifest import FORMAT, read_manifest

@@ -1,4 +1,4 @@
-"""What can be asked of a store, and the answering of many questions together."""
+"""Queries to a store, and answering a batch of them."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from shelfwise.service.served import Served
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a listing is classified: see `Classifier.classify`."""
+    """Options for classifying a listing; see `Classifier.classify`."""
 
     top: int = 3
     neighbors: int = 3
@@ -23,7 +23,7 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Classify:
-    """Asks which category a listing belongs to."""
+    """A query for the category of a listing."""
 
     listing: Item
     way: Way = Way()
@@ -31,7 +31,7 @@ class Classify:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Asks which items are most like a text, or like a stored item."""
+    """A query for the items most similar to a text or to a stored item."""
 
     text: str | None = None
     id: str | None = None
@@ -40,14 +40,17 @@ class Look:
 
 
 Ask = Classify | Look
-Answer = Decision | tuple[SimilarItem, ...] | ShelfwiseError  # the last is an answer to one of many, too
+Answer = Decision | tuple[SimilarItem, ...] | ShelfwiseError  # an error answers only its own query of a batch
 
 
 def answered(served: Served, asks: Sequence[Ask]) -> list[Answer]:
-    """One answer for each ask, all of one version of the store. Asks that are alike are answered in one step."""
+    """Return one answer per query, in order, all from one version of the store.
+
+    Listings with the same options are classified in one call.
+    """
     try:
         return _answered(served.classifier, asks)
-    except ShelfwiseError:  # the version may have been cleared away
+    except ShelfwiseError:  # the version may have been deleted: use the current one
         return _answered(served.refresh(), asks)
 
 

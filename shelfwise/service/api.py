@@ -1,4 +1,4 @@
-"""The API, version 1."""
+"""The routes of the HTTP API, version 1."""
 
 from asyncio import to_thread
 from dataclasses import asdict
@@ -37,23 +37,23 @@ from shelfwise.service.writes import REFUSED, WAITING, Write
 
 Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
-IDS_SHOWN = 3  # ids that are told of a write
+IDS_SHOWN = 3  # ids named in the description of a write
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Refusal, "description": said}
     for status, said in {
-        400: "The body is not JSON.",
-        401: "A token is needed.",
-        403: "The token may not do this, or the request comes from another site.",
-        404: "There is no such item, review or write.",
-        408: "The request took too long to come in.",
-        409: "It cannot be done as things are.",
-        413: "The request is too long.",
-        422: "Something in the request cannot be used.",
-        503: "Too much is being asked: come again after the seconds in Retry-After.",
+        400: "The request body is not valid JSON.",
+        401: "The token is missing or unknown.",
+        403: "The token does not permit writes, or the request comes from another site or names another host.",
+        404: "The item, review or write does not exist.",
+        408: "The request body arrived too slowly.",
+        409: "The request conflicts with the current state of the store.",
+        413: "The request body is too large.",
+        422: "The request is not valid; `detail` says what to correct.",
+        503: "The server is busy (retry after the seconds in Retry-After), or its store is not accessible.",
     }.items()
 }
-LATER = "It is not lost, and the index will have it."
+LATER = "The write is stored safely and will be indexed soon."
 NOT_AS_THINGS_ARE = REFUSALS[409]["description"]
 WRITTEN: dict[int | str, dict[str, Any]] = {
     202: {"model": WriteOut, "description": LATER},
@@ -67,13 +67,13 @@ router = APIRouter(prefix="/v1", responses=REFUSALS, max_body_size=BODY_BYTES)
 
 
 def json(value: object, status: int = 200) -> Response:
-    """A value as the body of an answer."""
+    """Return a JSON response with `value` as its body."""
     return Response(orjson.dumps(value), status, media_type="application/json")
 
 
 @router.post("/classify", response_model=DecisionsOut)
 async def classify(asked: ClassifyIn, state: OneState) -> Response:
-    """Give every listing a category, a probability and the evidence."""
+    """Classify listings: return a category, its probability and the evidence for each listing."""
     listings = items_of(asked.listings, "listings")
     decisions = await state.classify(Way(asked.top, asked.neighbors, asked.tier), listings, asked.review)
     ids = [listing.id for listing in listings]
@@ -82,7 +82,7 @@ async def classify(asked: ClassifyIn, state: OneState) -> Response:
 
 @router.post("/similar", response_model=FoundOut)
 async def similar(asked: SimilarIn, state: OneState) -> Response:
-    """The stored items most like a text, or like a stored item."""
+    """Return the stored items most similar to a text or to a stored item."""
     (found,) = await state.batcher.submit([Look(asked.composed, asked.id, asked.k, asked.where.filter())])
     if isinstance(found, ShelfwiseError):
         raise found
@@ -91,31 +91,32 @@ async def similar(asked: SimilarIn, state: OneState) -> Response:
 
 @router.post("/items", response_model=WriteOut, responses=WRITTEN)
 async def add_items(asked: ItemsIn, state: OneState, who: Writes) -> Response:
-    """Add labelled items, or put them in place of those with the same id; a new category works at once.
+    """Add labelled items, or replace the stored items with the same ids. New categories work at once.
 
-    They stay when the store is built again, until a catalog names their ids.
+    The items stay when the store is rebuilt, until a catalog lists their ids. An item also answers the open review of
+    the listing with its id.
     """
     items = dict[str, Item]()
     for place, item in enumerate(items_of(asked.items, "items")):
         if items.setdefault(item.id, item) != item:
             raise InputError(
                 "repeated_id",
-                f"items[{place}]: id {item.id!r} came before with other content",
-                "each id once",
-                "send it once",
+                f"items[{place}]: id {item.id!r} is repeated with other content",
+                "one item per id",
+                "send each id once",
             )
     return _acknowledged(await state.write(who, f"put {listed(items, IDS_SHOWN)}", list(items.values())))
 
 
 @router.get("/items/{id:path}", response_model=ItemOut)
 def item(id: str, state: OneState) -> Response:
-    """A stored item."""
+    """Return a stored item by its id."""
     return json(asdict(state.served.classifier.index.item(id)))
 
 
 @router.delete("/items/{id:path}", response_model=WriteOut, responses=WRITTEN)
 async def remove_item(id: str, state: OneState, who: Writes) -> Response:
-    """Take a stored item out."""
+    """Remove a stored item by its id."""
     if not await to_thread(state.log.awaits, id):
         _ = state.served.classifier.index.item(id)
     return _acknowledged(await state.write(who, f"remove {id}", removed=[id]))
@@ -123,7 +124,7 @@ async def remove_item(id: str, state: OneState, who: Writes) -> Response:
 
 @router.get("/categories", response_model=CategoriesOut)
 def categories(state: OneState) -> Response:
-    """All categories and their items."""
+    """List all categories with their numbers of items."""
     classifier = state.served.classifier
     rows = zip(classifier.labels.paths, classifier.counts.tolist(), classifier.known.tolist(), strict=True)
     listed = [{"category_path": path, "items": many, "trained": known} for path, many, known in rows]
@@ -137,8 +138,11 @@ async def reviews(
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> Response:
-    """Doubtful decisions: those to which an answer is worth most come first. The first 32 that are open are decided
-    anew where the store has changed since; those that are accepted by now are resolved."""
+    """List reviews (decisions that a person should check) in one state, the most valuable first.
+
+    If the store has changed, the first 32 open reviews are classified again, unless the server is busy. A review whose
+    new decision is `accept` becomes `resolved`.
+    """
     await state.renew_reviews()
     counts, found = await to_thread(state.queue.count), await to_thread(state.queue.ranked, which, limit, offset)
     shown = [
@@ -150,7 +154,7 @@ async def reviews(
 
 @router.post("/reviews/{id:path}", response_model=AnsweredOut, responses=ANSWERED)
 async def answer(id: str, asked: ReviewIn, state: OneState, who: Writes) -> Response:
-    """Accept, correct or skip a doubtful decision. What is accepted or corrected goes into the index at once."""
+    """Accept, correct or skip an open review. An accepted or corrected listing is added to the index at once."""
     written = await state.answer_review(id, asked.action, asked.category_path, who, asked.new_category, asked.seen)
     if written is None:
         return json({"state": SKIPPED, "write": None})
@@ -160,24 +164,24 @@ async def answer(id: str, asked: ReviewIn, state: OneState, who: Writes) -> Resp
 
 @router.get("/writes", response_model=WritesOut)
 def writes(state: OneState, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> Response:
-    """What was written last, by whom, and whether the index has it."""
+    """List the last writes, the newest first, each with its author and state."""
     return json({"writes": [_shown(write) for write in state.log.last(limit)]})
 
 
 @router.get("/writes/{number}", response_model=WriteOut)
 def one_write(number: Number, state: OneState) -> Response:
-    """One write."""
+    """Return a write by its number."""
     return json(_shown(state.log.find(number)))
 
 
 @router.post("/writes/{number}/undo", response_model=WriteOut, responses=WRITTEN)
 async def undo(number: Number, state: OneState, who: Writes) -> Response:
-    """Give all items that a write touched back what they were before it. It is a write, too."""
+    """Undo a write: restore all its items to their content before it. The undo is itself a write."""
     return _acknowledged(await state.undo(number, who))
 
 
 def decided(id_: str, decision: Decision) -> dict[str, object]:
-    """A decision with the id of its listing."""
+    """Return a decision as a dict, with the id of its listing."""
     return {"id": id_, **{name: getattr(decision, name) for name in DECISION_FIELDS.values()}}
 
 
@@ -190,5 +194,5 @@ def _shown(written: Write) -> dict[str, object]:
 
 
 def _status(written: Write) -> int:
-    """200 for what the index has, 202 for what it will have, 409 for what it refused."""
+    """Return the HTTP status of a write: 202 if waiting, 409 if refused, else 200."""
     return {WAITING: 202, REFUSED: 409}.get(written.state, 200)

@@ -43,9 +43,9 @@ from shelfwise.service.tokens import Tokens
 from shelfwise.service.writer import Writer
 from shelfwise.service.writes import WriteLog
 
-PROBLEMS_SHOWN = 5  # faults of a request
+PROBLEMS_SHOWN = 5  # validation errors reported per request
 UNTOLD = "see the service's log"
-CODES = {  # of what the framework or a route refuses without an error of its own
+CODES = {  # error codes of an HTTPException, by status
     401: "token_needed",
     403: "forbidden",
     404: "no_such_page",
@@ -53,20 +53,20 @@ CODES = {  # of what the framework or a route refuses without an error of its ow
     408: "too_slow",
     413: "too_large",
 }
-METHODS = frozenset({"GET", "HEAD", "POST", "DELETE"})  # that are counted by name: anybody can invent others
+METHODS = frozenset({"GET", "HEAD", "POST", "DELETE"})  # counted by name; clients can invent any others
 FULL_BODY = b'{"detail":"%s","code":"%s"}' % (SERVER_BUSY.encode(), OVERLOADED.encode())
 FULL_HEADERS = [
     (b"content-type", b"application/json"),
     (b"content-length", str(len(FULL_BODY)).encode()),
     (b"retry-after", str(RETRY_AFTER).encode()),
 ]
-ASKING = frozenset({"/v1/classify", "/v1/similar"})  # paths of requests that are answered in batches
+ASKING = frozenset({"/v1/classify", "/v1/similar"})  # paths whose requests are answered in batches
 log = logging.getLogger("shelfwise")
 
 
 @dataclass(frozen=True)
 class Config:
-    """How a service is run. `at_once` is how many asks are answered together."""
+    """Settings of a service. `at_once` is the largest number of queries in a batch."""
 
     store: Path
     device: str = "auto"
@@ -75,7 +75,7 @@ class Config:
 
 
 def create_app(config: Config) -> FastAPI:
-    """The service of a store. Raises ShelfwiseError where the store cannot be opened."""
+    """Create the service of a store. Raise ShelfwiseError when the store cannot be opened."""
     served, desk, metrics = Served(config.store, config.device), Desk(config.store), Metrics()
 
     def work(asks: list[Ask]) -> list[Answer]:
@@ -101,13 +101,13 @@ def create_app(config: Config) -> FastAPI:
                 served, written, queue, intake, writer, batcher, metrics, Recent(), jobs, Overview(), config.tokens
             )
             gc.collect()
-            gc.freeze()  # what stays for good need not be looked through again and again while requests wait
+            gc.freeze()  # long-lived objects: scanning them again would delay requests
             yield
             gc.unfreeze()
 
     app = Service(
         title="Shelfwise",
-        description="Puts listings into the right category by the labelled items most like them.",
+        description="Classify product listings by the labelled items most similar to them.",
         version="1",
         lifespan=running,
         openapi_url="/v1/openapi.json",
@@ -134,13 +134,15 @@ def create_app(config: Config) -> FastAPI:
 
 
 def healthz() -> Response:
-    """The process answers."""
+    """Return status ok while the process responds."""
     return JSONResponse({"status": "ok"})
 
 
 def readyz(request: Request) -> Response:
-    """It answers from a store that is open, and can write. Else 503, with the problems for those who have a token: they
-    name folders."""
+    """Return 200 if the service can answer and write, else 503.
+
+    Problems are shown only to clients with a token, because they name folders.
+    """
     state = State.from_request(request)
     manifest = state.served.classifier.index.snapshot.manifest
     ready = ReadyOut(
@@ -153,7 +155,7 @@ def readyz(request: Request) -> Response:
 
 
 def show_metrics(request: Request) -> Response:
-    """For Prometheus."""
+    """Return the metrics in the Prometheus text format."""
     state = State.from_request(request)
     manifest, metrics = state.served.classifier.index.snapshot.manifest, state.metrics
     metrics.version.set(manifest.version)
@@ -164,25 +166,28 @@ def show_metrics(request: Request) -> Response:
 
 
 def said(request: Request, status: int, code: str, line: str, headers: Mapping[str, str] | None = None) -> Response:
-    """One line on what was not done and the code of it: as JSON, or as a page for people."""
+    """Return an error response with a message and a code: JSON, or a page for browsers outside the API."""
     people = "text/html" in request.headers.get("accept", "") or "hx-request" in request.headers
     if request.url.path.startswith("/v1/") or not people:
         return JSONResponse({"detail": line, "code": code}, status, headers)
     template = part_of(request, "problem.html", "told.html")
-    response = render(request, template, "Not done", status, problem=line)
+    response = render(request, template, "Request failed", status, problem=line)
     response.headers.update(headers or {})
     return response
 
 
 async def not_done(request: Request, error: Exception) -> Response:
-    """What the framework or the guard refuses."""
+    """Answer an HTTPException of the framework, the guard or a route."""
     refusal = cast(HTTPException, error)
     code = CODES.get(refusal.status_code, "not_done")
     return said(request, refusal.status_code, code, refusal.detail, refusal.headers)
 
 
 async def refused(request: Request, error: Exception) -> Response:
-    """Answer an error that the client can fix; of others no more than their code, since they name files here."""
+    """Answer a ShelfwiseError: 422 for bad input, 404 or 409 for a query that cannot be answered, else 503.
+
+    A 503 shows only the code; the message goes to the log, because it names files of the server.
+    """
     refusal = cast(ShelfwiseError, error)
     if isinstance(error, InputError):
         return said(request, 422, refusal.code, str(error))
@@ -190,34 +195,36 @@ async def refused(request: Request, error: Exception) -> Response:
         absent = isinstance(error, AbsentError) or request.method in ("GET", "DELETE")
         return said(request, 404 if absent else 409, refusal.code, str(error))
     log.error("%s %s: %s", request.method, request.url.path, error)
-    return said(request, 503, refusal.code, "the store cannot be read or written: see the service's log")
+    return said(request, 503, refusal.code, "the store cannot be read or written; see the service's log")
 
 
 async def busy(request: Request, error: Exception) -> Response:
-    """Too much waits."""
+    """Answer an OverloadError with 503 and the header Retry-After."""
     return said(request, 503, OVERLOADED, SERVER_BUSY, {"retry-after": str(RETRY_AFTER)})
 
 
 async def invalid(request: Request, error: Exception) -> Response:
-    """What of a request cannot be used; not its content, which may be large."""
+    """Answer a request that fails validation, without its content, which may be large."""
     faults = cast(RequestValidationError, error).errors()[:PROBLEMS_SHOWN]
     if any(fault["type"] == "json_invalid" for fault in faults):
-        return said(request, 400, "not_json", "the body is not JSON")
+        return said(request, 400, "not_json", "the request body is not valid JSON")
     lines = (f"{'.'.join(map(str, fault['loc'][1:])) or 'body'}: {fault['msg']}" for fault in faults)
     return said(request, 422, "invalid_request", "; ".join(lines))
 
 
 async def failed(request: Request, error: Exception) -> Response:
-    """An error of Shelfwise itself: what it was is in the log alone."""
-    return said(request, 500, "internal_error", "an error of the service itself: see its log")
+    """Answer an internal error with 500. Its details are only in the log."""
+    return said(request, 500, "internal_error", "internal error; see the service's log")
 
 
 class Service(FastAPI):
-    """FastAPI, but that what the batcher would refuse is refused before anything else is done for it: that must cost
-    next to nothing, since it happens when there is least time."""
+    """A FastAPI application that refuses queries before anything else when the batcher is full.
+
+    An overloaded server has little time, so a refusal must cost almost nothing.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Handle a request."""
         if scope["type"] == "http" and scope["path"] in ASKING:
             state: State = self.state.shelfwise
             if state.batcher.is_full:
@@ -229,13 +236,13 @@ class Service(FastAPI):
 
 
 class Meter:
-    """Counts requests and their time, by route."""
+    """Middleware that counts and times requests by route."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request pass, and count it."""
+        """Handle a request and record its status and duration."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""What requests ask for while others are being answered, answered together."""
+"""Batches the queries of concurrent requests, so that one call answers many of them."""
 
 import asyncio
 from collections import deque
@@ -14,24 +14,24 @@ from shelfwise.indexer.threads import usable_threads
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-ASKS_AT_ONCE = 64  # asks that are answered together: with more everybody waits longer, and little is gained
-BATCHES = 2  # that are worked on at a time
-GATHER_SECONDS = 0.002  # seconds that the first ask waits for others where nothing is being answered
-SMALL = 32  # asks of a request that goes before the larger ones
-UNANSWERED = 16  # asks of small requests for each thread that may be unanswered: with more, all would wait too long
-LARGE_WAITING = 4  # larger requests that wait at most
-SERVER_BUSY = "too much is being asked: come again soon"  # what those who are refused are told
-OVERLOADED = "overloaded"  # its code
-RETRY_AFTER = 1  # seconds after which those that are refused should come again
+ASKS_AT_ONCE = 64  # queries per batch; larger batches add latency and little throughput
+BATCHES = 2  # batches in progress at a time
+GATHER_SECONDS = 0.002  # that an idle batcher waits for more queries after the first one
+SMALL = 32  # most queries of a small request, which goes before the large ones
+UNANSWERED = 16  # most unanswered queries of small requests per thread, to limit the latency
+LARGE_WAITING = 4  # most large requests that wait
+SERVER_BUSY = "Server busy; retry in 1 second."
+OVERLOADED = "overloaded"  # its error code
+RETRY_AFTER = 1  # seconds, for the Retry-After header
 
 
 class OverloadError(Exception):
-    """More waits than may: come again in RETRY_AFTER seconds."""
+    """The server is busy. The client should retry in RETRY_AFTER seconds."""
 
 
 @dataclass
 class _Request(Generic[In, Out]):
-    """The asks of one request, and the answers so far."""
+    """The queries of one request, and the answers so far."""
 
     asks: Sequence[In]
     answer: asyncio.Future[list[Out]]
@@ -45,10 +45,10 @@ class _Request(Generic[In, Out]):
 
 
 class Batcher(Generic[In, Out]):
-    """Calls `work` in threads of its own with what all requests ask that wait, up to ASKS_AT_ONCE asks at a time.
+    """Calls `work` in worker threads with the queries of all waiting requests, up to `at_once` queries a batch.
 
-    BATCHES are worked on at a time: while one of them is encoded, the other is searched for and decided. Small requests
-    go first and whole; of the large ones each gets a part in its turn, so that none holds up the others.
+    BATCHES run at a time: while one is embedded, the other is searched and decided. Small requests go first, each
+    within one batch. Large requests are split and take turns, so that none delays the others.
     """
 
     def __init__(self, work: Callable[[list[In]], list[Out]], at_once: int = ASKS_AT_ONCE) -> None:
@@ -69,16 +69,16 @@ class Batcher(Generic[In, Out]):
 
     @property
     def waiting(self) -> int:
-        """Asks that nothing was done for yet."""
+        """The number of queries that are in no batch yet."""
         return sum(len(request.asks) - request.taken for request in (*self._small, *self._large))
 
     @property
     def is_full(self) -> bool:
-        """Whether not one more ask would be taken."""
+        """True if the limit of unanswered queries of small requests is reached."""
         return self._unanswered >= self._most
 
     async def submit(self, asks: Sequence[In]) -> list[Out]:
-        """One answer for each ask, in order. Raises OverloadError where too many wait, and what `work` raises."""
+        """Return one answer per query, in order. Raise OverloadError when too many wait, and any error of `work`."""
         if not asks:
             return []
         request = _Request[In, Out](asks, asyncio.get_running_loop().create_future())
@@ -109,7 +109,7 @@ class Batcher(Generic[In, Out]):
             asks = [ask for _, part in batch for ask in part]
             try:
                 answers = iter(await loop.run_in_executor(self._threads, self._work, asks) if asks else [])
-            except Exception as error:  # the requests have it; the next ones may go well
+            except Exception as error:  # goes to the requests of this batch; later batches may succeed
                 for request, _ in batch:
                     if not request.answer.done():
                         request.answer.set_exception(error)
@@ -123,9 +123,9 @@ class Batcher(Generic[In, Out]):
                     self._large.append(request)
 
     def _taken(self) -> list[tuple[_Request[In, Out], list[In]]]:
-        """The next batch: some requests, and what of their asks is in it. Those that nobody waits for are dropped."""
+        """Return the next batch: requests with their queries in it. Drop requests that no client waits for."""
         batch, room = list[tuple[_Request[In, Out], list[In]]](), self._at_once
-        kept = self._at_once // 2 if self._large else 0  # for a large one, however many small ones come
+        kept = self._at_once // 2 if self._large else 0  # for a large one, past any number of small ones
         while self._small and (room - kept >= len(self._small[0].asks) or not batch):
             request = self._small.popleft()
             if not request.answer.done():

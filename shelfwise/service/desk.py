@@ -1,7 +1,7 @@
-"""The desk of a store: the database of what people and shops did through the service, in a file beside the versions.
+"""The desk of a store: a database of the writes and reviews made through the service, in a file next to the versions.
 
-`writes` has the log of what they wrote, `reviews` the queue of decisions to look through. What is changed here is on
-the disk when the change has ended.
+Table `writes` is the log of writes, and table `reviews` the queue of decisions to check. A change is on disk when its
+transaction has ended.
 """
 
 import sqlite3
@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from shelfwise.indexer.errors import BusyError, StoreError
 
 DESK = "desk.sqlite"  # in a store
-LAYOUT = 3  # of the tables; one before it that is in LAYOUT_STEPS is brought to it
+LAYOUT = 3  # of the tables; earlier layouts in LAYOUT_STEPS are migrated to it
 
 TABLES = """
 CREATE TABLE writes (
@@ -37,7 +37,7 @@ CREATE TABLE reviews (
 CREATE INDEX reviews_by_value ON reviews (state, value DESC, id);
 """
 
-# What makes the tables of a layout those of the next one.
+# SQL that migrates a layout to the next one.
 LAYOUT_STEPS = {2: "ALTER TABLE writes ADD COLUMN code TEXT NOT NULL DEFAULT '';"}
 
 
@@ -45,7 +45,7 @@ class Desk:
     """The database of one store. Safe to use from several threads."""
 
     def __init__(self, store: Path) -> None:
-        """Raises StoreError where the file cannot be opened or is of another layout, or another process has it."""
+        """Open the database. Raise StoreError when it is damaged, of an unknown layout, not writable or in use."""
         self._alone, self._held = threading.Lock(), FileLock(store / f"{DESK}.lock", timeout=0, thread_local=False)
         try:
             self._held.acquire()
@@ -53,14 +53,14 @@ class Desk:
             raise BusyError(
                 "already_served",
                 f"store {store} is served by another process",
-                "one service for a store",
-                "end that one, or serve a copy",
+                "one service per store",
+                "stop the other service, or serve a copy of the store",
             ) from None
         except OSError as error:
             raise StoreError(
                 "unwritable_store",
                 f"cannot write to store {store} ({error.strerror or error})",
-                "a disk with room that can be written",
+                "a writable disk with free space",
                 "check disk and permissions",
             ) from None
         try:
@@ -77,7 +77,7 @@ class Desk:
             raise
 
     def _prepare(self, file: Path) -> None:
-        """Set the database up, and bring its tables to LAYOUT."""
+        """Set up the database, and migrate its tables to LAYOUT."""
         self._database.row_factory = sqlite3.Row
         for setting in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 10000"):
             self._database.execute(f"PRAGMA {setting}")
@@ -85,30 +85,30 @@ class Desk:
         if layout == 0:
             self._database.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;")
         elif all(step in LAYOUT_STEPS for step in range(layout, LAYOUT)) and layout <= LAYOUT:
-            for step in range(layout, LAYOUT):  # each is one transaction: a kill leaves the layout before it
+            for step in range(layout, LAYOUT):  # one transaction each: a kill leaves the earlier layout
                 self._database.executescript(f"BEGIN; {LAYOUT_STEPS[step]} PRAGMA user_version = {step + 1}; COMMIT;")
         else:
             raise StoreError(
                 "unknown_layout",
                 f"{file} has layout {layout}",
-                f"layout {LAYOUT} or one before it",
+                f"layout {LAYOUT} or an earlier one",
                 "upgrade shelfwise",
             )
 
     def add_function(self, function: Callable[..., float]) -> None:
-        """Have queries know a function of two values by its name."""
+        """Register a function of two values for use in SQL, by its name."""
         with self._alone:
             self._database.create_function(function.__name__, 2, function, deterministic=True)
 
     def close(self) -> None:
-        """Write out what is in memory, and let go of the file."""
+        """Close the database and release its lock."""
         with self._alone:
             self._database.close()
             self._held.release()
 
     @contextmanager
     def changing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: on the disk when the block has ended. Raises StoreError where the disk refuses."""
+        """Run the block in one transaction, on disk when the block ends. Raise StoreError when the disk refuses it."""
         with self._alone:
             try:
                 self._database.execute("BEGIN IMMEDIATE")
@@ -122,12 +122,12 @@ class Desk:
                 raise StoreError(
                     "unwritable_store",
                     f"cannot write to {DESK} of the store ({error})",
-                    "a disk with room that can be written",
-                    "check disk and permissions: nothing was changed",
+                    "a writable disk with free space",
+                    "check disk and permissions; nothing was changed",
                 ) from None
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        """Return the rows of a query. Raises StoreError where the disk refuses."""
+        """Return the rows of a query. Raise StoreError when the database cannot be read."""
         with self._alone:
             try:
                 return self._database.execute(query, values).fetchall()
@@ -136,9 +136,9 @@ class Desk:
 
 
 def migrate_desk(store: Path) -> int | None:
-    """Bring the desk of a store to LAYOUT and return the layout it had; None where it had LAYOUT, or there is no desk.
+    """Migrate the desk of a store to LAYOUT. Return its earlier layout (None if LAYOUT already, or without a desk).
 
-    Raises StoreError where it cannot be written, and BusyError where a service has it.
+    Raise StoreError when it cannot be read or written, and BusyError when a service has it open.
     """
     if not (store / DESK).exists():
         return None
@@ -154,7 +154,7 @@ def migrate_desk(store: Path) -> int | None:
 
 
 def to_json(value: Any) -> str:
-    """A listing, a decision, or a list of items or ids, as the tables have them."""
+    """Return a listing, a decision, or a list of items or ids as JSON text for the tables."""
     return orjson.dumps(value).decode()
 
 
@@ -162,6 +162,6 @@ def _damaged(file: Path, error: sqlite3.Error) -> StoreError:
     return StoreError(
         "damaged_desk",
         f"cannot read {file} ({error})",
-        "what was written and reviewed through the service",
+        "the database of writes and reviews",
         "check disk and permissions, or restore it from a backup",
     )

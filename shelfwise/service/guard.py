@@ -1,6 +1,6 @@
-"""Who comes in, how much they may send, and what their browser may do with the answer.
+"""Authentication, request limits and security headers.
 
-Everything here is decided from headers, before a route is looked for.
+Requests are checked by their headers alone, before routing.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shelfwise.service.tokens import LOCAL, Tokens, Visitor
 
-BODY_BYTES = 4 << 20  # of a request; room for 1,000 listings with long descriptions
-UPLOAD_BYTES = 64 << 20  # of a file
-BODY_SECONDS = 30.0  # until a request has come in whole
-UPLOAD_SECONDS = 300.0  # until a file has
+BODY_BYTES = 4 << 20  # per request; room for 1,000 listings with long descriptions
+UPLOAD_BYTES = 64 << 20  # per uploaded file
+BODY_SECONDS = 30.0  # to receive the body of a request
+UPLOAD_SECONDS = 300.0  # to receive an uploaded file
 UPLOAD = "/classify/file"
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/login"})  # to everybody; /static/, too
-SESSION = "shelfwise"  # the cookie that a browser is known by
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/login"})  # without a token, like /static/
+SESSION = "shelfwise"  # name of the session cookie
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = [
     (
@@ -39,7 +39,7 @@ HEADERS = [
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`."""
+    """Return True if only this machine can reach `host`."""
     try:
         return host == "localhost" or ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -48,14 +48,17 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """An ASGI application with a guard before it. Without `tokens` everybody who comes is local, and only a request
-    that names this machine as its host is let in: a page elsewhere could have its own name lead here."""
+    """ASGI middleware that checks requests and adds security headers to responses.
+
+    Without `tokens` every client is local, and only requests that name this machine as their host pass. Without
+    this check, another site could point its own host name here and read the service (DNS rebinding).
+    """
 
     app: ASGIApp
     tokens: Tokens | None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in, or answer why not."""
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -77,43 +80,45 @@ class Guard:
         path, host = scope["path"], headers.get("host", "")
         if self.tokens is None and not _is_this_machine(host):
             return _refused(
-                403, "other_host", f"host {host!r} is not this machine: use localhost, or serve with a file of tokens"
+                403, "other_host", f"host {host!r} is not this machine; use localhost, or serve with a token file"
             )
         if scope["method"] not in SAFE_METHODS and not _is_same_site(headers, host):
-            return _refused(403, "other_site", "the request comes from another site: it was not done")
-        # FastAPI counts what comes without a length, or with a wrong one.
+            return _refused(403, "other_site", "the request comes from another site; it was refused")
+        # FastAPI limits bodies that have no Content-Length, or a wrong one.
         length, most = headers.get("content-length", "0"), UPLOAD_BYTES if path == UPLOAD else BODY_BYTES
         if not length.isdecimal() or int(length) > most:
-            line = f"the request has {length[:20]} bytes, at most {most} are read: send it in parts"
+            line = f"the body has {length[:20]} bytes: expected at most {most} bytes; send it in parts"
             return _refused(413, "too_large", line)
         visitor = LOCAL if self.tokens is None else _visitor(self.tokens, headers)
         scope.setdefault("state", {})["visitor"] = visitor
         if visitor is not None or path in OPEN_PATHS or path.startswith("/static/"):
             return None
         if path.startswith("/v1/") or path == "/metrics":
-            refusal = _refused(401, "token_needed", "a token is needed: send the header Authorization: Bearer TOKEN")
+            refusal = _refused(
+                401, "token_needed", "token missing or unknown; send the header Authorization: Bearer TOKEN"
+            )
             refusal.headers["www-authenticate"] = "Bearer"
             return refusal
-        if "hx-request" in headers:  # a part of a page would be replaced by the whole page for logging in
-            refusal = _refused(401, "token_needed", "a token is needed: log in")
+        if "hx-request" in headers:  # htmx would put the login page into a part of the page
+            refusal = _refused(401, "token_needed", "not logged in; log in with a token")
             refusal.headers["hx-redirect"] = "/login"
             return refusal
         return RedirectResponse("/login", 303)
 
 
 def _visitor(tokens: Tokens, headers: Mapping[str, str]) -> Visitor | None:
-    """Whose token or session a request has. A token that is given counts alone."""
+    """Return the visitor of a token or session (None if unknown). If there is a token, the session is ignored."""
     kind, _, token = headers.get("authorization", "").partition(" ")
     if kind:
         return tokens.visitor(token.strip()) if kind.lower() == "bearer" else None
-    session = cookie_parser(headers.get("cookie", "")).get(SESSION)  # unlike SimpleCookie it reads on after odd ones
+    session = cookie_parser(headers.get("cookie", "")).get(SESSION)  # unlike SimpleCookie, skips malformed ones
     return tokens.session(session) if session else None
 
 
 def _is_same_site(headers: Mapping[str, str], host: str) -> bool:
-    """Whether a browser, if it was one, sent a request for a page of this service.
+    """Return True unless a browser sent the request for a page of another site.
 
-    By what browsers say themselves and pages cannot change: Fetch Metadata, W3C, and the Origin header, RFC 6454.
+    Uses headers that pages cannot change: Fetch Metadata (W3C) and Origin (RFC 6454).
     """
     site = headers.get("sec-fetch-site")
     if site is not None:
@@ -123,7 +128,7 @@ def _is_same_site(headers: Mapping[str, str], host: str) -> bool:
 
 
 def _in_time(receive: Receive, seconds: float) -> Receive:
-    """`receive` that ends where a body is too slow."""
+    """Return a `receive` that raises HTTPException 408 when the body takes longer than `seconds`."""
     until, more = asyncio.get_running_loop().time() + seconds, True
 
     async def limited() -> Message:
@@ -134,7 +139,7 @@ def _in_time(receive: Receive, seconds: float) -> Receive:
             async with asyncio.timeout_at(until):
                 message = await receive()
         except TimeoutError:
-            raise HTTPException(408, "the request took too long to come in") from None
+            raise HTTPException(408, "the request body arrived too slowly") from None
         more = bool(message.get("more_body"))
         return message
 
@@ -143,7 +148,7 @@ def _in_time(receive: Receive, seconds: float) -> Receive:
 
 @lru_cache(64)
 def _is_this_machine(address: str) -> bool:
-    """Whether HOST:PORT or HOST, as a request names the one it asks, is this machine."""
+    """Return True if a Host header (HOST or HOST:PORT) names this machine."""
     try:
         return is_loopback(urlsplit(f"//{address}").hostname or "")
     except ValueError:

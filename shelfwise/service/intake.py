@@ -1,4 +1,4 @@
-"""Doubtful decisions on their way to the queue: many are written down together, and nobody waits for it."""
+"""Collects doubtful decisions and stores them in the review queue in batches, in the background."""
 
 import asyncio
 import logging
@@ -11,12 +11,12 @@ from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.item import Item
 from shelfwise.service.reviews import OPEN_MOST, ReviewQueue, is_doubtful
 
-FLUSH_SECONDS = 0.5  # seconds
+FLUSH_SECONDS = 0.5  # between two flushes
 log = logging.getLogger("shelfwise")
 
 
 class Intake:
-    """What is to be reviewed and not written down yet."""
+    """Doubtful decisions that are not stored in the review queue yet."""
 
     def __init__(self, queue: ReviewQueue) -> None:
         self._queue, self._waiting = queue, list[tuple[Item, Decision]]()
@@ -33,20 +33,20 @@ class Intake:
         await self.flush()
 
     def put(self, listings: Sequence[Item], decisions: Sequence[Decision]) -> None:
-        """Take in what is doubtful; beyond OPEN_MOST nothing more until some is written down."""
+        """Collect the doubtful ones of some decisions. Beyond OPEN_MOST, drop the rest until the next flush."""
         pairs = zip(listings, decisions, strict=True)
         self._waiting += [pair for pair in pairs if is_doubtful(pair[1])][: OPEN_MOST - len(self._waiting)]
 
     async def flush(self) -> None:
-        """Write down what has come so far."""
+        """Store the collected decisions in the review queue."""
         async with self._alone:
             waiting, self._waiting = self._waiting, []
             if not waiting:
                 return
             try:
                 await asyncio.to_thread(self._queue.put, *zip(*waiting, strict=True))
-            except StoreError as error:  # a full disk keeps nobody from an answer
-                log.warning("%d doubtful decisions were not kept: %s", len(waiting), error)
+            except StoreError as error:  # a full disk must not fail requests
+                log.warning("%d doubtful decisions not added to the review queue: %s", len(waiting), error)
 
     async def _run(self) -> None:
         with suppress(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""Files that are being classified for people, and what came of them."""
+"""Uploaded files, classified in the background, and their results."""
 
 import asyncio
 import gzip
@@ -23,17 +23,17 @@ from shelfwise.indexer.reading.files import open_records
 from shelfwise.indexer.reading.rejects import RejectFile
 from shelfwise.service.batching import RETRY_AFTER, OverloadError
 
-JOBS_KEPT = 20  # files at a time; the oldest that is done goes first
-LISTINGS_PER_ASK = 256  # listings that are asked for at a time
-MOST_BYTES = 256 << 20  # of a file, unpacked
-MOST_ROWS = 200_000  # of a file; the command line takes any number
+JOBS_KEPT = 20  # files; the oldest finished one is deleted for a new one
+LISTINGS_PER_ASK = 256  # per call of the classifier
+MOST_BYTES = 256 << 20  # per file, decompressed
+MOST_ROWS = 200_000  # per file; the command line has no limit
 DECIDED, REJECTS = "decided", "rejects.jsonl"
 log = logging.getLogger("shelfwise")
 
 
 @dataclass
 class Job:
-    """A file on its way. `problem` is why it could not be finished, `rows` about how many it has."""
+    """An uploaded file and its progress. `problem` says why it failed; `rows` estimates its number of rows."""
 
     name: str
     folder: Path
@@ -50,46 +50,50 @@ class Job:
 
     @property
     def decided(self) -> Path:
-        """Where the listings are with their decisions."""
+        """The file of listings with their decisions."""
         return self.folder / DECIDED
 
     @property
     def rejects(self) -> Path:
-        """Where the rows are that could not be used."""
+        """The file of rejected rows."""
         return self.folder / REJECTS
 
 
-# Takes listings, and whether to review them.
+# Called with listings, and whether to review their decisions.
 ClassifyListings = Callable[[Sequence[Item], bool], Awaitable[Sequence[Decision]]]
 
 
 class Jobs:
-    """All files of one service, known by secrets: what is in them is for who sent them."""
+    """The uploaded files of one service. Their ids are secrets, so that only the uploader can read the results."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="shelfwise-"))
         self._jobs, self._tasks = dict[str, Job](), set[asyncio.Task[None]]()
 
     def close(self) -> None:
-        """End what is being done, and delete all files."""
+        """Cancel running jobs and delete all files."""
         for task in self._tasks:
             task.cancel()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def find(self, id_: str) -> Job | None:
-        """A file by its secret."""
+        """Return a job by its secret id (None if it is unknown)."""
         return self._jobs.get(id_)
 
     async def begin(self, classify: ClassifyListings, name: str, content: IO[bytes], review: bool) -> Job:
-        """Take in a file and begin to classify it. Raises InputError where too many are being classified."""
+        """Store an uploaded file and start to classify it.
+
+        Raise InputError when too many files are in progress or the file cannot be used, and StoreError when it cannot
+        be stored.
+        """
         while len(self._jobs) >= JOBS_KEPT:
             over = next((job for job in self._jobs.values() if job.ended), None)
             if over is None:
                 raise InputError(
                     "too_many_files",
                     f"{JOBS_KEPT} files are being classified",
-                    f"fewer than {JOBS_KEPT}",
-                    "send it again when one is done",
+                    f"fewer than {JOBS_KEPT} files",
+                    "upload the file when one of them is done",
                 )
             shutil.rmtree(self._jobs.pop(over.id).folder, ignore_errors=True)
         job = Job(name, Path(tempfile.mkdtemp(dir=self._folder)), review)
@@ -97,7 +101,7 @@ class Jobs:
         file = job.folder / ("listings" + "".join(endings).lower())
         try:
             job.rows = await asyncio.to_thread(_copied, content, file)
-        except BaseException:  # a full disk and a visitor who went away, too
+        except BaseException:  # also a full disk, or a client that disconnects
             shutil.rmtree(job.folder, ignore_errors=True)
             raise
         self._jobs[job.id] = job
@@ -112,8 +116,8 @@ class Jobs:
         except ShelfwiseError as error:
             job.problem = str(error).replace(str(file), job.name).replace(str(job.rejects), "the rejected rows")
         except Exception:
-            log.exception("a file could not be classified")
-            job.problem = "an error of the service itself: see its log"
+            log.exception("cannot classify an uploaded file")
+            job.problem = "internal error; see the service's log"
         finally:
             job.ended = True
             file.unlink(missing_ok=True)
@@ -157,8 +161,11 @@ async def _decided(classify: ClassifyListings, listings: Sequence[Listing], revi
 
 
 def _copied(content: IO[bytes], file: Path) -> int:
-    """About how many rows a file has that is copied to another, unpacked. Raises InputError for one that unpacks to too
-    much, since a small file can unpack to anything."""
+    """Copy a file, decompressed, and return its approximate number of rows.
+
+    Raise InputError when it is Parquet, damaged, empty or larger than MOST_BYTES: a small file can decompress to any
+    size. Raise StoreError when it cannot be stored.
+    """
     start = content.read(4)
     content.seek(0)
     if start == b"PAR1":
@@ -180,10 +187,12 @@ def _copied(content: IO[bytes], file: Path) -> int:
                 rows += block.count(b"\n")
                 out.write(block)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError("damaged_file", f"the file is damaged ({error})", "a whole file", "fetch it again") from None
+        raise InputError(
+            "damaged_file", f"the file is damaged ({error})", "an intact file", "export it again"
+        ) from None
     except OSError as error:
         raise StoreError(
-            "upload_not_kept", f"a file that came in cannot be kept ({error})", "room on the disk", "free some space"
+            "upload_not_kept", f"cannot store an uploaded file ({error})", "free disk space", "free some space"
         ) from None
     if size == 0:
         raise InputError("empty_file", "the file is empty", "a header and rows", "choose another file")

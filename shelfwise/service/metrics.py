@@ -1,4 +1,4 @@
-"""What the service counts, for Prometheus."""
+"""Metrics of the service, for Prometheus."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -7,7 +7,7 @@ SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """The counters of one service."""
+    """The metrics of one service."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -16,15 +16,19 @@ class Metrics:
             "shelfwise_requests", "Requests by route and status.", ("method", "route", "status"), registry=registry
         )
         self.seconds = Histogram(
-            "shelfwise_request_seconds", "From a request to its answer.", ("route",), buckets=SECONDS, registry=registry
+            "shelfwise_request_seconds",
+            "Seconds from request to answer.",
+            ("route",),
+            buckets=SECONDS,
+            registry=registry,
         )
         self.decisions = Counter(
-            "shelfwise_decisions", "Listings by what was decided.", ("decision", "reason"), registry=registry
+            "shelfwise_decisions", "Listings by decision and reason.", ("decision", "reason"), registry=registry
         )
         self.together = Histogram(
-            "shelfwise_batch_asks", "Asks that were answered together.", buckets=SIZES, registry=registry
+            "shelfwise_batch_asks", "Queries answered in one batch.", buckets=SIZES, registry=registry
         )
-        self.waiting = Gauge("shelfwise_asks_waiting", "Asks that wait for an answer.", registry=registry)
-        self.writes_waiting = Gauge("shelfwise_writes_waiting", "Writes that wait for the index.", registry=registry)
-        self.version = Gauge("shelfwise_store_version", "The version that is served.", registry=registry)
-        self.items = Gauge("shelfwise_store_items", "Items of the version that is served.", registry=registry)
+        self.waiting = Gauge("shelfwise_asks_waiting", "Queries that wait for a batch.", registry=registry)
+        self.writes_waiting = Gauge("shelfwise_writes_waiting", "Writes waiting to be indexed.", registry=registry)
+        self.version = Gauge("shelfwise_store_version", "Version of the store that is served.", registry=registry)
+        self.items = Gauge("shelfwise_store_items", "Items in the version that is served.", registry=registry)

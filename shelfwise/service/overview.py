@@ -1,4 +1,4 @@
-"""The categories and the health of a store, as the pages show them."""
+"""The category tree and the health of a store, for the pages."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,16 @@ from shelfwise.classifier.model.calibration import NEVER
 from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.item import PATH_SEPARATOR
 
-BINS = 40  # of similarities from 0 to 1
-OPEN_BELOW = 30  # nodes: a tree with fewer at the top is shown with them open
+BINS = 40  # of a histogram of similarities in [0, 1]
+OPEN_BELOW = 30  # a tree with fewer top nodes is shown expanded
 
 
 @dataclass
 class Branch:
-    """A node of the category tree: its items, those of them that were looked at and found, and what is below it."""
+    """A node of the category tree, with its number of items and its children.
+
+    `looked` counts the items surveyed, `found` those of them that the vote of other items puts into their category.
+    """
 
     items: int = 0
     looked: int = 0
@@ -30,8 +33,10 @@ class Branch:
 
 @dataclass(frozen=True)
 class Drift:
-    """How near the catalog's items are to each other, and how near the last listings are to them: shares of the
-    largest bar by similarity, and medians."""
+    """Similarity of catalog items to their nearest other item, and of the last listings to their nearest item.
+
+    `catalog` and `listings` are histograms (each bar a share of the largest), with medians.
+    """
 
     catalog: list[float]
     listings: list[float]
@@ -41,14 +46,14 @@ class Drift:
 
 
 class Overview:
-    """Surveys of the versions that were asked for, each made once, beside the answering of requests."""
+    """Surveys of store versions, each computed once, in a background thread."""
 
     def __init__(self) -> None:
         self._alone, self._wanted = threading.Lock(), 0
         self._latest: Survey | None = None
 
     def survey(self, classifier: Classifier) -> Survey | None:
-        """The survey of a version, or the latest there is while it is being made; None where there is none yet."""
+        """Return the survey of a version, or the latest one until it is computed (None if there is none yet)."""
         version = classifier.index.snapshot.manifest.version
         with self._alone:
             if self._wanted < version:
@@ -64,7 +69,7 @@ class Overview:
 
 
 def tree_of(classifier: Classifier, made: Survey | None) -> dict[str, Branch]:
-    """The category tree, top nodes by name."""
+    """Return the top nodes of the category tree by name."""
     top = Branch()
     rows = zip(classifier.labels.paths, classifier.counts.tolist(), classifier.known.tolist(), strict=True)
     for path, many, known in rows:
@@ -82,25 +87,25 @@ def tree_of(classifier: Classifier, made: Survey | None) -> dict[str, Branch]:
 
 
 def facts_of(classifier: Classifier, waiting: int, reviews: Mapping[str, int]) -> list[tuple[str, object]]:
-    """What is to be known of a store, by name."""
+    """Return the facts of the health page as (name, value) pairs."""
     manifest, settings = classifier.index.snapshot.manifest, classifier.model.settings
     accept_from = settings.full.accept_from
     return [
         ("Store version", f"{manifest.version} ({manifest.change.command}, {manifest.created})"),
         ("Items", manifest.rows),
         ("Categories", len(classifier.labels)),
-        ("Categories new to the head", int((~classifier.known).sum())),
+        ("Categories new to the model", int((~classifier.known).sum())),
         ("Encoder", manifest.encoder.name),
         ("Search", f"{manifest.replica.engine}, recall {manifest.replica.recall:.3f}"),
         ("Changed since the model was fitted", f"{manifest.unfitted} ({manifest.unfitted / manifest.rows:.1%})"),
-        ("Accepted from", "-" if accept_from >= NEVER else f"{accept_from:.3f}"),
-        ("Writes that wait for the index", waiting),
+        ("Acceptance threshold", "-" if accept_from >= NEVER else f"{accept_from:.3f}"),
+        ("Writes waiting to be indexed", waiting),
         ("Open reviews", reviews["open"]),
     ]
 
 
 def drift_of(made: Survey | None, listings: Sequence[float]) -> Drift | None:
-    """What can be compared; None where one of the two is missing."""
+    """Return the drift (None if there is no survey or no listing yet)."""
     if made is None or not listings or not len(made.similarities):
         return None
     edges = np.linspace(0, 1, BINS + 1)

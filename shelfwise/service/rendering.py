@@ -1,4 +1,4 @@
-"""Templates, in the language that a reader wants."""
+"""Renders templates in the reader's language."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -33,13 +33,13 @@ environment = Environment(
 
 @cache
 def words(language: str) -> Mapping[str, str]:
-    """What the words of the templates, which are English, are in a language."""
+    """Return the translations of the English text of the templates into a language."""
     file = SERVICE_FOLDER / "locale" / f"{language}.json"
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
 
 def language_of(request: Request) -> str:
-    """What the reader chose, or else their browser's first language that is one of LANGUAGES."""
+    """Return the language that the reader chose, else the browser's first one in LANGUAGES, else English."""
     for chosen in (request.query_params.get("lang"), request.cookies.get(COOKIE)):
         if chosen in LANGUAGES:
             return chosen
@@ -50,13 +50,13 @@ def language_of(request: Request) -> str:
 
 
 def translated(language: str) -> Callable[[str], str]:
-    """From English to a language; what has no word there stays."""
+    """Return a function that translates English into a language. Text without a translation stays."""
     known = words(language)
     return lambda text: known.get(text, text)
 
 
 def render(request: Request, template: str, title: str, status: int = 200, **values: object) -> Response:
-    """A page, or a part of one."""
+    """Render a template: a page, or a part of one."""
     language = language_of(request)
     content = environment.get_template(template).render(
         request=request,

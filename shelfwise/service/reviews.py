@@ -1,4 +1,4 @@
-"""The queue of reviews: doubtful decisions that a person should look at, where an answer is worth most first."""
+"""The review queue: decisions that a person should check, the most valuable first."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ from shelfwise.indexer.store.disk import now
 from shelfwise.service.desk import Desk, to_json
 
 OPEN, ACCEPTED, CORRECTED, SKIPPED = "open", "accepted", "corrected", "skipped"  # states of a review
-RESOLVED = "resolved"  # another: a later version accepts it, nobody has to look
+RESOLVED = "resolved"  # also a state: a later version accepts the listing
 REVIEW_STATES = (OPEN, ACCEPTED, CORRECTED, SKIPPED, RESOLVED)
-OPEN_MOST = 100_000  # reviews that are open, or resolved; beyond them the least valuable go
-SETTLED = "done"  # state of a write that the index has
+OPEN_MOST = 100_000  # open, or resolved, reviews; beyond it the least valuable are deleted
+SETTLED = "done"  # state of an indexed write
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A decision that a person should look at, with its listing.
+    """A decision that a person should check, with its listing.
 
-    `times` is how often the listing came, `value` what an answer is worth (see `value_of`), `state` one of
-    REVIEW_STATES; `category_path` what a person said.
+    `times` is how often the listing was sent, `value` the value of an answer (see `value_of`), `state` one of
+    REVIEW_STATES, and `category_path` the category of the answer, given by `who`.
     """
 
     listing: Item
@@ -40,12 +40,12 @@ class Review:
 
     @property
     def seen(self) -> str:
-        """What stands for the words of the listing: an answer is to the one that somebody saw."""
+        """Digest of the listing's text, to detect an answer to an earlier text."""
         return digest(self.listing.words.text())
 
     @classmethod
     def from_row(cls, row: sqlite3.Row) -> Self:
-        """The review that a row of the table tells of."""
+        """Create a review from a row of its table."""
         decision = orjson.loads(row["decision"])
         for name, kind in (("alternatives", Alternative), ("levels", Alternative), ("evidence", SimilarItem)):
             decision[name] = tuple(kind(**content) for content in decision[name])
@@ -62,8 +62,10 @@ class ReviewQueue:
         desk.add_function(value_of)
 
     def put(self, listings: Sequence[Item], decisions: Sequence[Decision]) -> None:
-        """Take in decisions that a person should look at. A listing that came before counts again; one whose review is
-        over stays so, unless the listing says something else now."""
+        """Add decisions to the queue, and count listings that are in it already.
+
+        A resolved review is open again. An answered or skipped one stays closed unless its listing has changed.
+        """
         at = now()
         rows = [
             (listing.id, to_json(listing), to_json(said), doubt_of(said), value_of(doubt_of(said), 1), at, OPEN)
@@ -81,8 +83,10 @@ class ReviewQueue:
             _keep_most(database, OPEN)
 
     def renew(self, listings: Sequence[Item], decisions: Sequence[Decision]) -> None:
-        """What is decided by now on listings whose reviews are open; those that are accepted are resolved. What a write
-        or a listing has overtaken meanwhile is left out."""
+        """Store new decisions on listings with open reviews. Resolve the reviews whose new decision is accept.
+
+        Skip a decision if its review is closed, its listing has changed, or its version is older than the last write.
+        """
         rows = [
             (
                 to_json(said),
@@ -106,35 +110,35 @@ class ReviewQueue:
             _keep_most(database, RESOLVED)
 
     def ranked(self, state: str = OPEN, most: int = 50, offset: int = 0) -> list[Review]:
-        """Reviews in one state, the most valuable first."""
+        """Return reviews in one state, the most valuable first."""
         query = "SELECT * FROM reviews WHERE state = ? ORDER BY value DESC, id LIMIT ? OFFSET ?"
         return [Review.from_row(row) for row in self._desk.rows(query, state, most, offset)]
 
     def count(self) -> dict[str, int]:
-        """How many reviews are in each state."""
+        """Return the number of reviews in each state."""
         counts = dict.fromkeys(REVIEW_STATES, 0)
         found = self._desk.rows("SELECT state, COUNT(*) FROM reviews GROUP BY state")
         return counts | {row[0]: row[1] for row in found}
 
     def find(self, id_: str) -> Review:
-        """The review of a listing. Raises QueryError where there is none."""
+        """Return the review of a listing. Raise AbsentError when there is none."""
         found = self._desk.rows("SELECT * FROM reviews WHERE id = ?", id_)
         if not found:
             raise AbsentError(
                 "no_such_review",
                 f"there is no review of a listing with id {id_!r}",
-                "a listing under review",
-                "look at the open reviews",
+                "the id of a listing under review",
+                "choose an open review",
             )
         return Review.from_row(found[0])
 
     def listings(self, ids: Sequence[str]) -> dict[str, Item]:
-        """Those of some listings whose reviews are open, by id."""
+        """Return the listings with an open review among some ids, by id."""
         query = "SELECT id, listing FROM reviews WHERE state = ? AND id IN (SELECT value FROM json_each(?))"
         return {id_: Item(**orjson.loads(listing)) for id_, listing in self._desk.rows(query, OPEN, to_json(ids))}
 
     def skip(self, id_: str, who: str) -> None:
-        """Close a review without an answer. Raises QueryError where it is not open."""
+        """Close a review without an answer. Raise QueryError when it is not open."""
         with self._desk.changing() as database:
             done = database.execute(
                 "UPDATE reviews SET state = ?, who = ?, at = ? WHERE id = ? AND state = ?",
@@ -145,7 +149,7 @@ class ReviewQueue:
 
 
 def find_open(database: sqlite3.Connection, id_: str) -> Review:
-    """Return the open review of a listing. Raises QueryError where there is none."""
+    """Return the open review of a listing. Raise QueryError when there is none."""
     found = database.execute("SELECT * FROM reviews WHERE id = ? AND state = ?", (id_, OPEN)).fetchone()
     if not found:
         raise _not_open(id_)
@@ -153,8 +157,7 @@ def find_open(database: sqlite3.Connection, id_: str) -> Review:
 
 
 def close_answered(database: sqlite3.Connection, items: Sequence[Item], who: str, number: int) -> None:
-    """Close the open reviews of listings with the ids of some items: the write `number`, which puts these in, answers
-    them."""
+    """Close the open reviews of listings with the ids of some items: write `number`, which adds them, is the answer."""
     database.executemany(
         "UPDATE reviews SET state = IIF(json_extract(decision, '$.category_path') = ?1, ?2, ?3), category_path = ?1, "
         "who = ?4, write = ?5, at = ?6 WHERE id = ?7 AND state = ?8",
@@ -163,7 +166,7 @@ def close_answered(database: sqlite3.Connection, items: Sequence[Item], who: str
 
 
 def reopen(database: sqlite3.Connection, number: int, last: int) -> None:
-    """Have the reviews open that were answered by a write, or by one up to the `last` that did the same again."""
+    """Reopen the reviews answered by a write, or by a later one up to write `last` that repeated it."""
     database.execute(
         "UPDATE reviews SET state = ?1, category_path = '', who = '', write = NULL "
         "WHERE id IN (SELECT id FROM touched WHERE write = ?2) AND write BETWEEN ?2 AND ?3",
@@ -172,7 +175,7 @@ def reopen(database: sqlite3.Connection, number: int, last: int) -> None:
 
 
 def reopen_resolved(database: sqlite3.Connection, undone: int) -> None:
-    """Have the reviews open that were resolved since a write which is undone."""
+    """Reopen the reviews resolved since a write that is being undone."""
     database.execute(
         "UPDATE reviews SET state = ? WHERE state = ? AND json_extract(decision, '$.store_version') >= "
         "(SELECT version FROM writes WHERE number = ?)",
@@ -181,24 +184,27 @@ def reopen_resolved(database: sqlite3.Connection, undone: int) -> None:
 
 
 def is_doubtful(decision: Decision) -> bool:
-    """Whether a person should look at it: it is not accepted, and there is something to look at."""
+    """Return True if a person should check the decision: it is not accepted, and its listing has text."""
     return decision.decision != ACCEPT and decision.reason != "empty_text"
 
 
 def doubt_of(decision: Decision) -> float:
-    """The margin by which the first category leads the second, taken from 1."""
+    """Return the uncertainty of a decision: 1 minus the margin between its two most probable categories."""
     first, second = (*(said.probability for said in decision.alternatives[:2]), 0.0, 0.0)[:2]
     return 1 - (first - second)
 
 
 def value_of(doubt: float, times: int) -> float:
-    """What an answer is worth: the doubt (margin sampling: Scheffer et al., "Active Hidden Markov Models for
-    Information Extraction", IDA 2001), times 1 + log2 of how often the listing came."""
+    """Return the value of an answer: the uncertainty, multiplied by 1 + log2 of how often the listing was sent.
+
+    The uncertainty is that of margin sampling (Scheffer et al., "Active Hidden Markov Models for Information
+    Extraction", IDA 2001).
+    """
     return doubt * (1 + log2(times))
 
 
 def _keep_most(database: sqlite3.Connection, state: str) -> None:
-    """Let the least valuable reviews in a state go that are more than OPEN_MOST."""
+    """Delete the least valuable reviews in a state beyond OPEN_MOST."""
     database.execute(
         "DELETE FROM reviews WHERE id IN (SELECT id FROM reviews WHERE state = ? "
         f"ORDER BY value DESC, id LIMIT -1 OFFSET {OPEN_MOST})",
@@ -211,5 +217,5 @@ def _not_open(id_: str) -> QueryError:
         "no_open_review",
         f"there is no open review of a listing with id {id_!r}",
         "an open review",
-        "look at the open reviews: somebody may have closed it",
+        "choose another one; this one may have been closed",
     )

@@ -1,4 +1,4 @@
-"""What the API takes and gives, as its OpenAPI document tells it."""
+"""Request and response models of the API; their docstrings are part of its OpenAPI document."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
@@ -21,13 +21,13 @@ ReviewState = Literal["open", "accepted", "corrected", "skipped", "resolved"]
 
 
 class Body(BaseModel):
-    """Part of a request: what is not named here is refused."""
+    """Base of the request models. Unknown fields are rejected."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 def _taken_fields(*roles: str) -> dict[str, Any]:
-    """Return the fields of an item with some roles, as a model takes them: text that may be left out."""
+    """Return the item fields with some roles as optional texts of limited length, for `create_model`."""
     longest = {
         name: min(field.longest, MAX_ID) if field.role == ID else field.longest for name, field in FIELDS.items()
     }
@@ -35,23 +35,30 @@ def _taken_fields(*roles: str) -> dict[str, Any]:
 
 
 class ListingIn(create_model("Said", __base__=Body, **_taken_fields(ID, TEXT, IMAGE, KEPT))):  # type: ignore[misc]
-    """A listing to classify. Without an id it gets one made from what it says."""
+    """A listing to classify. Without an `id`, it gets one derived from its text."""
 
     def item(self) -> Item:
-        """The same as an item. Raises InputError."""
+        """Return the same content as an item. Raise InputError when a field cannot be used."""
         return item_of(dict(self), labelled=False)
 
 
 class ItemIn(create_model("Labelled", __base__=ListingIn, **_taken_fields(TARGET))):  # type: ignore[misc]
-    """A labelled item: `category_path` ("A > B > C"), or the name of a category without a tree."""
+    """A labelled item. Its label is a `category_path` ("A > B > C"), or a `category` name if there is no tree."""
 
     def item(self) -> Item:
-        """The same as an item. Raises InputError."""
+        """Return the same content as an item. Raise InputError when a field cannot be used."""
         return item_of(dict(self), labelled=True)
 
 
 class ClassifyIn(Body):
-    """Listings to classify, with how much is told of each; `review` puts doubtful ones into the queue."""
+    """Listings to classify, and the detail of the response.
+
+    - `top`: the number of most probable categories to return as `alternatives`.
+    - `neighbors`: the number of most similar items to return as `evidence`.
+    - `tier`: `full` uses the encoder, `fast` uses n-grams alone. `auto` uses n-grams alone for a listing when
+      held-out items show that this costs little accuracy.
+    - `review`: add decisions that are not accepted to the review queue, except for listings without text.
+    """
 
     listings: Annotated[list[ListingIn], Field(min_length=1, max_length=MOST)]
     top: Annotated[int, Field(ge=1, le=20)] = 3
@@ -61,20 +68,25 @@ class ClassifyIn(Body):
 
 
 class WhereIn(Body):
-    """Only items in or below a node of the category tree, of a brand, with a text in their attributes."""
+    """A filter of items. Empty fields match every item.
+
+    - `category`: the path of a node of the category tree. Items in or below it match.
+    - `brand`: the brand. Case is ignored.
+    - `attributes`: a text that the attributes contain. Case is ignored.
+    """
 
     category: Text = ""
     brand: Text = ""
     attributes: Text = ""
 
     def filter(self) -> Filter | None:
-        """The same for a search; None where it says nothing."""
+        """Return the filter for a search (None if all fields are empty)."""
         wanted = Filter(**dict(self))
         return None if wanted == Filter() else wanted
 
 
 class SimilarIn(Body):
-    """A text, or the id of a stored item: one of the two."""
+    """A search for the `k` items most similar to either a `text` or the stored item `id`, filtered by `where`."""
 
     text: Annotated[str, StringConstraints(max_length=MAX_TITLE)] | None = None
     id: Id | None = None
@@ -85,30 +97,35 @@ class SimilarIn(Body):
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
         if (self.text is None) == (self.id is None):
-            raise ValueError("give a text or an id, one of the two")
+            raise ValueError("pass either a text or an id")
         if self.text is not None:
             self._composed = words_of(self.text).text()
         if self._composed == "":
-            raise ValueError("the text is empty: give a title to look for")
+            raise ValueError("the text is empty; pass a title to search for")
         return self
 
     @property
     def composed(self) -> str | None:
-        """The text as it is embedded."""
+        """The text to embed (None for a search by id)."""
         return self._composed
 
 
 class ItemsIn(Body):
-    """Items to add, or to put in place of those with the same id."""
+    """Items to add, or to replace the stored items with the same ids."""
 
     items: Annotated[list[ItemIn], Field(min_length=1, max_length=MOST)]
 
 
 class ReviewIn(Body):
-    """accept what was decided, correct it with a `category_path`, or skip it. With a `category_path`, accept is of that
-    one: a review may have been decided anew since it was looked at. `seen`, as the review tells it, stands for the
-    listing's words: where these have changed since, nothing is done. A category that the store does not have is taken
-    for a slip unless it is said to be a `new_category`."""
+    """The answer to a review.
+
+    - `action`: `accept` the decision, `correct` its category, or `skip` the review.
+    - `category_path`: the right category, required to correct. To accept, pass the category that was shown: the
+      listing may have been classified again since.
+    - `new_category`: confirm that the category is new. Otherwise a category that the store does not have is an error.
+    - `seen`: the `seen` value of the review that was shown. If the listing's text has changed since, the answer is
+      rejected.
+    """
 
     action: Literal["accept", "correct", "skip"]
     category_path: Text = ""
@@ -118,19 +135,19 @@ class ReviewIn(Body):
     @model_validator(mode="after")
     def _corrected_by(self) -> Self:
         if self.action == "correct" and not self.category_path.strip():
-            raise ValueError("a category_path is needed to correct")
+            raise ValueError("action correct needs a category_path")
         return self
 
 
 class AlternativeOut(BaseModel):
-    """A category and its probability."""
+    """A category, or a node above the categories, and its probability in [0, 1]."""
 
     category_path: str
     probability: float
 
 
 class SimilarOut(BaseModel):
-    """A stored item and its cosine similarity in [-1, 1]."""
+    """A stored item and its cosine similarity in [-1, 1] to the query."""
 
     id: str
     title: str
@@ -140,7 +157,22 @@ class SimilarOut(BaseModel):
 
 
 class DecisionOut(BaseModel):
-    """What is said of one listing, as `shelfwise classify` says it (README tells each field)."""
+    """The decision on one listing, with the content that `shelfwise classify` writes (see README).
+
+    - `category_path`: the most probable category, also where the decision is `unknown`. Empty for a listing without
+      text. `category` is the name of its leaf.
+    - `confidence`: its calibrated probability, in [0, 1].
+    - `decision`: `accept`, `review` (a person should check it) or `unknown` (do not file the listing).
+    - `reason`: `ok`, `sure_above` (only the node in `sure_path` is sure), `low_confidence`, `head_and_vote_disagree`,
+      `new_category`, `far_from_catalog` or `empty_text`.
+    - `sure_path`: the deepest node of the category tree that is sure enough. Empty if there is none.
+    - `alternatives`: the most probable categories, the predicted one first.
+    - `levels`: the most probable node of each level above the categories, from the top.
+    - `prediction_set`: the categories that include the right one for 95 % of listings like the held-out items.
+    - `evidence`: the most similar items. Empty in tier `fast`.
+    - `tier`: `full`, or `fast` where n-grams alone decided.
+    - `store_version`: the version of the store that decided.
+    """
 
     id: str
     category: str
@@ -174,7 +206,7 @@ class ItemOut(create_model("Stored", **dict.fromkeys(FIELDS, (str, ...)))):  # t
 
 
 class CategoryOut(BaseModel):
-    """A category, how many items it has, and whether the head has been trained on it."""
+    """A category, its number of items, and whether the model has been trained on it."""
 
     category_path: str
     items: int
@@ -189,8 +221,13 @@ class CategoriesOut(BaseModel):
 
 
 class WriteOut(BaseModel):
-    """A write, which is not lost from here on. `state` is done where the index has it, waiting where it will soon, or
-    refused, for the reason in `note`, of the kind `code`; `version` is the store's that has it."""
+    """A change to the store. It is stored safely before the response is sent.
+
+    - `at`, `who`, `what`: the time, the author and a description.
+    - `state`: `done` (indexed), `waiting` (to be indexed soon), `refused` or `undone`.
+    - `version`: the store version that contains the write, null until it is indexed.
+    - `note`, `code`: the reason for a refusal, and its error code.
+    """
 
     number: int
     at: str
@@ -209,7 +246,13 @@ class WritesOut(BaseModel):
 
 
 class ReviewOut(BaseModel):
-    """A doubtful decision with its listing; see `GET /v1/reviews`."""
+    """A decision that a person should check, with its listing; see `GET /v1/reviews`.
+
+    - `times`: how often the listing was sent.
+    - `value`: the value of an answer. It grows with the uncertainty of the decision and with `times`.
+    - `category_path`: the category of the answer, empty if there is none. `who`: its author.
+    - `seen`: stands for the listing's text. Send it back with the answer.
+    """
 
     listing: ItemOut
     decision: DecisionOut
@@ -223,21 +266,21 @@ class ReviewOut(BaseModel):
 
 
 class ReviewsOut(BaseModel):
-    """Reviews in one state, the most valuable first, and how many there are in each state."""
+    """Reviews in one state, the most valuable first, and the number of reviews in each state."""
 
     counts: dict[str, int]
     reviews: list[ReviewOut]
 
 
 class AnsweredOut(BaseModel):
-    """A review that is closed, and the write that its answer became; null for one that was skipped."""
+    """The state of an answered review, and the write that stores the answer (null for a skipped review)."""
 
     state: str
     write: WriteOut | None
 
 
 class ReadyOut(BaseModel):
-    """What is served, and what is wrong, empty where nothing is."""
+    """The store version that is served, and the problems of the service (empty if there are none)."""
 
     store_version: int
     items: int
@@ -246,14 +289,14 @@ class ReadyOut(BaseModel):
 
 
 class Refusal(BaseModel):
-    """Why a request was refused: in one line, and the kind of error, which stays the same in later versions."""
+    """An error: `detail` explains it in one line; `code` names its kind and stays the same in later versions."""
 
     detail: str
     code: str
 
 
 def items_of(taken: Sequence[ListingIn], name: str) -> list[Item]:
-    """The items that a request has. Raises InputError with the place of the first that cannot be used."""
+    """Return the items of a request. Raise InputError with the position of the first item that cannot be used."""
     found = []
     for place, one in enumerate(taken):
         try:

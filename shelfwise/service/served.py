@@ -1,4 +1,4 @@
-"""The version of a store that is served: the one that counts, found out anew without holding up anybody."""
+"""The store version that is served, kept up to date in the background."""
 
 import logging
 import threading
@@ -9,15 +9,15 @@ from shelfwise.indexer.errors import ShelfwiseError
 from shelfwise.indexer.item import Item
 from shelfwise.indexer.store.migration import migrate
 
-LOOK_SECONDS = 0.5  # seconds between two looks for a newer version
+LOOK_SECONDS = 0.5  # between two checks for a newer version
 log = logging.getLogger("shelfwise")
 
 
 class Served:
-    """A store, open. `problem` says in one line why a newer version could not be opened; the one before serves on."""
+    """An open store. `problem` says in one line why a newer version cannot be opened; the earlier one stays in use."""
 
     def __init__(self, path: Path, device: str = "auto") -> None:
-        """Raises ShelfwiseError where the store cannot be opened."""
+        """Migrate the store if necessary, and open it. Raise ShelfwiseError when it cannot be opened."""
         migrate(path)
         self.path, self.problem = path, ""
         self._classifier = Classifier.open(path, device)
@@ -26,21 +26,21 @@ class Served:
 
     @property
     def classifier(self) -> Classifier:
-        """Take it once for what belongs together: it may be another one at the next look."""
+        """The classifier of the current version. Read it once per operation, because it can be replaced at any time."""
         return self._classifier
 
     def start(self) -> None:
-        """Load what the first answer needs, and look for newer versions from now on."""
+        """Warm up, and start checking for newer versions."""
         _ready(self._classifier)
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop checking for newer versions."""
         self._ended.set()
         self._thread.join()
 
     def refresh(self) -> Classifier:
-        """The version that counts by now, open and ready. Raises ShelfwiseError."""
+        """Return the current version, open and warmed up. Raise ShelfwiseError when it cannot be opened."""
         with self._alone:
             newer = self._classifier.refreshed()
             if newer is not self._classifier:
@@ -55,13 +55,13 @@ class Served:
                 self.problem = ""
             except ShelfwiseError as error:
                 if self.problem != str(error):
-                    log.warning("the version before serves on: %s", error)
+                    log.warning("cannot open the newer version, the earlier one stays in use: %s", error)
                 self.problem = str(error)
             except Exception:
-                log.exception("the version before serves on")
-                self.problem = "an error of shelfwise itself: see the log"
+                log.exception("cannot open the newer version, the earlier one stays in use")
+                self.problem = "internal error; see the service's log"
 
 
 def _ready(classifier: Classifier) -> None:
-    """Have all that is found out at the first question."""
+    """Warm up a classifier: load everything that its first query needs."""
     classifier.classify([Item("", "a")])

@@ -1,4 +1,4 @@
-"""Runs the service until it is told to end."""
+"""Runs the service until it is stopped."""
 
 import logging
 import socket
@@ -11,20 +11,20 @@ from shelfwise.service.app import Config, create_app
 from shelfwise.service.guard import is_loopback
 from shelfwise.service.tokens import Tokens
 
-BACKLOG = 256  # connections that wait to be taken
-IDLE_SECONDS = 30  # that a connection without a request is kept
-END_SECONDS = 20  # that requests have to end when the service is told to
+BACKLOG = 256  # connections that wait to be accepted
+IDLE_SECONDS = 30  # until an idle connection is closed
+END_SECONDS = 20  # for running requests to finish at shutdown
 
 
 def serve(store: Path, host: str, port: int, token_file: Path | None, device: str) -> None:
-    """Serve the store at `path` until SIGTERM or SIGINT. Raises ShelfwiseError where that cannot begin."""
+    """Serve a store until SIGTERM or SIGINT. Raise ShelfwiseError when the service cannot start."""
     tokens = None if token_file is None else Tokens.read(token_file)
     if tokens is None and not is_loopback(host):
         raise InputError(
             "tokens_needed",
             f"address {host} can be reached from other machines",
-            "a file of tokens",
-            "name one, or serve this machine alone",
+            "a token file",
+            "pass one, or listen on a loopback address",
         )
     app = create_app(Config(store, device, tokens))
     try:
@@ -44,9 +44,9 @@ def serve(store: Path, host: str, port: int, token_file: Path | None, device: st
     except OSError as error:
         raise InputError(
             "cannot_listen",
-            f"cannot listen at {host}, port {port} ({error.strerror})",
+            f"cannot listen on {host}, port {port} ({error.strerror})",
             "a free port",
-            "name another port",
+            "choose another port",
         ) from None
 
 

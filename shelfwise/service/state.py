@@ -1,4 +1,4 @@
-"""What one running service has."""
+"""The state of one running service, and the operations of its routes."""
 
 from asyncio import to_thread
 from collections.abc import Sequence
@@ -27,14 +27,14 @@ from shelfwise.service.tokens import Tokens, Visitor
 from shelfwise.service.writer import Writer
 from shelfwise.service.writes import Write, WriteLog
 
-ACKNOWLEDGE = 5.0  # seconds that a request waits for the index to have what it wrote
-SEEN = Way()  # how much of a decision a reviewer sees, and its value rests on, at least
-RENEW_ROUNDS = 3  # of deciding anew, since others may come first then
+ACKNOWLEDGE = 5.0  # seconds that a request waits for its write to be indexed
+SEEN = Way()  # least detail of a decision for review, from which its value is computed
+RENEW_ROUNDS = 3  # of classifying again: each can change the order of the queue
 
 
 @dataclass(frozen=True)
 class State:
-    """The parts that answer requests; `tokens` is None where everybody is local."""
+    """The parts that answer requests. If `tokens` is None, every client is local."""
 
     served: Served
     log: WriteLog
@@ -50,11 +50,14 @@ class State:
 
     @classmethod
     def from_request(cls, request: Request) -> "State":
-        """That of the service that a request came to."""
+        """Return the state of the service that received a request."""
         return cast(State, request.app.state.shelfwise)
 
     async def classify(self, way: Way, listings: Sequence[Item], review: bool) -> list[Decision]:
-        """Decisions on listings, counted; with `review`, doubtful ones are put into the queue. Raises OverloadError."""
+        """Return one decision per listing, and count them. With `review`, add doubtful ones to the review queue.
+
+        Raise OverloadError when the server is busy.
+        """
         told = Way(max(way.top, SEEN.top), max(way.neighbors, SEEN.neighbors), way.tier) if review else way
         answers = await self.batcher.submit([Classify(listing, told) for listing in listings])
         decisions = cast(list[Decision], answers)
@@ -71,7 +74,7 @@ class State:
         ]
 
     def known_path(self, path: str, new: bool = False) -> str:
-        """A category path as it is written in the store, which has it unless it is `new`. Raises QueryError."""
+        """Return a normalised category path. Raise QueryError if it is empty, or neither in the store nor `new`."""
         wanted, there = normal_path(path), self.served.classifier.labels.paths
         if not wanted:
             raise QueryError("empty_category", f"category {path!r}", "a category path", "name a category")
@@ -81,17 +84,17 @@ class State:
                 "no_such_category",
                 f"the store has no category {wanted!r}",
                 "one of its categories",
-                f"did you mean {listed(near)}?" if near else "say that it is a new one, if it is",
+                f"did you mean {listed(near)}?" if near else "confirm that it is a new category, or correct it",
             )
         return wanted
 
     async def answer_review(
         self, id_: str, action: str, path: str, who: Visitor, new: bool = False, seen: str = ""
     ) -> Write | None:
-        """accept, correct with a category `path`, or skip a review; the write that the answer became, None for a skip.
-        To accept, `path` is what was seen: it may be decided anew meanwhile; `seen` stands for the listing's words.
+        """Accept, correct or skip a review. Return the write that stores the answer (None for a skip).
 
-        Raises QueryError where there is no open review, or where the category is not there and not said to be `new`.
+        `path` is the right category; to accept, the one shown, since the listing may have been classified again.
+        Raise QueryError when the review is not open, its text is not that `seen`, or `path` is unknown and not `new`.
         """
         await self.intake.flush()
         review = await to_thread(self.queue.find, id_)
@@ -104,13 +107,15 @@ class State:
         return await self._indexed(await to_thread(self.log.answer, id_, path, who.name, seen))
 
     async def write(self, who: Visitor, what: str, items: Sequence[Item] = (), removed: Sequence[str] = ()) -> Write:
-        """Put items into the index, which answers open reviews of listings with their ids, and take others out."""
+        """Add or replace items, and remove others. The items answer the open reviews of listings with their ids."""
         await self.intake.flush()
         return await self._indexed(await to_thread(self.log.put, who.name, what, items, removed))
 
     async def renew_reviews(self) -> None:
-        """Decide anew on the first SMALL open reviews where another version decided: what was corrected meanwhile has
-        taught the index. Where too much is being asked they stay as they are."""
+        """Classify the first SMALL open reviews again if another version decided, to apply the corrections since.
+
+        When the server is busy, leave them as they are.
+        """
         await self.intake.flush()
         with suppress(OverloadError):
             for _ in range(RENEW_ROUNDS):
@@ -123,30 +128,30 @@ class State:
                 await to_thread(self.queue.renew, stale, cast(list[Decision], decisions))
 
     async def undo(self, number: int, who: Visitor) -> Write:
-        """Take a write back; the write that does. Raises QueryError."""
+        """Undo a write. Return the write that does so. Raise QueryError when it cannot be undone."""
         return await self._indexed(await to_thread(self.log.undo, number, who.name))
 
     async def _indexed(self, number: int) -> Write:
-        """A write, when the index has it or after ACKNOWLEDGE seconds; at once where writes cannot be made just now."""
+        """Return a write once it is settled, or after ACKNOWLEDGE seconds. Do not wait if the writer has a problem."""
         return await self.writer.indexed(number, 0 if self.writer.problem else ACKNOWLEDGE)
 
     @property
     def problems(self) -> list[str]:
-        """What keeps newer versions or writes from being served."""
+        """Reasons why newer versions or writes are not served, one line each."""
         return [problem for problem in (self.served.problem, self.writer.problem) if problem]
 
 
-# Not in threads, as FastAPI runs what is not async: that cost a sixth of the listings a second.
+# Async, because FastAPI runs other functions in threads, which cost a sixth of the listings a second.
 async def state_of(request: Request) -> State:
-    """The state of the service that a request came to."""
+    """Return the state of the service that received a request."""
     return State.from_request(request)
 
 
 async def writer(request: Request) -> Visitor:
-    """Who asks, and may write. Whoever may not even read does not get past the guard."""
+    """Return the visitor, with role write. Raise HTTPException 403 for role read; the guard refuses all others."""
     visitor: Visitor = request.state.visitor
     if not visitor.writes:
-        raise HTTPException(403, f"{visitor.name} may read and not write: a token of role write is needed")
+        raise HTTPException(403, f"the token of {visitor.name} has role read; use a token of role write")
     return visitor
 
 

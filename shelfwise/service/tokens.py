@@ -1,4 +1,4 @@
-"""Who may ask: the tokens of a file, each with a name and a role."""
+"""Authentication by the tokens of a file, each with a name and a role."""
 
 import hashlib
 import hmac
@@ -11,27 +11,27 @@ from shelfwise.indexer.errors import InputError
 READ, WRITE = "read", "write"
 SHORTEST = 16  # characters of a token
 TOKEN_LINES = "lines of NAME read|write TOKEN"
-SESSIONS = 10_000  # that are remembered; the oldest ends first
+SESSIONS = 10_000  # at most; beyond them the oldest ends
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Somebody who may ask, and whether they may also change something."""
+    """An authenticated client: its name, and its role (read or write)."""
 
     name: str
     role: str
 
     @property
     def writes(self) -> bool:
-        """Whether they may change something."""
+        """True if the visitor may change the store."""
         return self.role == WRITE
 
 
-LOCAL = Visitor("local", WRITE)  # whoever reaches a service without tokens, which only this machine does
+LOCAL = Visitor("local", WRITE)  # any client of a service without tokens, which only this machine can reach
 
 
 class Tokens:
-    """The tokens that are good. Compared by their digests, each with all, so that time tells nothing of them."""
+    """The valid tokens, and the sessions of browsers. Tokens are compared by digest, all of them, in constant time."""
 
     def __init__(self, visitors: dict[str, Visitor]) -> None:
         self._visitors = [(_digest(token), visitor) for token, visitor in visitors.items()]
@@ -39,9 +39,9 @@ class Tokens:
 
     @classmethod
     def read(cls, file: Path) -> "Tokens":
-        """Lines of NAME ROLE TOKEN, ROLE read or write; empty lines, and those that begin with #, do not count.
+        """Read a file with lines of NAME ROLE TOKEN, where ROLE is read or write. Skip empty lines and # comments.
 
-        Raises InputError.
+        Raise InputError when the file is unreadable, a line is wrong, a token is too short, or there is no token.
         """
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
@@ -57,14 +57,17 @@ class Tokens:
                 continue
             if len(words) != 3 or words[1] not in (READ, WRITE):
                 raise InputError(
-                    "bad_token_file", f"{file}, line {number}: {len(words)} words", TOKEN_LINES, "correct the line"
+                    "bad_token_file",
+                    f"{file}, line {number}: not valid ({len(words)} words)",
+                    TOKEN_LINES,
+                    "correct the line",
                 )
             if len(words[2]) < SHORTEST:
                 raise InputError(
                     "short_token",
                     f"{file}, line {number}: the token has {len(words[2])} characters",
-                    f"at least {SHORTEST}",
-                    "make one with python -c 'import secrets; print(secrets.token_urlsafe())'",
+                    f"at least {SHORTEST} characters",
+                    "create one with python -c 'import secrets; print(secrets.token_urlsafe())'",
                 )
             visitors[words[2]] = Visitor(words[0], words[1])
         if not visitors:
@@ -72,7 +75,7 @@ class Tokens:
         return cls(visitors)
 
     def visitor(self, token: str) -> Visitor | None:
-        """Whose token it is."""
+        """Return the visitor of a token (None if it is unknown)."""
         given, found = _digest(token), None
         for digest, visitor in self._visitors:
             if hmac.compare_digest(given, digest):
@@ -80,7 +83,7 @@ class Tokens:
         return found
 
     def begin_session(self, visitor: Visitor) -> str:
-        """A secret by which a browser is known from now on, until the service ends."""
+        """Start a session of a visitor. Return its secret, valid until the service ends."""
         session = secrets.token_urlsafe()
         while len(self._sessions) >= SESSIONS:
             del self._sessions[next(iter(self._sessions))]
@@ -88,11 +91,11 @@ class Tokens:
         return session
 
     def session(self, secret: str) -> Visitor | None:
-        """Whose session it is."""
+        """Return the visitor of a session (None if it is unknown)."""
         return self._sessions.get(_digest(secret).hex())
 
     def end_session(self, secret: str) -> None:
-        """Know the browser no more."""
+        """End a session."""
         self._sessions.pop(_digest(secret).hex(), None)
 
 

@@ -1,4 +1,4 @@
-"""Brings what is in the log of writes into the index, in order, many writes in one version."""
+"""Applies the writes of the log to the index, in order, in batches of one store version each."""
 
 import asyncio
 import logging
@@ -14,15 +14,16 @@ from shelfwise.indexer.store.manifest import read_manifest, versions_of
 from shelfwise.service.served import Served
 from shelfwise.service.writes import Write, WriteLog
 
-Waiter = tuple[int, asyncio.AbstractEventLoop, asyncio.Future[None]]  # who waits for a write, and where
+# Number of a write, and the loop and future of a request that waits for it.
+Waiter = tuple[int, asyncio.AbstractEventLoop, asyncio.Future[None]]
 
-MADE = re.compile(r"writes (\d+) to (\d+)")  # how a version says which it has
-AGAIN = 1.0  # seconds until the next try where the store cannot be written, since another writer holds it, say
+MADE = re.compile(r"writes (\d+) to (\d+)")  # command of a version, naming its writes
+AGAIN = 1.0  # seconds before a retry when the store cannot be written, as when another writer holds it
 log = logging.getLogger("shelfwise")
 
 
 class Writer:
-    """One thread that writes. `problem` says in one line why it cannot at the moment."""
+    """A thread that applies queued writes to the index. `problem` says in one line why it cannot at the moment."""
 
     def __init__(self, written: WriteLog, served: Served) -> None:
         self.problem = ""
@@ -32,22 +33,22 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="writer")
 
     def start(self) -> None:
-        """Write from now on, first what is left from before."""
+        """Start the thread, which first applies the writes left by an earlier run."""
         self.wake()
         self._thread.start()
 
     def wake(self) -> None:
-        """Look what waits in the log."""
+        """Wake the thread to apply the waiting writes of the log."""
         self._arrived.set()
 
     def stop(self) -> None:
-        """End after the change that is being made. What waits stays in the log."""
+        """Stop after the current batch. Waiting writes stay in the log."""
         self._ended.set()
         self.wake()
         self._thread.join()
 
     async def indexed(self, number: int, seconds: float) -> Write:
-        """The write `number`, as it is when it is settled or refused, or after so many seconds."""
+        """Return write `number` once it is settled or refused, or as it is after `seconds`."""
         loop = asyncio.get_running_loop()
         settled: asyncio.Future[None] = loop.create_future()
         with self._alone:
@@ -65,28 +66,30 @@ class Writer:
                 self._ended.wait(AGAIN)
 
     def _all_written(self) -> bool:
-        """Whether nothing waits any more; `problem` says why something does."""
+        """Apply all waiting writes. Return True if none is left; otherwise `problem` says why."""
         try:
             while not self._ended.is_set() and (writes := self._log.waiting()):
                 if left := self._settle_landed(writes):
                     self._write(left)
-                self.problem = ""  # before anybody is told, who may write again at once
+                self.problem = ""  # before requests wake: they may write again at once
                 self._tell()
             self.problem = ""
             self._tell()
             return True
         except ShelfwiseError as error:
             if self.problem != str(error):
-                log.warning("writes wait: %s", error)
+                log.warning("cannot apply writes, will retry: %s", error)
             self.problem = str(error)
         except Exception:
-            log.exception("writes wait")
-            self.problem = "an error of shelfwise itself: see the log"
+            log.exception("cannot apply writes, will retry")
+            self.problem = "internal error; see the service's log"
         return False
 
     def _settle_landed(self, writes: Sequence[Write]) -> list[Write]:
-        """Those that the store does not have. A failure or a kill may have come after the store had them, and before
-        the log knew."""
+        """Settle the writes that the store has already, and return the others.
+
+        A failure or a kill can come after the commit to the store and before the update of the log.
+        """
         bases = [write.base for write in writes if write.base is not None]
         if not bases:
             return list(writes)
@@ -100,7 +103,7 @@ class Writer:
         return left
 
     def _write(self, writes: Sequence[Write]) -> None:
-        """Settle or refuse some writes. Of several that cannot be made together each is tried alone."""
+        """Settle or refuse some writes. If several cannot be applied together, try each one alone."""
         try:
             self._log.settle([write.number for write in writes], self._put(writes))
         except QueryError as error:
@@ -111,7 +114,7 @@ class Writer:
                     self._write([write])
 
     def _put(self, writes: Sequence[Write]) -> int:
-        """The version of the store that has some writes, open to be asked."""
+        """Apply some writes as one store version, serve it, and return its number."""
         ids = list(dict.fromkeys(id_ for write in writes for id_ in write.ids))
         index = self._served.refresh().index
         final, catalog = index.items(ids), index.of_catalog(ids)
@@ -141,7 +144,7 @@ class Writer:
         return report.version
 
     def _tell(self) -> None:
-        """Those who wait for a write that is waiting no more."""
+        """Wake the requests whose write has been settled or refused."""
         waiting = self._log.waiting_numbers()
         with self._alone:
             told = [asked for asked in self._asked if asked[0] not in waiting]
@@ -152,15 +155,15 @@ class Writer:
 
 
 def _require_as_left(undone: Write, items: Mapping[str, Item]) -> None:
-    """Raises QueryError where something else than a write has changed an item since the write that is undone."""
+    """Raise QueryError if an item has changed since the write to undo, other than by a later write."""
     left = {item.id: item for item in undone.items}
     for id_ in undone.ids:
         if items.get(id_) != left.get(id_):
             raise QueryError(
                 "changed_since",
-                f"item {id_!r} is not as write {undone.number} left it",
-                "items that nobody changed since",
-                "correct the item: a catalog or a command changed it",
+                f"item {id_!r} has changed since write {undone.number}",
+                "items unchanged since that write",
+                "correct the item; a catalog or a command changed it",
             )
 
 

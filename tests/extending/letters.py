@@ -1,6 +1,6 @@
-"""A kind of encoder: which letters a text has, in 256 dimensions.
+"""An encoder kind: letter counts of a text in 256 dimensions.
 
-Copied to `indexer/encoding/kinds/`, it is named with `--encoder letters`.
+Copy it to `indexer/encoding/kinds/` and select it with `--encoder letters`.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ DESCRIPTION = "letters, any language, no model, 256 dimensions"
 
 
 class Letters:
-    """Counts letters by their code, modulo 256."""
+    """An encoder that counts letters by their code, modulo 256."""
 
     name, fingerprint, dimensions = "letters", "letters-256", 256
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """Return (n, 256) unit vectors; a text without a letter gets the first unit vector."""
+        """Return (n, 256) unit vectors; an empty text gets the first unit vector."""
         vectors = np.zeros((len(texts), self.dimensions), np.float32)
         for row, text in enumerate(texts):
             np.add.at(vectors[row], [ord(char) % 256 for char in text.lower()], 1)

@@ -1,6 +1,6 @@
 """A file format: labelled tab-separated values, `title:Red mug<TAB>category:Mugs` on each line.
 
-Copied to `indexer/reading/files/`, it is read by every command and call.
+Copy it to `indexer/reading/files/`: every command and function then reads this format.
 """
 
 from shelfwise.indexer.reading.files import Content, Record, Records, Source, decodable
@@ -10,13 +10,13 @@ SUFFIXES, MAGIC, IS_TEXT = (".ltsv",), b"", True
 
 
 def recognises(text: str) -> bool:
-    """Return whether each field of the first line has a label."""
+    """Return True if each field of the first line has a label."""
     fields = text.partition("\n")[0].split("\t")
     return len(fields) > 1 and all(":" in field for field in fields)
 
 
 def opened(source: Source) -> Content:
-    """Return the labels of all lines that the sample has, in order of appearance, and the lines."""
+    """Return the labels found in the sample, in order of appearance, and a reader of all lines."""
     columns = {label: None for line in source.sample.splitlines() for label in _values(line)}
     return Content(list(columns), lambda: _records(source))
 
@@ -27,7 +27,7 @@ def _records(source: Source) -> Records:
             values = _values(line)
             if values:
                 yield decodable(Record(lines.number, dict(values)), source.name)
-            else:  # one bad line never costs its neighbours, and is told
+            else:  # reject a bad line alone, with its reason
                 reason = "no field has a label, such as title:Red mug"
                 yield Reject(source.name, lines.number, "", line.rstrip(), "no_label", reason)
 

@@ -1,6 +1,6 @@
-"""An opinion: how many items each category has, whatever the listing says.
+"""An opinion: the share of items in each category, the same for every listing.
 
-Copied to `classifier/model/opinions/`, it is fitted, calibrated and given a weight by every build.
+Copy it to `classifier/model/opinions/`: every build then fits it, calibrates it and chooses its weight.
 """
 
 import numpy as np
@@ -17,5 +17,5 @@ def fit(features: Features, numbers: Numbers, c: int, head: str) -> Tensors:
 
 
 def scores(tensors: Tensors, features: Features, head: str) -> RawScores:
-    """Return the same for each of m texts, (m, c)."""
+    """Return the fitted logarithms for each of m texts, (m, c)."""
     return np.tile(tensors["shares"], (features.counts.shape[0], 1))

@@ -1,10 +1,10 @@
-"""Makes the stores of an earlier format that the tests migrate. Runs once, in a checkout of a commit that wrote it:
+"""Create the stores of an earlier format that the migration tests use. Run once, with a checkout that wrote the format:
 
     PYTHONPATH=CHECKOUT python make_stores.py FORMAT FOLDER
 
-FORMAT is 8 (commit a4f66db, version 0.3.0) or 9 (commit 6474298, version 0.4.0). It writes `format-N-hashing.tar.xz`
-(several versions, two tags, a desk with reviews and waiting writes) and `format-N-finetuned.tar.xz` (a tiny transformer,
-fine-tuned), each with `expected.json`: what that version said of them.
+FORMAT is 8 (commit a4f66db, version 0.3.0) or 9 (commit 6474298, version 0.4.0). The script writes two archives:
+`format-N-hashing.tar.xz` (several versions, two tags, a desk with reviews and waiting writes) and
+`format-N-finetuned.tar.xz` (a fine-tuned tiny transformer). Each has an `expected.json` with that version's answers.
 """
 
 import json
@@ -22,11 +22,11 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 FORMAT = int(sys.argv[1])
-PREFIX = {8: "", 9: "shelfwise."}[FORMAT]  # of the packages, as they were named then
+PREFIX = {8: "", 9: "shelfwise."}[FORMAT]  # package prefix in that version
 
 
 def named(module: str, *names: str) -> Any:
-    """The objects of a module."""
+    """Return the named objects of a module."""
     found = import_module(PREFIX + module)
     return tuple(getattr(found, name) for name in names) if len(names) > 1 else getattr(found, names[0])
 
@@ -61,7 +61,7 @@ LISTINGS = ("red sandal", "加厚 雨靴", "electric kettle 1.5 l", "蓝牙耳�
 
 
 def catalog(rows_each: int, noise: int = 0) -> dict[str, Item]:
-    """Items of five categories, with some words that say nothing in each title."""
+    """Return items of five categories, with `noise` meaningless words in each title."""
     shuffled, items = random.Random(3), dict[str, Item]()
     for path, words in CATEGORIES.items():
         for i in range(rows_each):
@@ -74,14 +74,14 @@ def catalog(rows_each: int, noise: int = 0) -> dict[str, Item]:
 
 
 def examples(path: str, *titles: str) -> dict[str, Item]:
-    """Items of one category."""
+    """Return items of one category."""
     leaf = path.rpartition(" > ")[2]
     return {f"{leaf}-{i}": Item(f"{leaf}-{i}", title, category=leaf, category_path=path)
             for i, title in enumerate(titles)}  # fmt: skip
 
 
 def expected(store: Path) -> dict[str, object]:
-    """What this version says of a store."""
+    """Return the answers of this version on a store."""
     classifier = Classifier.open(store, "cpu")
     items = [Item(str(i), title) for i, title in enumerate(LISTINGS)]
     said = {tier: list(map(asdict, classifier.classify(items, tier=tier))) for tier in ("full", "fast")}
@@ -92,7 +92,7 @@ def expected(store: Path) -> dict[str, object]:
 
 
 def hashing(store: Path) -> dict[str, object]:
-    """A store with a history, and a desk whose writes were not all made."""
+    """Build a store with several versions and a desk with waiting writes; return the expected answers."""
     items = catalog(10)
     release.build(store, items, "hashing", "cpu")
     history.tag(store, "first", "1")
@@ -115,7 +115,7 @@ def hashing(store: Path) -> dict[str, object]:
         client.post(f"/v1/reviews/{open_[2]}", json={"action": "skip"}).raise_for_status()
         client.post("/v1/writes/1/undo").raise_for_status()
     before = expected(store)
-    desk = Desk(store)  # written while a build held the store, say: nobody has brought these into the index
+    desk = Desk(store)  # these writes stay queued, as if a build held the lock
     kite = Item("W-2", "diamond kite", category="Kites", category_path="Toys > Outdoor > Kites")
     desk.write("anna", "put W-2", [kite])
     desk.write("anna", "remove als-003", (), ["als-003"])
@@ -127,7 +127,7 @@ def hashing(store: Path) -> dict[str, object]:
 
 
 def finetuned(store: Path, model: Path) -> dict[str, object]:
-    """A store with an encoder of its own."""
+    """Build a store with a fine-tuned encoder; return the expected answers."""
     tiny(model)
     finetune.LEARNING_RATE = 1e-2
     release.build(store, catalog(100, noise=6), str(model), "cpu")
@@ -139,7 +139,7 @@ def finetuned(store: Path, model: Path) -> dict[str, object]:
 
 
 def tiny(folder: Path) -> None:
-    """A transformer of one layer, with word pieces of its own."""
+    """Save a one-layer transformer with its own word pieces to a folder."""
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Pooling, Transformer
@@ -169,7 +169,7 @@ def tiny(folder: Path) -> None:
 
 
 def main(out: Path) -> None:
-    """Make both."""
+    """Create both stores and write their archives."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         makers = {"hashing": hashing, "finetuned": lambda store: finetuned(store, work / "tiny" / "model")}

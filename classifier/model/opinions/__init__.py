@@ -1,7 +1,7 @@
-"""Opinions that are trained: each module of this folder is one, and is found here by its name.
+"""Trained opinions: each module of this folder is one and is found by its name.
 
 A module has DEFAULT_TEMPERATURE, DEFAULT_WEIGHT and the functions `fit` and `scores` of `OpinionKind`; see `ngrams.py`.
-The vote of the neighbours is an opinion, too, but learns nothing: it speaks for what the others do not know.
+The vote of the neighbours is also an opinion but is not trained. It covers categories that the others do not know.
 """
 
 import json
@@ -21,25 +21,25 @@ from shelfwise.indexer.errors import StoreError, listed
 from shelfwise.indexer.types import Vectors
 
 Tensors = Mapping[str, NDArray[Any]]
-RawScores = NDArray[Any]  # (m, c), higher is likelier
+RawScores = NDArray[Any]  # (m, c), higher is more likely
 
 FIT_SEED = 0
 
 
 @dataclass(frozen=True)
 class Features:
-    """What opinions see of n texts: unit `vectors` (n, d) and n-gram `counts` (n, FEATURES)."""
+    """The input of opinions for n texts: unit `vectors` (n, d) and n-gram `counts` (n, FEATURES)."""
 
     vectors: Vectors
     counts: Counts
 
     def __getitem__(self, rows: NDArray[np.int64]) -> "Features":
-        """Those of some rows."""
+        """Return the features of some rows."""
         return Features(self.vectors[rows], self.counts[rows])
 
 
 class OpinionKind(Protocol):
-    """What a module of this folder has.
+    """The interface of a module of this folder.
 
     DEFAULT_TEMPERATURE and DEFAULT_WEIGHT (among the trained opinions) serve a catalog too small to choose them on.
     """
@@ -48,12 +48,14 @@ class OpinionKind(Protocol):
     DEFAULT_WEIGHT: float
 
     def fit(self, features: Features, numbers: Numbers, c: int, head: str) -> Tensors:
-        """Return what is learned from n rows with category numbers (n,) of c; `head` is the kind of vector classifier
-        that the user chose."""
+        """Return the tensors fitted to n rows with category numbers (n,) of c categories.
+
+        `head` is the kind of vector classifier that the user chose.
+        """
         ...
 
     def scores(self, tensors: Tensors, features: Features, head: str) -> RawScores:
-        """Return (m, c) scores of m texts: their softmax at a temperature are the shares."""
+        """Return (m, c) scores of m texts. Their softmax at a temperature gives the shares."""
         ...
 
 
@@ -65,12 +67,12 @@ def kinds() -> dict[str, OpinionKind]:
 
 
 def default_temperatures() -> dict[str, float]:
-    """Return the temperature of each opinion where none was chosen."""
+    """Return the default temperature of each opinion."""
     return {name: kind.DEFAULT_TEMPERATURE for name, kind in kinds().items()}
 
 
 def default_weights() -> dict[str, float]:
-    """Return the weight of each opinion where none was chosen."""
+    """Return the default weight of each opinion."""
     return {name: kind.DEFAULT_WEIGHT for name, kind in kinds().items()}
 
 
@@ -78,9 +80,9 @@ def default_weights() -> dict[str, float]:
 class Head:
     """Opinions over `paths`, the c categories that they were trained on, in sorted order.
 
-    `learned` has the tensors of each opinion by its name; `kind` is that of the classifier of vectors. They are
-    apart because a fine-tuned encoder knows the rows that it learned from too well: one classifier on vectors and
-    n-grams would hardly listen to the n-grams.
+    `learned` has the tensors of each opinion by its name; `kind` is the kind of vector classifier. The opinions are
+    separate because a fine-tuned encoder knows its training rows too well. One classifier on vectors and n-grams would
+    nearly ignore the n-grams.
     """
 
     kind: str
@@ -89,7 +91,7 @@ class Head:
 
     @classmethod
     def fit(cls, kind: str, features: Features, paths: Sequence[str]) -> Self | None:
-        """Return the head of n labelled rows; None where there are fewer than two categories."""
+        """Fit a head to n labelled rows; return None if there are fewer than two categories."""
         if len(set(paths)) < 2:
             return None
         categories, numbers = np.unique(np.asarray(paths, dtype=object), return_inverse=True)
@@ -97,7 +99,7 @@ class Head:
         return cls(kind, tuple(categories), learned)
 
     def shares(self, name: str, features: Features, temperature: float = 1.0) -> Probabilities:
-        """Return the (m, c) softmax of an opinion's scores: it means something at the temperature fitted to it."""
+        """Return the (m, c) softmax of an opinion's scores; it is meaningful at the opinion's fitted temperature."""
         return _softmax(kinds()[name].scores(self.learned[name], features, self.kind), temperature)
 
     def to_bytes(self) -> bytes:
@@ -106,11 +108,11 @@ class Head:
 
         tensors = {f"{name}.{part}": array for name, parts in self.learned.items() for part, array in parts.items()}
         described = json.dumps({"kind": self.kind, "paths": self.paths}, ensure_ascii=False)
-        return bytes(save(tensors, metadata={"head": described}))  # of several entries the order would vary
+        return bytes(save(tensors, metadata={"head": described}))  # one entry: the order of several would vary
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """Return the inverse of `to_bytes`. Raises StoreError for an opinion that is not installed."""
+        """Load a head from `to_bytes`. Raise StoreError if an opinion of it is not installed."""
         from safetensors.numpy import load
 
         size = int.from_bytes(content[:8], "little")
@@ -122,9 +124,9 @@ class Head:
         if absent := learned.keys() - kinds().keys():
             raise StoreError(
                 "unknown_opinion",
-                f"the model of the store has the opinion {listed(sorted(absent))}",
-                f"opinions of this installation: {', '.join(kinds())}",
-                "install what it was trained with, or train the store",
+                f"the model of the store uses opinions that are not installed ({listed(sorted(absent))})",
+                f"only installed opinions ({', '.join(kinds())})",
+                "install the missing opinions, or train the store again",
             )
         return cls(described["kind"], tuple(described["paths"]), learned)
 

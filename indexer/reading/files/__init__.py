@@ -1,8 +1,8 @@
-"""Files of any format and encoding, plain or gzip'd, opened far enough to know what they hold.
+"""Files of any format and encoding, plain or gzip'd, opened to detect format, encoding and columns.
 
-Each module of this folder is a format, and is found here by its name: it has SUFFIXES, MAGIC and IS_TEXT, and the
-functions `recognises` and `opened` of `Format`; see `tsv.py`. Nothing here knows what a column means. A record that
-cannot be read comes out as a `Reject` in its place, so that one bad row never costs its neighbours.
+Each module of this folder is a format, known by its module name. It has SUFFIXES, MAGIC and IS_TEXT, and the functions
+`recognises` and `opened` of `Format`; see `tsv.py`. Nothing here knows the meaning of a column. An unreadable record
+becomes a `Reject` in its place, so that one bad row does not affect its neighbours.
 """
 
 import codecs
@@ -23,19 +23,19 @@ from typing import IO, Protocol, cast
 from shelfwise.indexer.errors import InputError, first_line
 from shelfwise.indexer.reading.rejects import Reject
 
-SAMPLE_BYTES = 1 << 20  # bytes that decide about encoding, format and delimiter
-DEFAULT_FORMAT = "csv"  # the format of a text that no other recognises
-NO_FILES = {"idna", "punycode", "undefined"}  # codecs of text that no file is written in
+SAMPLE_BYTES = 1 << 20  # bytes used to detect encoding, format and delimiter
+DEFAULT_FORMAT = "csv"  # used for a text that no other format recognises
+NO_FILES = {"idna", "punycode", "undefined"}  # text codecs that no file is written in
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-_SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # what they begin with, as other archives do
+_SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # their first bytes, shared with other archives
 _UNREADABLE = (OSError, EOFError, zlib.error)
-# Lone surrogates are how undecodable bytes come through (Python's "surrogateescape").
+# Undecodable bytes are read as lone surrogates (Python's "surrogateescape").
 UNDECODED = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row as it stands in the file: the line where it starts, and its values by column."""
+    """One row of a file: the line where it starts, and its values by column."""
 
     line: int
     values: dict[str, object]
@@ -45,7 +45,7 @@ Records = Iterator[Record | Reject]
 
 
 class Lines:
-    """Physical lines with their numbers; lines can be given back."""
+    """Physical lines with their numbers. Lines can be given back."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self._lines = iter(lines)
@@ -61,15 +61,18 @@ class Lines:
         return line
 
     def give_back(self, lines: list[str]) -> None:
-        """Return lines, to be read again."""
+        """Put lines back, to be read again."""
         self._back.extend(reversed(lines))
         self.number -= len(lines)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file to read: its `name` for people, its `path` (None for standard input), and its bytes from the start, gzip
-    undone; for a text format also its `encoding`, and the text that it starts with."""
+    """A file to read.
+
+    `name` is its name for users, `path` is None for standard input, and `stream` has its bytes from the start,
+    decompressed. A text format also has its `encoding` and `sample`, the beginning of the text.
+    """
 
     name: str
     path: Path | None
@@ -79,7 +82,7 @@ class Source:
 
     @contextmanager
     def lines(self) -> Iterator[Lines]:
-        """Yield the lines of the text, once."""
+        """Yield the lines of the text. Use it once."""
         errors = "strict" if "16" in self.encoding or "32" in self.encoding else "surrogateescape"
         with io.TextIOWrapper(self.stream, encoding=self.encoding, errors=errors, newline="") as text:
             yield Lines(text)
@@ -87,7 +90,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds: the names of its `columns`, and its `records` in order, once; and of a table the delimiter."""
+    """Content of a file: its `columns`, its `records` in order (read once), and a table's `delimiter`."""
 
     columns: list[str]
     records: Callable[[], Records]
@@ -95,10 +98,10 @@ class Content:
 
 
 class Format(Protocol):
-    """What a module of this folder has.
+    """Interface of a module of this folder.
 
-    SUFFIXES are the ends of file names in small letters, the dot included; MAGIC the first bytes of every such file,
-    empty where there are none; IS_TEXT says whether it is text, to be decoded.
+    SUFFIXES are endings of file names in lower case, with the dot. MAGIC is the first bytes of each such file (empty if
+    there are none). IS_TEXT is True for text, which is decoded.
     """
 
     SUFFIXES: tuple[str, ...]
@@ -106,16 +109,16 @@ class Format(Protocol):
     IS_TEXT: bool
 
     def recognises(self, text: str) -> bool:
-        """Return whether a text that begins so is in this format, where neither name nor first bytes tell."""
+        """Return True if a text that begins with `text` is in this format. Used if name and bytes do not decide."""
         ...
 
     def opened(self, source: Source) -> Content:
-        """Read as much as it takes to know the columns. Raises InputError for a file that cannot be used."""
+        """Read enough to know the columns, and return the content. Raise InputError for an unusable file."""
         ...
 
 
 def names() -> list[str]:
-    """Return the names of all formats, in order."""
+    """Return the names of all formats, sorted."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
@@ -126,21 +129,21 @@ def formats() -> dict[str, Format]:
 
 
 def decodable(record: Record, name: str) -> Record | Reject:
-    """Return a record of the file `name`, or a reject where some of its bytes are no characters."""
+    """Return a record of the file `name`, or a reject if one of its values has invalid characters."""
     for column, value in record.values.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         if not text.isascii() and (found := UNDECODED.search(text)):
             code = ord(found[0])
-            what = f"invalid byte 0x{code - 0xDC00:02X} in this encoding" if code >= 0xDC80 else "half a character"
+            what = f"invalid byte 0x{code - 0xDC00:02X} in this encoding" if code >= 0xDC80 else "incomplete character"
             return Reject(name, record.line, column, text, "invalid_character", what)
     return record
 
 
 @dataclass
 class RecordFile:
-    """An input file, opened far enough to know its `format` by name, encoding and columns.
+    """An input file, opened to detect its `format` (by name), encoding and columns.
 
-    `notices` are remarks that the reader of the file should see. Iterate with `records`.
+    `notices` are remarks for the user. Iterate with `records`.
     """
 
     name: str
@@ -151,23 +154,26 @@ class RecordFile:
 
     @property
     def columns(self) -> list[str]:
-        """Those of the header, the schema, or the first objects."""
+        """Columns of the header, the schema or the first objects."""
         return self._content.columns
 
     @property
     def delimiter(self) -> str:
-        """What is between the fields of a table; a comma for what is no table."""
+        """Delimiter between the fields of a table (a comma for other formats)."""
         return self._content.delimiter
 
     def records(self) -> Records:
-        """Yield every record in order, once. Raises InputError where the file breaks off."""
+        """Yield each record in order. Use it once.
+
+        Raise InputError when the file cannot be decoded, or is truncated or damaged.
+        """
         try:
             yield from self._content.records()
         except UnicodeError as error:
             place = f"byte {error.start}" if isinstance(error, UnicodeDecodeError) else "a byte"
             raise InputError(
                 "undecodable_file",
-                f"{self.name}: {place} is not {self.encoding}",
+                f"{self.name}: {place} is not valid {self.encoding}",
                 f"text in {self.encoding}",
                 "name the encoding of the file",
             ) from None
@@ -176,10 +182,10 @@ class RecordFile:
 
 
 def require_encoding(encoding: str) -> None:
-    """Raise InputError where no text file can have this encoding."""
+    """Raise InputError if no text file can have this encoding."""
     try:
         usable = codecs.lookup(encoding).name not in NO_FILES and "".encode(encoding) is not None
-    except (LookupError, ValueError):  # of UnicodeError, too
+    except (LookupError, ValueError):  # ValueError includes UnicodeError
         usable = False
     if not usable:
         raise InputError(
@@ -194,10 +200,11 @@ def require_encoding(encoding: str) -> None:
 def open_records(
     path: str | Path, stdin: IO[bytes] | None = None, encoding: str | None = None, fmt: str | None = None
 ) -> Iterator[RecordFile]:
-    """The file at `path` as a RecordFile ("-" reads `stdin`).
+    """Open the file at `path` as a RecordFile ("-" reads `stdin`).
 
-    `encoding` and `fmt` (one of `names()`) override what name and content tell. Raises InputError for a file
-    that is missing, empty, a spreadsheet, or has no usable header.
+    `encoding` overrides detection. `fmt` (one of `names()`) overrides the file name and the text, but not the first
+    bytes of a format such as Parquet. Raise InputError for an unknown encoding, or for a file that is missing,
+    unreadable, empty, damaged, a spreadsheet, or without a usable header.
     """
     name = "standard input" if str(path) == "-" else str(path)
     if encoding is not None:
@@ -208,7 +215,7 @@ def open_records(
         yield _opened(io.BufferedReader(cast(io.RawIOBase, stdin), SAMPLE_BYTES), name, None, encoding, fmt)
         return
     try:
-        plain = Path(path).open("rb", buffering=SAMPLE_BYTES)  # noqa: SIM115  # closed below: the block is not tried
+        plain = Path(path).open("rb", buffering=SAMPLE_BYTES)  # noqa: SIM115  # closed below, outside of the try
     except FileNotFoundError:
         raise InputError(
             "no_such_file", f"{name}: no such file", "a file that exists", "check its name and folder"
@@ -219,8 +226,8 @@ def open_records(
         raise InputError(
             "unreadable_file", f"{name}: not readable by this user", "a readable file", "change its permissions"
         ) from None
-    except (OSError, ValueError) as error:  # a name that is too long, or that no file can have
-        reason = getattr(error, "strerror", None) or "no file can have this name"
+    except (OSError, ValueError) as error:  # a file name that is too long or invalid
+        reason = getattr(error, "strerror", None) or "not a valid file name"
         raise InputError("unreadable_file", f"{name[:60]}: {reason}", "a readable file", "check its name") from None
     with plain:
         yield _opened(cast(io.BufferedReader, plain), name, Path(path), encoding, fmt)
@@ -265,7 +272,7 @@ def _opened(
 
 def _damaged(name: str, error: Exception) -> InputError:
     return InputError(
-        "damaged_file", f"{name} breaks off or is damaged ({first_line(error)})", "a whole file", "fetch it again"
+        "damaged_file", f"{name} is truncated or damaged ({first_line(error)})", "an intact file", "fetch it again"
     )
 
 
@@ -274,11 +281,11 @@ def _empty(name: str) -> InputError:
 
 
 def detect_encoding(sample: bytes) -> tuple[str, list[str]]:
-    """The codec of a file that starts with `sample`, and a notice where it was guessed.
+    """Return the codec of a file that starts with `sample`, and a notice if it was guessed.
 
-    A byte order mark decides; then UTF-8, if most lines with non-ASCII bytes are valid (the others are
-    rejected one by one); then GB18030, if the text would be common Chinese. Other encodings are not
-    guessed: short texts in them look like one another.
+    A byte order mark decides. Next comes UTF-8, if at least half of the lines with non-ASCII bytes are valid (the
+    invalid ones are rejected one by one). Then comes GB18030, if the text would be common Chinese. Other encodings are
+    not guessed: short texts in them look alike.
     """
     for bom, codec in _BOMS:
         if sample.startswith(bom):
@@ -291,12 +298,12 @@ def detect_encoding(sample: bytes) -> tuple[str, list[str]]:
     if bad * 2 <= len(lines):
         return "utf-8", []
     if _looks_like_gb18030(b"".join(lines)):
-        return "gb18030", ["read as GB18030 (not valid UTF-8): name another encoding where that is wrong"]
+        return "gb18030", ["read as GB18030 (not valid UTF-8): name another encoding if that is wrong"]
     return "utf-8", ["many lines are not valid UTF-8 and will be rejected: name the encoding of the file"]
 
 
 def _looks_like_gb18030(data: bytes) -> bool:
-    """Whether most two-byte characters are among the 3,755 common ones of GB 2312 (lead byte B0-D7)."""
+    """Return True if most two-byte characters are among the 3,755 common ones of GB 2312 (lead byte B0-D7)."""
     pairs = re.findall(rb"[\x81-\xfe][\x40-\x7e\x80-\xfe]", data)
     common = sum(1 for pair in pairs if 0xB0 <= pair[0] <= 0xD7 and pair[1] >= 0xA1)
     return bool(pairs) and common >= 0.6 * len(pairs)

@@ -1,4 +1,4 @@
-"""Tables with commas, semicolons, tabs or bars between fields, and quotes around some."""
+"""Tables with commas, semicolons, tabs or bars between fields, some of them quoted."""
 
 import csv
 import io
@@ -10,26 +10,29 @@ from shelfwise.indexer.errors import InputError, listed
 from shelfwise.indexer.reading.files import Content, Lines, Record, Records, Source, decodable
 from shelfwise.indexer.reading.rejects import Reject
 
-SUFFIXES, MAGIC, IS_TEXT = (".csv",), b"", True  # one that ends otherwise is a table if it is nothing else
+SUFFIXES, MAGIC, IS_TEXT = (".csv",), b"", True  # other suffixes: a table if no other format fits
 DELIMITERS = ",;\t|"
-MAX_RECORD_LINES = 500  # a quoted field that runs longer was never closed
+MAX_RECORD_LINES = 500  # a longer quoted field was never closed
 
-csv.field_size_limit(1 << 30)  # long fields are judged by the catalog, with a reason, not by the csv module
+csv.field_size_limit(1 << 30)  # the catalog rejects long fields, with a reason
 
 
 def recognises(text: str) -> bool:
-    """Return False: a text that no other format recognises is read as a table anyway."""
+    """Return False: a text that no other format recognises is read as a table."""
     return False
 
 
 def opened(source: Source) -> Content:
-    """Return the columns of the header, and the rows."""
+    """Return the columns of the header, and the rows. Raise InputError for an unusable header."""
     header = re.sub(r'"[^"]*"', "", source.sample.lstrip().splitlines()[0])
     return table(source, max(DELIMITERS, key=header.count))
 
 
 def table(source: Source, delimiter: str) -> Content:
-    """Return the columns of the header, and the rows, of a table with a delimiter. Raises InputError."""
+    """Return the columns of the header, and the rows, of a table with a delimiter.
+
+    Raise InputError when the header is unreadable or repeats a column.
+    """
     header = next(_rows(Lines(io.StringIO(source.sample, newline="")), delimiter, source.name), None)
     if header is None or isinstance(header, Reject):
         raise InputError(
@@ -53,7 +56,7 @@ def table(source: Source, delimiter: str) -> Content:
 def _records(source: Source, columns: list[str], delimiter: str) -> Records:
     with source.lines() as lines:
         rows = _rows(lines, delimiter, source.name)
-        next(rows)  # the header, known since opening
+        next(rows)  # the header, already read on opening
         for row in rows:
             if isinstance(row, Reject):
                 yield row
@@ -67,7 +70,7 @@ def _records(source: Source, columns: list[str], delimiter: str) -> Records:
 
 
 def _rows(lines: Lines, delimiter: str, name: str) -> Iterator[tuple[int, list[str]] | Reject]:
-    """(line number, fields) of every row that is not blank."""
+    """Yield the line number and the fields of each row that is not blank, or its reject."""
     for line in lines:
         start = lines.number
         if start == 1:
@@ -82,17 +85,16 @@ def _rows(lines: Lines, delimiter: str, name: str) -> Iterator[tuple[int, list[s
 
 
 def _unquoted(value: str) -> str:
-    """A TSV field without the quotes that spreadsheets put around it; other quotes are text."""
+    """Return a TSV field without the quotes that spreadsheets put around it. Other quotes are text."""
     if len(value) > 1 and value[0] == value[-1] == '"' and '"' not in value[1:-1].replace('""', ""):
         return value[1:-1].replace('""', '"')
     return value
 
 
 def _csv_row(line: str, lines: Lines, delimiter: str, name: str) -> tuple[int, list[str]] | Reject:
-    """One CSV row, which may run over several lines inside quotes.
+    """Return one CSV row, which may span several lines inside quotes, or its reject.
 
-    Where a quote is never closed, only its own line is rejected: the csv module alone would swallow the
-    rest of the file.
+    If a quote is never closed, reject only its own line. The csv module alone would consume the rest of the file.
     """
     start, taken = lines.number, [line]
     if '"' not in line:
@@ -110,7 +112,7 @@ def _csv_row(line: str, lines: Lines, delimiter: str, name: str) -> tuple[int, l
         lines.give_back(taken[1:])
         value = line.rstrip("\r\n")
         if "unexpected end" in str(error):
-            return Reject(name, start, "", value, "open_quote", "a quote is opened and never closed")
+            return Reject(name, start, "", value, "open_quote", "an opening quote is never closed")
         return Reject(
-            name, start, "", value, "text_after_quote", "text after a closing quote: double the quotes inside"
+            name, start, "", value, "text_after_quote", "text after a closing quote: double the quotes inside a field"
         )

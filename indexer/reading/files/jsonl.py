@@ -1,4 +1,4 @@
-"""JSON lines: one object on each."""
+"""JSON lines: one object per line."""
 
 import json
 
@@ -7,22 +7,22 @@ from shelfwise.indexer.reading.files import Content, Record, Records, Source, de
 from shelfwise.indexer.reading.rejects import Reject
 
 SUFFIXES, MAGIC, IS_TEXT = (".jsonl", ".ndjson", ".json"), b"", True
-COLUMN_LINES = 100  # lines that are looked through for columns
+COLUMN_LINES = 100  # lines searched for columns
 
 
 def recognises(text: str) -> bool:
-    """Return whether the text begins with an object."""
+    """Return True if the text begins with an object."""
     return text.lstrip()[:1] == "{"
 
 
 def opened(source: Source) -> Content:
-    """Return the keys of the first objects, in order of appearance, and the objects."""
+    """Return the keys of the first objects, in order of appearance, and the objects. Raise InputError for an array."""
     if source.sample.lstrip()[:1] == "[":
         raise InputError(
             "json_array",
             f"{source.name} is one JSON array",
-            "JSONL, one object on each line",
-            "write one object a line",
+            "JSONL, one object per line",
+            "write one object on each line",
         )
     columns: dict[str, None] = {}
     for line in source.sample.splitlines()[:COLUMN_LINES]:
@@ -54,4 +54,4 @@ def _record(text: str, line: int, name: str) -> Record | Reject:
     try:
         return decodable(Record(line, value), name)
     except RecursionError:
-        return Reject(name, line, "", text, "bad_json", "a value that is too deep")
+        return Reject(name, line, "", text, "bad_json", "a value too deeply nested")

@@ -10,12 +10,12 @@ BATCH = 4096  # rows read at a time
 
 
 def recognises(text: str) -> bool:
-    """Return False: the first bytes tell."""
+    """Return False: the first bytes identify the format."""
     return False
 
 
 def opened(source: Source) -> Content:
-    """Return the columns of the schema, and the rows."""
+    """Return the columns of the schema, and the rows. Raise InputError for standard input or an unreadable file."""
     import pyarrow
     from pyarrow import parquet
 

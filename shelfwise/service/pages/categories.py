@@ -1,4 +1,4 @@
-"""The category tree, and new categories."""
+"""The pages of the category tree and of new categories."""
 
 from asyncio import to_thread
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from shelfwise.service.rendering import render
 from shelfwise.service.schemas import MAX_ID, MOST
 from shelfwise.service.state import OneState, State, Writes
 
-PENDING = 500  # listings of the review queue that a dry run looks at
+PENDING = 500  # listings of the review queue that a dry run checks
 
 router = page_router()
 
@@ -28,7 +28,7 @@ Ids = Annotated[list[str], Form(max_length=MOST)]
 
 @router.get("/categories")
 def categories(request: Request, state: OneState) -> Response:
-    """The tree, with counts and quality."""
+    """Show the category tree, with counts and quality."""
     classifier = state.served.classifier
     survey = state.overview.survey(classifier)
     return render(
@@ -44,7 +44,7 @@ def categories(request: Request, state: OneState) -> Response:
 
 @router.get("/categories/options")
 def options(request: Request, state: OneState, category_path: Annotated[str, Query(max_length=2000)] = "") -> Response:
-    """Categories whose path has what was typed so far."""
+    """List the categories whose path contains the typed text."""
     typed = category_path.casefold()
     paths = [path for path in state.served.classifier.labels.paths if typed in path.casefold()]
     return render(request, "options.html", "Categories", paths=paths[:OPTIONS])
@@ -57,7 +57,7 @@ def new_category(
     category_path: Annotated[str, Query(max_length=2000)] = "",
     examples: Annotated[str, Query(max_length=MAX_ID)] = "",
 ) -> Response:
-    """Name it, and give examples; a review brings its listing, and what was typed there."""
+    """Show the form for a new category. A link from a review fills in its listing and the typed path."""
     form = {"category_path": category_path, "examples": examples}
     return render(request, "new_category.html", "New category", form=form, proposal=None, problem="")
 
@@ -66,7 +66,7 @@ def new_category(
 async def dry_run(
     request: Request, state: OneState, _: Writes, category_path: CategoryPath, examples: TitleLines
 ) -> Response:
-    """What a new category would do."""
+    """Preview the effect of a new category."""
     proposal, problem, ids, titles = None, "", list[str](), list[str]()
     classifier = state.served.classifier
     try:
@@ -100,15 +100,15 @@ async def insert_category(
     titles: TitleLines = "",
     ids: Ids = [],  # noqa: B006
 ) -> Response:
-    """Put examples into the index, in a category: some of these titles, and the items and listings of some ids."""
+    """Add examples to a category: new titles, and the items and listings with some ids."""
     there = await _there(state, ids)
     absent = [id_ for id_ in ids if id_ not in there]
     if absent:
         raise QueryError(
             "no_such_item",
-            f"there is no item and no open review {listed(absent)} any more",
-            "items and listings that are there",
-            "preview it again",
+            f"there is no longer an item or an open review with id {listed(absent)}",
+            "stored items and listings under review",
+            "preview the category again",
         )
     items = items_from([*lines_of(titles), *ids], category_path, there)
     await state.write(who, f"category {items[0].category_path}: {len(items)} examples", items)
@@ -116,14 +116,14 @@ async def insert_category(
 
 
 async def _there(state: State, ids: Sequence[str]) -> dict[str, Item]:
-    """The stored items, and the listings with an open review, that have some of the ids."""
+    """Return the stored items and the listings with an open review that have some ids."""
     await state.intake.flush()
     items = await to_thread(state.served.classifier.index.items, ids)
-    return items | await to_thread(state.queue.listings, ids)  # which say it as it is by now
+    return items | await to_thread(state.queue.listings, ids)  # more recent than stored items
 
 
 def _alike(path: str, paths: Sequence[str]) -> list[str]:
-    """Categories that a new one may be meant for: written otherwise, or below it in the tree."""
+    """Return up to 3 similar categories: equal except for case, or below the path; else close in spelling."""
     below = path + PATH_SEPARATOR
     written = [other for other in paths if other.casefold() == path.casefold() or other.startswith(below)]
     return (written or get_close_matches(path, paths, n=3, cutoff=0.9))[:3]

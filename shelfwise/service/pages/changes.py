@@ -1,4 +1,4 @@
-"""What was written, and the undoing of it."""
+"""The page of the last writes, with undo."""
 
 from asyncio import to_thread
 
@@ -15,13 +15,13 @@ router = page_router()
 
 @router.get("/changes")
 def changes(request: Request, state: OneState) -> Response:
-    """What was written, by whom, and the undoing of it."""
+    """Show the last writes with their authors, and buttons to undo them."""
     return render(request, "changes.html", "Changes", writes=state.log.last(), problem="")
 
 
 @router.post("/changes/undo")
 async def undo(request: Request, state: OneState, who: Writes, number: WriteNumber) -> Response:
-    """Take a write back."""
+    """Undo a write."""
     try:
         await state.undo(number, who)
     except QueryError as error:

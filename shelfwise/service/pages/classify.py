@@ -1,4 +1,4 @@
-"""Classifying what is pasted, and files."""
+"""The pages that classify pasted titles and uploaded files."""
 
 from asyncio import to_thread
 from functools import partial
@@ -22,7 +22,7 @@ router = page_router()
 
 @router.get("/classify")
 def classify(request: Request) -> Response:
-    """Paste listings, or choose a file."""
+    """Show the form for pasted titles or a file."""
     return render(request, "classify.html", "Classify", titles="", cards=[], problem="")
 
 
@@ -33,7 +33,7 @@ async def classify_titles(
     titles: TitleLines,
     review: Annotated[str, Form()] = "",
 ) -> Response:
-    """Decisions on what was pasted."""
+    """Classify the pasted titles and show the decisions."""
     cards, problem, status = list[Card](), "", 200
     try:
         listings = items_from(lines_of(titles))
@@ -51,7 +51,7 @@ async def classify_titles(
 async def classify_file(
     request: Request, state: OneState, file: UploadFile, review: Annotated[str, Form()] = ""
 ) -> Response:
-    """Take in a file, and show how far it is."""
+    """Start to classify an uploaded file, and redirect to its progress."""
     classify = partial(state.classify, Way())
     job = await state.jobs.begin(classify, file.filename or "listings.csv", file.file, bool(review))
     return RedirectResponse(f"/classify/files/{job.id}", 303)
@@ -59,24 +59,26 @@ async def classify_file(
 
 @router.get("/classify/files/{id}")
 def job(request: Request, id: str, state: OneState) -> Response:
-    """How far a file is."""
+    """Show the progress of a file."""
     template = part_of(request, "job.html", "progress.html")
     return render(request, template, "Classify", job=_job(state, id))
 
 
 @router.get("/classify/files/{id}/decided")
 def decided(id: str, state: OneState) -> Response:
-    """What came of a file."""
+    """Return the decisions on a file. Raise QueryError when it is not done or has failed."""
     job = _job(state, id)
     if not job.ended or job.problem:
-        raise QueryError("file_not_done", "the file is not done", "a file that is done", "wait for it")
+        raise QueryError(
+            "file_not_done", "the file is not classified yet", "a file that is done", "wait until it is done"
+        )
     ending = {"jsonl": "jsonl", "tsv": "tsv"}.get(job.format, "csv")
     return FileResponse(job.decided, filename=f"decided.{ending}", media_type="application/octet-stream")
 
 
 @router.get("/classify/files/{id}/rejects")
 def rejects(id: str, state: OneState) -> Response:
-    """The rows of a file that could not be used."""
+    """Return the rejected rows of a file. Raise QueryError when there are none."""
     job = _job(state, id)
     if not job.rejected:
         raise QueryError("nothing_rejected", "no row was rejected", "rejected rows", "download the decisions")
@@ -89,7 +91,7 @@ def _job(state: State, id_: str) -> Job:
         raise QueryError(
             "no_such_file",
             "there is no such file",
-            "a file that was sent",
-            "send it again: it may have been cleared away",
+            "an uploaded file",
+            "upload it again; it may have been deleted",
         )
     return job

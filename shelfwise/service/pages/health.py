@@ -1,4 +1,4 @@
-"""How the store is, and how the last listings are."""
+"""The page of the store's health and of the last listings."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,7 +13,7 @@ router = page_router()
 
 @router.get("/health")
 def health(request: Request, state: OneState) -> Response:
-    """How the store is, and how the last listings are."""
+    """Show the health of the store, and statistics of the last listings."""
     classifier = state.served.classifier
     accepted = state.recent.accepted()
     return render(

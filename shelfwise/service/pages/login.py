@@ -1,4 +1,4 @@
-"""Who a browser is."""
+"""The pages to log in and out."""
 
 from typing import Annotated
 
@@ -17,16 +17,16 @@ router = page_router()
 
 @router.get("/login")
 def login(request: Request) -> Response:
-    """Ask for a token."""
+    """Show the form for a token."""
     return render(request, "login.html", "Log in", problem="")
 
 
 @router.post("/login")
 def log_in(request: Request, state: OneState, token: Annotated[str, Form(max_length=500)]) -> Response:
-    """Know the browser from now on."""
+    """Check the token and start a session."""
     visitor = LOCAL if state.tokens is None else state.tokens.visitor(token.strip())
     if visitor is None:
-        return render(request, "login.html", "Log in", 401, problem="This token is not known.")
+        return render(request, "login.html", "Log in", 401, problem="Unknown token.")
     response = RedirectResponse("/", 303)
     if state.tokens is not None:
         secure = request.url.scheme == "https"
@@ -37,7 +37,7 @@ def log_in(request: Request, state: OneState, token: Annotated[str, Form(max_len
 
 @router.post("/logout")
 def log_out(request: Request, state: OneState) -> Response:
-    """Know the browser no more."""
+    """End the session."""
     if state.tokens is not None:
         state.tokens.end_session(request.cookies.get(SESSION, ""))
     response = RedirectResponse("/login", 303)

@@ -1,4 +1,4 @@
-"""Looking up similar items, and items beside each other."""
+"""The pages to look up similar items and to compare two items."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ from shelfwise.service.rendering import language_of, render, translated
 from shelfwise.service.schemas import MOST_SIMILAR, WhereIn
 from shelfwise.service.state import OneState, State
 
-COMPARED: dict[str, Any] = {  # on the page that compares items; a category is shown by its path
+COMPARED: dict[str, Any] = {  # defaults of the comparison, which shows the path of a category
     "fields": [name for name in FIELDS if name != "category"],
     "items": [],
     "similarity": None,
@@ -35,7 +35,7 @@ router = page_router()
 
 @dataclass(frozen=True)
 class Search:
-    """What is looked for: `q` is a title, or the id of an item."""
+    """The fields of the search form. `q` is a title, or the id of an item."""
 
     q: Annotated[str, Query(max_length=2000)] = ""
     category: Annotated[str, Query(max_length=2000)] = ""
@@ -49,20 +49,20 @@ Searched = Annotated[Search, Depends()]
 
 @router.get("/")
 async def look(request: Request, state: OneState, asked: Searched) -> Response:
-    """Look up similar items."""
+    """Show the search page, with the items found."""
     paths = list(state.served.classifier.labels.paths)[:OPTIONS]
     return render(request, "look.html", "Look up", paths=paths, **await _content(state, asked))
 
 
 @router.get("/found")
 async def found(request: Request, state: OneState, asked: Searched) -> Response:
-    """The part of the page that changes as somebody types."""
+    """Show the items found, the part of the page that changes while typing."""
     return render(request, "found.html", "Look up", **await _content(state, asked))
 
 
 @router.get("/found.csv")
 async def found_csv(state: OneState, asked: Searched) -> Response:
-    """The same as a file; what a spreadsheet would run as a formula gets an apostrophe before it."""
+    """Return the items found as CSV. A text that a spreadsheet would run as a formula gets a leading apostrophe."""
     found = await _found(state, asked)
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
@@ -74,7 +74,7 @@ async def found_csv(state: OneState, asked: Searched) -> Response:
 
 
 async def _content(state: State, asked: Search) -> dict[str, Any]:
-    """What the page shows of a search: what was found, or why nothing was."""
+    """Return the template values of a search: the items found, or the problem."""
     query = urlencode({name: value for name, value in asdict(asked).items() if value})
     content: dict[str, Any] = {"q": asked, "query": query, "found": (), "problem": ""}
     try:
@@ -86,8 +86,10 @@ async def _content(state: State, asked: Search) -> dict[str, Any]:
 
 
 async def _found(state: State, asked: Search) -> Sequence[SimilarItem]:
-    """The items most like a text, or like the item whose id it is; none for an empty text. Raises OverloadError and
-    ShelfwiseError."""
+    """Return the items most similar to a text, or to the item with that id (none for an empty text).
+
+    Raise OverloadError when the server is busy, and ShelfwiseError when the search fails.
+    """
     text = words_of(asked.q).text()
     where = WhereIn(category=asked.category, brand=asked.brand, attributes=asked.attributes)
     if not text:
@@ -103,14 +105,14 @@ async def _found(state: State, asked: Search) -> Sequence[SimilarItem]:
 
 @router.get("/items/{id:path}")
 def item(request: Request, id: str, state: OneState) -> Response:
-    """One item, whole."""
+    """Show all fields of an item."""
     items = [state.served.classifier.index.item(id)]
     return render(request, "compare.html", "Item", **COMPARED | {"items": items})
 
 
 @router.get("/compare")
 def compare(request: Request, state: OneState, id: Annotated[list[str], Query()] = []) -> Response:  # noqa: B006
-    """Two items beside each other."""
+    """Show two items side by side, with their similarity."""
     if len(id) != 2:
         problem = translated(language_of(request))("Choose two items to compare.")
         return render(request, "compare.html", "Compare", 422, **COMPARED | {"problem": problem})

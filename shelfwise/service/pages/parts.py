@@ -1,4 +1,4 @@
-"""What several pages have."""
+"""Parts shared by several pages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from shelfwise.service.guard import BODY_BYTES
 from shelfwise.service.schemas import MOST
 from shelfwise.service.state import State
 
-OPTIONS = 50  # categories that are offered while one is typed
+OPTIONS = 50  # categories suggested while typing
 
 TitleLines = Annotated[str, Form(max_length=400_000)]
 WriteNumber = Annotated[int, Form(ge=1, le=2**63 - 1)]
@@ -24,7 +24,10 @@ WriteNumber = Annotated[int, Form(ge=1, le=2**63 - 1)]
 
 @dataclass(frozen=True)
 class Card:
-    """A listing with its decision, and with the words marked that speak for it: its own, and the neighbours'."""
+    """A listing and its decision.
+
+    `pieces` marks the words of its title that support the category, `neighbors` the shared words of similar items.
+    """
 
     listing: Item
     decision: Decision
@@ -33,26 +36,29 @@ class Card:
 
 
 def page_router() -> APIRouter:
-    """Routes of pages: none is in the API's document."""
+    """Create a router for pages, which are not part of the OpenAPI document."""
     return APIRouter(include_in_schema=False, max_body_size=BODY_BYTES)
 
 
 def part_of(request: Request, page: str, part: str) -> str:
-    """The template of the part of a page that changes, or that of all of it for a browser without scripts."""
+    """Return the template of the part of a page to update, or that of the full page for a browser without scripts."""
     return part if "hx-request" in request.headers else page
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines that say something."""
+    """Return the lines of a text that are not blank, stripped."""
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def items_from(lines: Sequence[str], category_path: str = "", there: Mapping[str, Item] | None = None) -> list[Item]:
-    """A listing or, in a category, an example for each line: one of those that are `there`, by id, or else what has the
-    line as its title. Raises InputError where there are none, or more than MOST."""
+    """Return a listing for each line or, with a `category_path`, an example of that category.
+
+    A line is the id of an item in `there`, or else a title. Repeated lines count once. Raise InputError when there are
+    no lines or more than MOST, or when a line cannot be used.
+    """
     if not 0 < len(lines) <= MOST:
         raise InputError(
-            "wrong_line_count", f"{len(lines)} lines with a title", f"1 to {MOST}", "give a title in each line"
+            "wrong_line_count", f"{len(lines)} lines with a title", f"1 to {MOST} lines", "put one title on each line"
         )
     found = dict[str, Item]()
     for number, line in enumerate(lines, 1):
@@ -67,7 +73,7 @@ def items_from(lines: Sequence[str], category_path: str = "", there: Mapping[str
 
 
 def cards_of(state: State, listings: Sequence[Item], decisions: Sequence[Decision]) -> list[Card]:
-    """What is shown of decisions."""
+    """Return a card for each listing and its decision."""
     head = state.served.classifier.model.head
     cards = []
     for listing, said in zip(listings, decisions, strict=True):

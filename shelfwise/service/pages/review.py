@@ -1,4 +1,4 @@
-"""The queue of doubtful decisions."""
+"""The page of the review queue."""
 
 from asyncio import to_thread
 from contextlib import suppress
@@ -16,14 +16,14 @@ from shelfwise.service.schemas import MAX_ID
 from shelfwise.service.state import OneState, State, Writes
 from shelfwise.service.writes import Write
 
-NEXT = 20  # reviews that are listed behind the one that is shown
+NEXT = 20  # reviews listed after the one that is shown
 
 router = page_router()
 
 
 @router.get("/review")
 async def review(request: Request, state: OneState, id: Annotated[str, Query(max_length=MAX_ID)] = "") -> Response:
-    """The most valuable doubtful decision, or that on the listing `id`."""
+    """Show the most valuable open review, or that of the listing `id`."""
     return await _reviewed(request, state, chosen=id)
 
 
@@ -37,7 +37,7 @@ async def answer(
     category_path: Annotated[str, Form(max_length=2000)] = "",
     seen: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
-    """Accept, correct or skip, and go on to the next."""
+    """Accept, correct or skip a review, and show the next one."""
     try:
         write = await state.answer_review(id, action, category_path, who, seen=seen)
     except QueryError as error:
@@ -47,7 +47,7 @@ async def answer(
 
 @router.post("/review/undo")
 async def undo(request: Request, state: OneState, who: Writes, number: WriteNumber) -> Response:
-    """Take an answer back."""
+    """Undo an answer."""
     try:
         write = await state.undo(number, who)
     except QueryError as error:
@@ -63,7 +63,7 @@ async def _reviewed(
     chosen: str = "",
     typed: str = "",
 ) -> Response:
-    """The page with the `write` that was made, or the `problem` of it, and the review that is next."""
+    """Return the page with the next review, and the `write` of the last answer or its `problem`."""
     await state.renew_reviews()
     first = await to_thread(_first, state, chosen)
     shown = first[:1]
@@ -89,7 +89,7 @@ async def _reviewed(
 
 
 def _first(state: State, chosen: str) -> list[Review]:
-    """The first open reviews, before them that of the listing `chosen` where it is open."""
+    """Return the first open reviews. If the review of the listing `chosen` is open, it comes first."""
     first = state.queue.ranked(most=1 + NEXT)
     with suppress(QueryError):
         wanted = state.queue.find(chosen)
