@@ -14,6 +14,7 @@ from shelfwise.commands.options import (
     AS_JSON,
     DEVICE,
     STORE,
+    VERBOSE,
     FiniteRange,
     InputOptions,
     as_one,
@@ -49,6 +50,7 @@ class BuildCommand:
     overrides: "GoalOverrides"
     limits: "ReleaseLimits | None"
     dry_run: bool
+    verbose: bool
     as_json: bool
 
 
@@ -84,6 +86,7 @@ click.version_option(__version__, prog_name="shelfwise")(main)
 @goal_options
 @limit_options
 @click.option("--dry-run", is_flag=True, help="Show what would change without changing the store.")
+@VERBOSE
 @AS_JSON
 @as_one(BuildCommand)
 def build(asked: BuildCommand) -> None:
@@ -125,7 +128,7 @@ def build(asked: BuildCommand) -> None:
         if asked.limits:
             release.refuse_beyond(asked.limits, flips)
         report = release.publish()
-    show_report(report, catalog, time.monotonic() - start, asked.as_json)
+    show_report(report, catalog, time.monotonic() - start, asked.as_json, asked.verbose)
 
 
 @main.command()
@@ -192,8 +195,9 @@ def remove(store: Path, ids: tuple[str, ...], category: str | None, added: bool,
 @main.command()
 @STORE
 @goal_options
+@VERBOSE
 @AS_JSON
-def train(store: Path, overrides: "GoalOverrides", as_json: bool) -> None:
+def train(store: Path, overrides: "GoalOverrides", verbose: bool, as_json: bool) -> None:
     """Retrain the model on the items of the store.
 
     The classifier is fitted again, and its weights, temperature and thresholds are chosen again. The encoder stays the
@@ -211,7 +215,7 @@ def train(store: Path, overrides: "GoalOverrides", as_json: bool) -> None:
     start = time.monotonic()
     with progress_display() as progress:
         report = shelfwise.open(store).train(**asdict(overrides), progress=progress)
-    show_report(report, None, time.monotonic() - start, as_json)
+    show_report(report, None, time.monotonic() - start, as_json, verbose)
 
 
 @main.command()
@@ -225,8 +229,9 @@ def train(store: Path, overrides: "GoalOverrides", as_json: bool) -> None:
 )
 @click.option("--epochs", type=click.IntRange(1), help="Maximum number of passes over the items.  [default: 4 to 8]")
 @DEVICE
+@VERBOSE
 @AS_JSON
-def finetune(store: Path, minutes: float, epochs: int | None, device: str, as_json: bool) -> None:
+def finetune(store: Path, minutes: float, epochs: int | None, device: str, verbose: bool, as_json: bool) -> None:
     """Fine-tune the encoder of a store on the items of the store.
 
     The items are embedded again and the model is retrained. The new encoder is kept only if it is better on held-out
@@ -243,7 +248,7 @@ def finetune(store: Path, minutes: float, epochs: int | None, device: str, as_js
     start = time.monotonic()
     with progress_display() as progress:
         done = shelfwise.open(store, device=device).finetune(minutes=minutes, epochs=epochs, progress=progress)
-    show_finetuned(done, time.monotonic() - start, as_json)
+    show_finetuned(done, time.monotonic() - start, as_json, verbose)
 
 
 @main.command()

@@ -25,6 +25,7 @@ FORMATS = tuple(sorted(module.name for module in pkgutil.iter_modules(_FOLDERS))
 
 STORE = click.option("--store", required=True, type=click.Path(path_type=Path), help="Folder of the store.")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+VERBOSE = click.option("--verbose", is_flag=True, help="Also print the settings and all figures on held-out items.")
 
 
 DEVICE = click.option(

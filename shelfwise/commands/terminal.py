@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -132,8 +132,10 @@ def show_dry_run(release: "Release", flips: "Flips | None", catalog: "Catalog", 
     click.echo("nothing was changed (--dry-run)")
 
 
-def show_report(report: "Report", catalog: "Catalog | None", seconds: float, as_json: bool) -> None:
-    """Print the result of a change of the store: counts, encoder, model and new version."""
+def show_report(
+    report: "Report", catalog: "Catalog | None", seconds: float, as_json: bool, verbose: bool = False
+) -> None:
+    """Print the result of a change of the store: counts, encoder, quality of the model, and the new version."""
     counts = {
         "added": report.added,
         "updated": report.updated,
@@ -147,18 +149,18 @@ def show_report(report: "Report", catalog: "Catalog | None", seconds: float, as_
         choice = {"encoder": asdict(report.encoder), "new_categories": report.new_categories}
         print_json(counts | more | choice | {"settings": asdict(report.settings)})
         return
-    click.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
+    click.echo(", ".join(f"{count} {name}" for name, count in counts.items() if count or verbose) or "nothing changed")
     click.echo(f"encoder {report.encoder.name} ({report.encoder.reason})")
     for category in report.new_categories:
         click.echo(f"new category: {category}")
     if report.fitted:
-        _show_settings(report.settings)
+        _show_quality(report.settings, verbose)
     elif catalog:
         click.echo("the model was kept (run shelfwise train to retrain it)")
     click.echo(f"version {report.version} with {report.rows} items, {seconds:.1f} s")
 
 
-def show_finetuned(done: "Finetuned", seconds: float, as_json: bool) -> None:
+def show_finetuned(done: "Finetuned", seconds: float, as_json: bool, verbose: bool = False) -> None:
     """Print the result of fine-tuning: training, figures before and after, and the encoder in use."""
     if as_json:
         figures = {"trained": asdict(done.trained), "before": dict(done.before), "after": dict(done.after)}
@@ -169,16 +171,21 @@ def show_finetuned(done: "Finetuned", seconds: float, as_json: bool) -> None:
     trained = done.trained
     if trained.resumed:
         click.echo("resumed the interrupted run")
-    click.echo(
-        f"{trained.epochs:.1f} epochs in {trained.seconds:.0f} s, {trained.way:.0%} of the way to the learned weights; "
-        f"vote accuracy {trained.vote_before:.3f} -> {trained.vote_after:.3f} on {trained.tried} validation items"
-    )
-    for name in ("accuracy", "macro_f1", "vote_accuracy", "accepted", "accepted_accuracy"):
-        before, after = (_figure(figures[name], ".3f") for figures in (done.before, done.after))
-        click.echo(f"{name.replace('_', ' ')} on {done.after['rows']:.0f} held-out items: {before} -> {after}")
+    click.echo(f"trained for {trained.epochs:.1f} epochs in {trained.seconds:.0f} s")
+    click.echo(f"before: {_quality(done.before)}")
+    click.echo(f"after:  {_quality(done.after)}")
+    if verbose:
+        click.echo(
+            f"{trained.way:.0%} of the way to the learned weights; vote accuracy {trained.vote_before:.3f} -> "
+            f"{trained.vote_after:.3f} on {trained.tried} validation items"
+        )
+        for name in ("accuracy", "macro_f1", "vote_accuracy", "accepted", "accepted_accuracy"):
+            before, after = (_figure(figures[name], ".3f") for figures in (done.before, done.after))
+            click.echo(f"{name.replace('_', ' ')} on {done.after['rows']:.0f} held-out items: {before} -> {after}")
     if done.switched:
         click.echo("the store now uses the fine-tuned encoder")
-        _show_settings(done.report.settings)
+        if verbose:
+            _show_settings(done.report.settings)
     else:
         click.echo(f"the store keeps its previous encoder: {done.objection}")
     click.echo(f"version {done.report.version} with {done.report.rows} items, {seconds:.1f} s")
@@ -215,30 +222,51 @@ def read_counts(catalog: "Catalog") -> dict[str, int]:
     return {"rejected": catalog.rejected, "repeated": catalog.repeated, "conflicting": catalog.conflicting}
 
 
-def _show_settings(settings: "Settings") -> None:
+def _show_quality(settings: "Settings", verbose: bool) -> None:
+    """Print how good the model is on held-out items, and with `verbose` what it was set to."""
     if not settings.held_out:
-        click.echo(
-            "too few items or categories to hold any out: default settings, no decision is accepted without review"
-        )
+        click.echo("too few items or categories to hold any out: no decision is accepted without review")
         return
-    full, mix, vote, accepts = (
-        settings.full,
-        settings.mix,
-        settings.mix.vote,
-        "nothing (no threshold reaches the target precision)",
+    click.echo(_quality(settings.held_out))
+    if not settings.held_out["accepted"]:
+        click.echo(f"no confidence reaches the target precision of {100 * settings.goals.target_precision:g}%")
+    if verbose:
+        _show_settings(settings)
+
+
+def _quality(held_out: Mapping[str, float | None]) -> str:
+    """Return the figures of held-out items that a person wants to know.
+
+    >>> _quality({"rows": 1098, "accuracy": 0.913, "accepted": 0.853, "accepted_accuracy": 0.967})
+    '91% of 1098 held-out items right; 85% would be accepted, 97% of these right'
+    """
+    accepted = held_out["accepted"] or 0.0
+    more = f"{accepted:.0%} would be accepted, {held_out['accepted_accuracy'] or 0:.0%} of these right"
+    return (
+        f"{held_out['accuracy'] or 0:.0%} of {held_out['rows']:.0f} held-out items right; "
+        f"{more if accepted else 'none would be accepted without review'}"
     )
-    if full.accept_from <= 1:
-        accepts = f"from {full.accept_from:.3f}"
-    weights = ", ".join(f"{name} weight {weight}" for name, weight in mix.weights.items())
-    click.echo(
-        f"chosen: vote temperature {vote.temperature}, prior exponent {vote.prior_exponent}, new-category exponent "
-        f"{vote.new_exponent}, vote weight {mix.vote_weight}, {weights}, balance "
-        f"{mix.balance}, temperature {full.temperature:.2f}, far_from_catalog below {settings.far_below:.3f}, "
-        f"accept {accepts}"
-    )
+
+
+def _show_settings(settings: "Settings") -> None:
+    """Print the settings of a model and all its figures on held-out items."""
+    full, mix, vote = settings.full, settings.mix, settings.mix.vote
+    settled = {
+        "vote temperature": vote.temperature,
+        "prior exponent": vote.prior_exponent,
+        "new-category exponent": vote.new_exponent,
+        "vote weight": mix.vote_weight,
+        **{f"{name} weight": weight for name, weight in mix.weights.items()},
+        "balance": mix.balance,
+        "temperature": f"{full.temperature:.2f}",
+        "far_from_catalog below": f"{settings.far_below:.3f}",
+        "accept from": f"{full.accept_from:.3f}" if full.accept_from <= 1 else "-",
+    }
+    click.echo("settings: " + ", ".join(f"{name} {value}" for name, value in settled.items()))
     figures = {name: value for name, value in settings.held_out.items() if name != "rows"}
-    held_out = ", ".join(f"{name.replace('_', ' ')} {_figure(value, '.3f')}" for name, value in figures.items())
-    click.echo(f"on {settings.held_out['rows']:.0f} held-out items: {held_out}")
+    click.echo(
+        "held out: " + ", ".join(f"{name.replace('_', ' ')} {_figure(value, '.3f')}" for name, value in figures.items())
+    )
 
 
 def print_json(value: object) -> None:
