@@ -80,6 +80,7 @@ def test_decisions_do_not_depend_on_the_batch_size(run, store, listings, tmp_pat
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "several.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_rebuild_decides_like_a_build_from_scratch(run, store, listings, tmp_path):
     items = small_catalog()
     items[3] = replace(items[3], title="another sandal")
@@ -194,6 +195,7 @@ def test_a_build_after_additions_trains_on_the_new_categories(run, store, catalo
     assert json.loads(run("build", catalog_file, "more.csv", "--store", store, "--json").stdout)["version"] == 3
 
 
+@pytest.mark.slow
 def test_training_goals_are_stored(run, store, catalog_file, tmp_path):
     wished = ("--head", "closed-form", "--optimize", "macro-f1", "--target-precision", 0.8)
     trained = json.loads(run("train", "--store", store, *wished, "--json").stdout)["settings"]

@@ -19,6 +19,8 @@ from shelfwise.indexer.store.disk import locked
 from shelfwise.indexer.store.history import history
 from shelfwise.indexer.store.snapshot import read_snapshot
 
+pytestmark = pytest.mark.slow
+
 LISTINGS = [Item(str(i), item.title) for i, item in enumerate(small_catalog(2))]
 
 

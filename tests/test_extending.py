@@ -15,6 +15,8 @@ from test_imports import PACKAGES, ROOT
 
 import shelfwise as sw
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parent / "extending"
 PLACES = {
     "ltsv.py": "indexer/reading/files",

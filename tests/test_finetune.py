@@ -24,6 +24,8 @@ from shelfwise.indexer.errors import EncoderError, QueryError
 from shelfwise.indexer.item import words_of
 from shelfwise.indexer.searching.index import Index
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):

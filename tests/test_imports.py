@@ -101,6 +101,7 @@ def test_an_import_loads_no_heavy_packages(module):
     assert ("click" in loaded.split()) == (module != "shelfwise")
 
 
+@pytest.mark.slow
 def test_a_search_without_fresh_rows_opens_no_table(built):
     arguments = ["similar", "mug", "--store", str(built)]
     code = (

@@ -138,9 +138,9 @@ class ApproximateStoreMachine(StoreMachine):
             assert list(similarities[query]) == sorted(similarities[query], reverse=True)
 
 
-TestApproximateStore = ApproximateStoreMachine.TestCase
+TestApproximateStore = pytest.mark.slow(ApproximateStoreMachine.TestCase)
 TestApproximateStore.settings = settings(max_examples=8, stateful_step_count=6)
-TestStore = StoreMachine.TestCase
+TestStore = pytest.mark.slow(StoreMachine.TestCase)
 TestStore.settings = settings(max_examples=8, stateful_step_count=6)
 
 
@@ -150,6 +150,7 @@ def path(tmp_path):
     return tmp_path / "store"
 
 
+@pytest.mark.slow
 def test_only_changed_texts_are_embedded(path):
     items = {item.id: item for item in small_catalog()}
     first, second, third = sorted(items)[:3]

@@ -19,6 +19,8 @@ from test_imports import FILES, module_of
 import shelfwise as sw
 from shelfwise.classifier.measuring.output import COLUMNS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(built, tmp_path):

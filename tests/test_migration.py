@@ -24,6 +24,8 @@ from shelfwise.service.desk import DESK, LAYOUT, LAYOUT_STEPS, Desk, migrate_des
 from shelfwise.service.reviews import ReviewQueue
 from shelfwise.service.writes import WriteLog
 
+pytestmark = pytest.mark.slow
+
 STORES = Path(__file__).parent / "stores"
 KEPT = sorted(file.name.removesuffix(".tar.xz") for file in STORES.glob("*.tar.xz"))
 PROBABILITY = 0.001  # tolerance for decisions on another CPU

@@ -16,6 +16,8 @@ from shelfwise.indexer.encoding.kinds import choose_encoder, load_encoder
 from shelfwise.indexer.encoding.kinds.hashing import HashingEncoder
 from shelfwise.indexer.errors import EncoderError
 
+pytestmark = pytest.mark.slow
+
 TITLES = [
     "无线蓝牙耳机 降噪",
     "wireless noise cancelling headphones",

@@ -5,6 +5,8 @@ from contextlib import suppress
 import hypothesis
 import pytest
 
+pytestmark = pytest.mark.slow
+
 schemathesis = pytest.importorskip("schemathesis")
 
 MODES = tuple(schemathesis.GenerationMode)

@@ -13,6 +13,8 @@ from conftest import ROOT, serve_store
 
 import shelfwise as sw
 
+pytestmark = pytest.mark.slow
+
 TEN_LINES = """
 import shelfwise as sw
 store = sw.build("my.store", "catalog.csv", encoder="hashing")

@@ -51,6 +51,7 @@ def test_a_catalog_that_lost_many_items_is_refused(rebuilt, store):
     assert read_manifest(store).rows == 10
 
 
+@pytest.mark.slow
 def test_a_catalog_with_wrong_labels_is_refused(rebuilt, store):
     refused = rebuilt(swap_categories(small_catalog()))
     assert refused.exit_code == 1
@@ -93,6 +94,7 @@ def test_a_known_item_does_not_vote_for_itself(store):
     assert flips(before, before, rows).flipped == 0
 
 
+@pytest.mark.slow
 def test_too_few_probes_give_no_flips(tmp_path):
     items = {item.id: item for item in small_catalog(4)}
     release.build(tmp_path / "s", items, "hashing")
@@ -118,6 +120,7 @@ class DyingEncoder(HashingEncoder):
         return super().encode(texts, progress)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [True, False])
 def test_a_killed_build_resumes_with_the_stored_vectors(tmp_path, monkeypatch, first):
     path, items = tmp_path / "s", {item.id: item for item in small_catalog()}
@@ -143,6 +146,7 @@ def test_a_killed_build_resumes_with_the_stored_vectors(tmp_path, monkeypatch, f
     np.testing.assert_array_equal(rows.vectors, HashingEncoder().encode(rows.texts()))
 
 
+@pytest.mark.slow
 def test_items_of_an_earlier_version_are_not_embedded_again(tmp_path):
     path, items = tmp_path / "s", small_catalog()
     whole, part = ({item.id: item for item in some} for some in (items, items[:30]))
@@ -156,6 +160,7 @@ def test_items_of_an_earlier_version_are_not_embedded_again(tmp_path):
     assert {path / name for name in read_snapshot(path, 1).data_files} == {held}
 
 
+@pytest.mark.slow
 def test_dry_runs_and_refused_builds_write_no_rows(rebuilt, store):
     before = sorted(path for path in (store / "items.lance").rglob("*"))
     rebuilt(swap_categories(small_catalog()), "--dry-run")

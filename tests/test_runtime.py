@@ -12,6 +12,8 @@ from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.encoding.runtime import EDGES, LEAST_COSINE, Runtime, Tuning, export
 from shelfwise.indexer.errors import EncoderError
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [item.words.text() for item in small_catalog()]
 
 

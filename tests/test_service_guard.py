@@ -109,6 +109,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method, path, content, statuses", HOSTILE, ids=lambda value: str(value)[:40])
 def test_hostile_requests_are_refused_in_one_line(client, method, path, content, statuses):
     answer = client.request(method, path, **content)
@@ -127,6 +128,7 @@ def test_a_long_body_without_a_length_is_refused(client):
     assert answer.status_code == 413
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "headers, status",
     [

@@ -125,6 +125,7 @@ def test_the_rehearsal_hides_categories_from_the_head_and_keeps_five_examples():
     assert list(split.rehearsals) == list(range(FOLDS))
 
 
+@pytest.mark.slow
 def test_training_measures_its_settings_and_is_repeatable():
     rows = rows_of(small_catalog(20))
     first, second = train(rows, Goals()), train(rows, Goals())
@@ -180,6 +181,7 @@ def test_small_catalogs_hold_out_more_and_learned_rows_are_never_held_out(n, lat
     assert share == HELD_OUT_SHARE or asked.mean() == pytest.approx(TRIED * share, abs=0.04)
 
 
+@pytest.mark.slow
 def test_macro_f1_lifts_rare_categories():
     """Two categories look alike and one is rare. Accuracy favours the frequent one, macro-F1 counts both."""
     many = [Item(f"a{i}", f"thing {i}", category="A", category_path="A") for i in range(150)]

@@ -14,6 +14,8 @@ from shelfwise.indexer.store.manifest import read_manifest
 from shelfwise.indexer.store.store_encoder import encoder_for
 from shelfwise.indexer.store.tuning import machine, tune, tuning_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def exported_store(tmp_path_factory):
