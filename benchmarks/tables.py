@@ -1,4 +1,4 @@
-"""Write the tables of README.md and ARCHITECTURE.md from benchmarks/results/*.json.
+"""Write the tables of README.md and docs/ from benchmarks/results/*.json.
 
 python benchmarks/tables.py            rewrites the text between the markers
 python benchmarks/tables.py --check    fails if a document differs
@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 from cells import (
+    accepted_of,
     cell_of,
     machine_line,
     median_of,
@@ -97,7 +98,7 @@ def faults_table() -> str:
     content = results_of("faults")
     (entry,) = content["sets"].values()
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(entry["interrupted"].items()) if kind != "none")
-    kills = f"{entry['kills']} kills, which broke off {kinds}: {len(entry['wrong'])} stores not whole."
+    kills = f"{entry['kills']} kills, which broke off {kinds}: {len(entry['wrong'])} damaged stores."
     return "\n".join([kills, machine_line(content)])
 
 
@@ -310,8 +311,40 @@ def serving_table(file: str = "serving") -> str:
     return f"{said}\n\n{machine_line(content)}"
 
 
+def accuracy_summary() -> str:
+    """Return the accuracy of Shelfwise next to that of others, one row a catalog, in Markdown."""
+    content = results_of("accuracy")
+    peers = ("linear_svc", "fasttext", "bert")
+    lines = [
+        "| catalog | Shelfwise | TF-IDF + LinearSVC | fastText | fine-tuned classifier | accepted, right |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, entry in content["sets"].items():
+        if all(peer in entry for peer in peers):
+            ours = entry["shelfwise"]
+            others = " | ".join(f"{entry[peer]['accuracy']:.3f}" for peer in peers)
+            lines.append(
+                f"| `{name}`, {ours['items']:,} items | **{ours['accuracy']:.3f}** | {others} | {accepted_of(ours)} |"
+            )
+    return "\n".join([*lines, "", f"Source: `benchmarks/results/accuracy.json`; {machine_line(content)}"])
+
+
+def speed_summary() -> str:
+    """Return rates and accuracies of the tiers and of others on one catalog, in Markdown."""
+    content = results_of("tiers")
+    name = "instacart"
+    entry = content["sets"][name]
+    lines = [f"| `{name}`, {entry['items']:,} items | listings/s | accuracy |", "|---|---|---|"]
+    for way, label in TIERS.items():
+        if way in entry and way != "transformers":  # that loop is not trained
+            figures = entry[way]
+            lines.append(f"| {label} | {median_of(figures['rates'])} | {figures['accuracy']:.3f} |")
+    return "\n".join([*lines, "", f"Source: `benchmarks/results/tiers.json`; {machine_line(content)}"])
+
+
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {
+    "README.md": {"accuracy-summary": accuracy_summary, "speed-summary": speed_summary},
+    "docs/benchmarks.md": {
         "accuracy": accuracy_table,
         "new-categories": new_categories_table,
         "tiers": tiers_table,
@@ -319,10 +352,10 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "speed-amx": partial(speed_table, "speed-amx"),
         "serving": serving_table,
         "serving-amx": partial(serving_table, "serving-amx"),
-    },
-    "ARCHITECTURE.md": {
         "faults": faults_table,
         "readers": readers_table,
+    },
+    "docs/choices.md": {
         "rebuild": rebuild_table,
         "scale": scale_table,
         "engines": engines_table,

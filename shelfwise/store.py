@@ -80,7 +80,7 @@ class Store(OpenStore):
 
         A listing is a title (a str is never a file here), a dict of fields, or an Item. One listing gives one Decision,
         and an iterable a list of them. A DataFrame gives a DataFrame with the same index: its own columns, then those
-        of `shelfwise.to_frame`. An input column with the name of one of those gets the prefix "input_". A listing
+        of `shelfwise.to_frame`. An input column with the name of one of those gets the prefix `"input_"`. A listing
         without text is decided as unknown (`empty_text`).
 
         `top` is the number of alternatives (1 or more). `neighbors` is the number of similar items shown as evidence (0
