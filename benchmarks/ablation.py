@@ -127,10 +127,10 @@ def run(one: Set, store: Path, kinds: list[str]) -> dict[str, Any]:
     counts = ngram_counts([item.words for item in listings])
     truth = np.array([item.category_path for item in listings], dtype=object)
     tuned = encoder_for(store, snapshot.manifest)
-    encoders = {"fine-tuned" if identity.folder else "as it comes": (tuned, snapshot.rows.vectors)}
+    encoders = {"fine-tuned" if identity.folder else "frozen": (tuned, snapshot.rows.vectors)}
     if identity.folder:
         plain = load_encoder(identity.name)
-        encoders["as it comes"] = (plain, plain.encode(snapshot.rows.texts()))
+        encoders["frozen"] = (plain, plain.encode(snapshot.rows.texts()))
     found: dict[str, Any] = {}
     for state, (encoder, vectors) in encoders.items():
         asked = Features(encoder.encode(texts), counts)
@@ -156,7 +156,7 @@ def main(data: Path | None, stores: Path | None, names: tuple[str, ...], quick: 
         with tempfile.TemporaryDirectory() as folder:
             release.build(Path(folder) / "store", {item.id: item for item in items_of(*one.train)}, one.encoder)
             found = run(one, Path(folder) / "store", list(KINDS)[:1])
-        assert all(figures["accuracy"] > 0.4 for figures in found["as it comes"].values())
+        assert all(figures["accuracy"] > 0.4 for figures in found["frozen"].values())
         return
     if data is None or stores is None:
         raise click.UsageError("Pass --data DIR and --stores DIR, or --quick.")

@@ -14,6 +14,16 @@ def median_of(values: list[float]) -> str:
     return f"{statistics.median(values):,.0f}"
 
 
+def time_of(seconds: float) -> str:
+    """Return a time in seconds, or in minutes if it is long."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def gib_of(mib: float) -> str:
+    """Return a size in GiB."""
+    return f"{mib / 1024:.1f} GiB"
+
+
 def seconds_of(entry: dict[str, Any], change: str) -> str:
     """Return the median and the maximum of the seconds that a change took."""
     seconds = entry["votable"]["seconds"][change]
@@ -50,7 +60,7 @@ def machine_line(content: dict[str, Any]) -> str:
 
 def our_row(name: str, ours: dict[str, Any]) -> str:
     """Return the row of Shelfwise on a catalog."""
-    tuned = "fine-tuned" if ours.get("switched") else "as it comes"
+    tuned = "fine-tuned" if ours.get("switched") else "frozen"
     low, high = ours["intervals"]["accuracy"]
     minutes = (ours["build_seconds"] + ours.get("finetune_seconds", 0)) / 60
     return (

@@ -1,4 +1,4 @@
-"""Measure a rebuild after 1 % of a catalog has changed, and compare its decisions with a build from scratch.
+"""Measure a rebuild after 1% of a catalog has changed, and compare its decisions with a build from scratch.
 
     python benchmarks/rebuild.py --data DIR [--rows 100000] [--listings 4000]
     python benchmarks/rebuild.py --quick        smoke test on the sample catalog, writes no results
@@ -24,11 +24,11 @@ from titles import mixed
 from shelfwise import Item
 
 RESULTS = ROOT / "benchmarks" / "results" / "rebuild.json"
-EVERY = 400  # items per four changes, that is 1 %
+EVERY = 400  # items per four changes, that is 1%
 
 
 def a_day_later(items: Sequence[Item], new: Sequence[Item]) -> list[Item]:
-    """Return the catalog with 1 % of its items changed."""
+    """Return the catalog with 1% of its items changed."""
     kept = []
     for i, item in enumerate(items):
         if i % EVERY in (1, 2):

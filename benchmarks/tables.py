@@ -13,6 +13,7 @@ import click
 from cells import (
     accepted_of,
     cell_of,
+    gib_of,
     machine_line,
     median_of,
     our_row,
@@ -20,6 +21,7 @@ from cells import (
     results_of,
     seconds_of,
     their_row,
+    time_of,
 )
 from harness import ROOT
 
@@ -51,7 +53,7 @@ def accuracy_table() -> str:
     """Return the accuracy table in Markdown."""
     content = results_of("accuracy")
     lines = [
-        "| catalog | | accuracy | macro-F1 | F1 over levels, weighted / macro | ECE | accepted, right | at 98 % "
+        "| catalog | | accuracy | macro-F1 | F1 over levels, weighted / macro | ECE | accepted, right | at 98% "
         "| minutes |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
@@ -342,8 +344,33 @@ def speed_summary() -> str:
     return "\n".join([*lines, "", f"Source: `benchmarks/results/tiers.json`; {machine_line(content)}"])
 
 
+def costs_table() -> str:
+    """Return the time and memory that a user has to plan for, in Markdown."""
+    rebuild, memory, speed = results_of("rebuild"), results_of("memory"), results_of("speed")
+    (built,) = rebuild["sets"].values()
+    largest = max(memory["sets"].values(), key=lambda entry: entry["rows"])
+    peaks = speed["sets"]["memory"]["peak_mib"]
+    listings = list(peaks["fast"])[-1]
+    changed = sum(built["builds"]["again"][kind] for kind in ("added", "updated", "removed"))
+    rows = [
+        (f"first build, {built['rows']:,} items", built["builds"]["first"]["seconds"], "first"),
+        (f"next build, {changed / built['rows']:.0%} of them changed", built["builds"]["again"]["seconds"], "again"),
+    ]
+    lines = ["| | time | memory |", "|---|---|---|"]
+    for label, seconds, build in rows:
+        lines.append(f"| {label} | {time_of(seconds)} | {gib_of(built['builds'][build]['peak_mib'])} |")
+    tuned = largest["finetune"]
+    lines.append(
+        f"| fine-tuning, {largest['rows']:,} items | {time_of(tuned['seconds'])} | {gib_of(tuned['peak_mib'])} |"
+    )
+    by_tier = ", ".join(f"{gib_of(peak[listings])} (`{tier}`)" for tier, peak in peaks.items())
+    lines.append(f"| classifying {listings} listings, 40,000 items | see above | {by_tier} |")
+    sources = ", ".join(f"`benchmarks/results/{name}.json`" for name in ("rebuild", "memory", "speed"))
+    return "\n".join([*lines, "", f"Source: {sources}; {machine_line(rebuild)}"])
+
+
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {"accuracy-summary": accuracy_summary, "speed-summary": speed_summary},
+    "README.md": {"accuracy-summary": accuracy_summary, "speed-summary": speed_summary, "costs": costs_table},
     "docs/benchmarks.md": {
         "accuracy": accuracy_table,
         "new-categories": new_categories_table,
@@ -355,6 +382,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "faults": faults_table,
         "readers": readers_table,
     },
+    "docs/operations.md": {"costs": costs_table},
     "docs/choices.md": {
         "rebuild": rebuild_table,
         "scale": scale_table,

@@ -10,7 +10,7 @@ from shelfwise.classifier.labels import depth_of, node_of
 
 ECE_BINS = 15
 RESAMPLES = 1000
-INTERVAL = (0.025, 0.975)  # quantiles of the resamples: bounds of a 95 % interval
+INTERVAL = (0.025, 0.975)  # quantiles of the resamples: bounds of a 95% interval
 CURVE_POINTS = 20
 BOOTSTRAP_SEED = 0
 
@@ -107,10 +107,11 @@ def share(holds: NDArray[np.bool_] | Sequence[bool]) -> float | None:
 
 
 def bootstrap_intervals(truth: Names, predicted: Names, other: Names | None = None) -> dict[str, tuple[float, float]]:
-    """Return 95 % intervals of accuracy and macro-F1 over RESAMPLES samples of the same size, with replacement.
+    """Return 95% intervals of accuracy and macro-F1 over RESAMPLES samples of the same size, with replacement.
 
     With `other` predictions, return intervals of the difference `predicted` - `other` on the same samples. Samples that
-    lack rare categories have a lower macro-F1 than all rows. The intervals are shifted to correct this bias.
+    lack rare categories have a lower macro-F1 than all rows. The intervals are shifted to correct this bias, within
+    [0, 1], or [-1, 1] for a difference.
     """
     _, numbers = np.unique(np.concatenate([truth, predicted, *([] if other is None else [other])]), return_inverse=True)
     right, *answers = np.split(numbers, len(numbers) // len(truth))
@@ -122,7 +123,8 @@ def bootstrap_intervals(truth: Names, predicted: Names, other: Names | None = No
 
     whole, m = scored(np.ones(len(right))), len(right)
     drawn = np.array([scored(np.bincount(random.integers(m, size=m), minlength=m)) for _ in range(RESAMPLES)])
-    low, high = np.quantile(drawn, INTERVAL, axis=0) + whole - drawn.mean(axis=0)
+    least = -1.0 if other is not None else 0.0
+    low, high = np.clip(np.quantile(drawn, INTERVAL, axis=0) + whole - drawn.mean(axis=0), least, 1.0)
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(("accuracy", "macro_f1"))}
 
 

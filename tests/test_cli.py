@@ -255,7 +255,7 @@ def test_an_ambiguous_leaf_name_is_left_out_and_counted(run, tmp_path):
     (tmp_path / "l.csv").write_text("\n".join(lines[:2]))
     failed = run("evaluate", "l.csv", "--store", "s")
     assert failed.exit_code == 1
-    assert "the category names of all 1 listings match several paths of the store" in failed.output
+    assert "only category names that match several paths of the store (1 of them)" in failed.output
 
 
 def test_an_unknown_path_is_wrong_even_if_its_leaf_name_is_known(run, store, tmp_path):

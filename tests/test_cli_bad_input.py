@@ -65,7 +65,7 @@ def test_bad_rows_are_rejected_with_line_and_reason_and_good_rows_are_kept(run, 
     assert result.exit_code == 0, result.output
     assert "3 added" in result.stdout
     assert "8 rejected" in result.stdout
-    assert "8 rows rejected: see REJECTS.jsonl for their lines and the reasons" in result.stderr
+    assert "8 rows rejected, with line and reason, in REJECTS.jsonl" in result.stderr
     found = rejects(tmp_path / "REJECTS.jsonl")
     assert [(row["line"], row["column"]) for row in found] == [
         (3, ""), (4, ""), (5, "title"), (6, "category"), (7, "title"), (8, "title"), (9, "title"), (10, "")
@@ -110,7 +110,7 @@ def test_an_unwritable_rejects_file_is_an_error(run, tmp_path):
 def test_the_last_row_of_a_duplicate_id_counts(run, tmp_path):
     (tmp_path / "c.csv").write_text("id,title,category\n1,red shoe,Shoes\n1,blue mug,Mugs\n2,cup,Mugs\n2,cup,Mugs\n")
     result = run("build", "c.csv", "--store", "s", "--encoder", "hashing", "--json")
-    assert "1 rows repeat an id with different content: the last one is used" in result.stderr
+    assert "1 row repeated an id with different content: the last one is used" in result.stderr
     counts = json.loads(result.stdout)
     assert (counts["added"], counts["conflicting"], counts["repeated"]) == (2, 1, 1)
     assert json.loads(run("info", "--store", "s", "--json").stdout)["categories"] == {"Mugs": 2}

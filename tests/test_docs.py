@@ -1,6 +1,5 @@
 """The documents: every command and snippet runs, every link leads somewhere, and the words are plain."""
 
-import ast
 import doctest
 import gzip
 import re
@@ -8,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import ROOT, client_of, serve_store
 from markdown_it import MarkdownIt
+from test_imports import FILES
 
 from shelfwise import Store
 from shelfwise.commands.main import main
@@ -29,41 +29,34 @@ LONGEST = {"README.md": 160, "ARCHITECTURE.md": 200, "CONTRIBUTING.md": 150}  # 
 
 # Commands that the test does not run, by how they begin, with the reason. Options of shelfwise are parsed all the same.
 NOT_RUN = {
-    "python3 -m venv": "installs packages: .ci/run runs README's",
-    ".venv/bin/": "installs packages or checks the code: .ci/run does",
-    "source ": "is of the shell",
-    "pip ": "installs packages",
-    "git ": "changes the repository",
-    "python benchmarks/": "takes minutes, and data",
-    "python -m build": "builds a package",
-    "sphinx-build": ".ci/run builds the documents",
-    "pytest": "runs the tests",
-    ".ci/run": "runs the tests",
+    "python3 -m venv": "needs the network",
+    "pip install": "needs the network",
+    "pre-commit install": "changes the repository",
+    "source ": "belongs to the shell",
+    "python -m build": "needs the network",
+    "pytest": "runs all tests",
+    ".ci/run": "runs all tests",
     "twine": "publishes a package",
     "shelfwise demo": "test_demo.py runs it",
     "shelfwise finetune": "takes minutes",
     "shelfwise tune": "takes minutes",
-    "shelfwise serve": "runs until it is stopped: the test starts it for curl",
+    "shelfwise serve": "runs until it is stopped; the test starts it for curl",
 }
 NOT_YET = {"benchmarks/results/gpu.json"}  # files that a document may name before they exist
 GENERATED_CODE = {"errors.md"}  # its cells are parts of messages
 RETRY = ("--retry", "30", "--retry-delay", "1", "--retry-all-errors")  # a write may be waiting
 MATCHING = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
-# What the style in CONTRIBUTING.md replaced. It may stand there, in the pages' translations, and here.
+# Replaced wordings, in addition to the "not" columns of the tables in CONTRIBUTING.md.
 REPLACED = (
-    r"\bmend(s|ed|ing)?\b",
-    r"\bkept back\b",
-    r"\bassurance\b",
-    r"\bwid(e|est) directions?\b",
-    "Every failure that a user can",
-    "and behind them those of",
+    "mends",
+    "mended",
+    "mending",
+    "twins",
+    "widest direction",
     "Of the rows to learn so many that vote",
-    "A range that `nan` is not in",
-    "Those who wait for a write that is waiting no more",
     "what one of the last five versions had has its vector",
-    "too much is being asked",
-    "the catalog's from then on, whoever brought it",
+    "What a catalog names is the catalog's from then on",
     "chosen: vote temperature",
 )
 
@@ -95,7 +88,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def commands(block: Block) -> Iterator[Command]:
-    """Yield the commands of a console block, or of an indented block, which has no output."""
+    """Yield the commands of a console block, or of an indented block, whose lines are commands without output."""
     prompt = "$ " if block.language == "console" else ""
     lines = block.text.splitlines()
     while lines:
@@ -106,7 +99,8 @@ def commands(block: Block) -> Iterator[Command]:
         output = []
         while lines and prompt and not lines[0].startswith(prompt):
             output.append(lines.pop(0))
-        yield Command(text, "\n".join(output))
+        for part in text.split(" && "):
+            yield Command(part.removeprefix(".venv/bin/"), "\n".join(output))
 
 
 def parse_only(words: list[str]) -> None:
@@ -205,23 +199,36 @@ def test_commands_and_snippets_of_a_page_run(page, folder):
         for block in blocks(page):
             if block.language == "python":
                 exec(compile(block.text, f"{page.name}, line {block.line}", "exec"), reader.names)
-            elif block.language in ("console", "") and (block.language or "venv" in block.text):
+            elif block.language == "console" or is_command(block.text):
                 for command in commands(block):
                     reader.type(command)
             else:
                 assert block.language in ("", "text") or block.language.startswith("{"), block
+                assert not any(is_command(line.removeprefix("$ ")) for line in block.text.splitlines()), block
         for name in reader.names.values():
             if isinstance(name, Store):
                 name.close()
 
 
+def is_command(line: str) -> bool:
+    return line.startswith(("shelfwise ", "python3 ", ".venv/bin/", "python ", "curl ", "pip "))
+
+
+def test_each_command_that_does_not_run_is_on_a_page():
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert not [start for start in NOT_RUN if start not in text]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_options_of_commands_in_running_text_exist(page):
+def test_commands_in_running_text_can_be_parsed(page):
     for span in inline(page, "code"):
-        words = span.split()
-        if words and words[0] == "shelfwise" and len(words) > 1 and words[1] in main.commands:
-            known = {name for parameter in main.commands[words[1]].params for name in parameter.opts}
-            assert {word for word in words if word.startswith("-")} <= known | {"--help"}, span
+        words = shlex.split(span) if is_command(span) else []
+        if words[:1] == ["shelfwise"] and words[1] != "--version":
+            with suppress(click.MissingParameter):
+                parse_only(words)
+        elif words[:1] == ["python"] and words[1].endswith(".py"):
+            script = (ROOT / words[1]).read_text(encoding="utf-8")
+            assert all(f'"{word}"' in script for word in words if word.startswith("--")), span
     options = {name for command in main.commands.values() for parameter in command.params for name in parameter.opts}
     options |= {"--help", "--version", "--data", "--check", "--no-deps", "--quick", "--all", "--cov"}
     if page.name not in GENERATED_CODE:
@@ -247,14 +254,22 @@ def test_links_of_a_page_lead_somewhere(page):
         assert not anchor or anchor in anchors(target), link
 
 
-def test_files_named_in_documents_and_docstrings_exist():
+def test_names_of_the_code_in_architecture_exist():
+    source = "".join(path.read_text(encoding="utf-8") for path in FILES)
+    paths = [path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py") if ".venv" not in path.parts]
+    for span in inline(ROOT / "ARCHITECTURE.md", "code"):
+        if re.fullmatch(r"[\w/]+\.py", span):
+            assert any(f"/{path}".endswith(f"/{span}") for path in paths), span
+        elif re.fullmatch(r"[A-Za-z_]\w+(\.\w+)?", span):
+            assert re.search(rf"\b{span.split('.')[-1]}\b", source), span
+
+
+def test_files_named_in_documents_and_code_exist():
     named = {(page.name, span) for page in PAGES for span in inline(page, "code") if page.name not in GENERATED_CODE}
     for folder in ("indexer", "classifier", "shelfwise", "benchmarks", "tests", "docs"):
         for path in (ROOT / folder).rglob("*.py"):
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            said = [ast.get_docstring(node) or "" for node in ast.walk(tree)
-                    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)]  # fmt: skip
-            named |= {(path.name, word) for text in said for word in re.findall(r"[\w/.-]+", text)}
+            text = path.read_text(encoding="utf-8") if path.name != Path(__file__).name else ""
+            named |= {(path.name, word.rstrip(".")) for word in re.findall(r"[\w/.-]+", text)}
     tops = r"(docs|benchmarks|tests|indexer|classifier|shelfwise|data)/[\w/-]+\.(py|md|json|svg|csv|txt)"
     for where, word in named:
         if re.fullmatch(tops, word) and word not in NOT_YET:
@@ -272,25 +287,43 @@ def test_the_page_of_the_http_api_names_every_call(store):
     page = (ROOT / "docs" / "http-api.md").read_text(encoding="utf-8")
     with client_of(store) as client:
         paths = client.get("/v1/openapi.json").json()["paths"]
-    for path, methods in paths.items():
-        for method in methods:
-            assert f"`{method.upper()} {path}`" in page
+    offered = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    offered |= {"GET /healthz", "GET /readyz", "GET /metrics"}
+    assert set(re.findall(r"`((?:GET|POST|PUT|DELETE) [^`]+)`", page)) == offered
+
+
+def replaced() -> list[str]:
+    """Return the wordings that the style replaced: the "not" columns of CONTRIBUTING.md, and REPLACED."""
+    style = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Style")[2].partition("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in style.splitlines() if line.startswith("| ")
+    ]
+    sentences, words = ([row for row in rows if len(row[0]) > 25], [row for row in rows if len(row[0]) <= 25])
+    assert len(sentences) >= 5 and len(words) >= 8
+    found = [row[0].rstrip(".") for row in sentences] + [row[1] for row in words if row[1] not in ("not", "but")]
+    return found + list(REPLACED)
 
 
 def test_replaced_words_are_gone():
-    pattern = re.compile("|".join(REPLACED), re.IGNORECASE)
+    words = [r"\s+".join(map(re.escape, wording.split())) for wording in replaced()]
+    pattern = re.compile(rf"\b({'|'.join(words)})\b", re.IGNORECASE)
     folders = ("indexer", "classifier", "shelfwise", "benchmarks", "tests", "docs", "data", ".github")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".md", ".yml")]
     files += [path for path in ROOT.glob("*") if path.suffix in (".md", ".toml", ".py", ".yaml")]
-    free = {Path(__file__), ROOT / "CONTRIBUTING.md"}
-    for path in set(files) - free:
+    for path in {*files, ROOT / ".ci" / "run"} - {Path(__file__)}:
+        text = path.read_text(encoding="utf-8")
+        if path.name == "CONTRIBUTING.md":  # its tables show the wordings
+            text = "\n".join(line for line in text.splitlines() if not line.startswith("|"))
         if "service/pages" not in path.as_posix():
-            found = pattern.search(path.read_text(encoding="utf-8"))
-            assert not found, f"{path}: {found}"
+            assert not pattern.search(text), f"{path}: {pattern.search(text)}"
 
 
 def test_every_command_has_help_with_an_example():
     for name, command in main.commands.items():
         said = command.get_help(click.Context(command, info_name=name))
-        assert f"shelfwise {name}" in said
+        examples = [line.split(" | ") for line in said.splitlines() if "shelfwise " in line and line.startswith("    ")]
+        assert any(f"shelfwise {name}" in part for example in examples for part in example)
+        for part in (part.strip() for example in examples for part in example):
+            if part.startswith("shelfwise "):
+                parse_only(shlex.split(part))
         assert all(parameter.help for parameter in command.params if isinstance(parameter, click.Option)), name

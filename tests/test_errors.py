@@ -58,8 +58,8 @@ def test_every_error_is_raised_with_a_code():
             name = call.args[code] if len(call.args) > code else None
             literal = isinstance(name, ast.Constant) and re.fullmatch("[a-z]+(_[a-z0-9]+)*", name.value)
             known = literal or ast.unparse(name).split(".")[-1] in ("code", "OVERLOADED")  # the code of another error
-            whole = all(part is None or len(call.args) > part for part in parts)
-            if not known or not whole:
+            complete = all(part is None or len(call.args) > part for part in parts)
+            if not known or not complete:
                 wrong.append(f"{file.name}:{call.lineno}")
     assert not wrong
 

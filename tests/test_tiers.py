@@ -77,7 +77,7 @@ def test_auto_finds_a_new_category_and_fast_reports_it_missing(run, store, tmp_p
         shown = run("classify", "listings.csv", "--store", store, "--tier", tier)
         assert shown.exit_code == 0
         assert (",Flux,Flux," in shown.stdout) == found
-        assert ("1 categories are new to the model" in shown.stderr) == (tier == FAST)
+        assert ("categories new to the model: 1;" in shown.stderr) == (tier == FAST)
 
 
 def test_fast_decisions_stay_off_if_their_loss_cannot_be_measured(run, store, catalog_file):

@@ -74,7 +74,7 @@ def _replica_problem(folder: Path) -> list[str]:
         if folder.exists():
             open_replica(folder)
     except StoreError as error:
-        return [f"{error}; it is rebuilt when the store is opened"]
+        return [str(error)]
     return []
 
 

@@ -27,7 +27,7 @@ from shelfwise.indexer.types import Progress
 
 CHECKPOINT = "finetune.checkpoint"  # file in the store until fine-tuning is done
 FITS_AFTER = 1.8  # times the first hold-out: the second hold-out, and fitting the head to all rows
-MIN_KEPT_BACK = 100  # held-out rows: fewer cannot distinguish a better encoder from chance
+FEWEST_HELD_OUT = 100  # held-out rows: fewer cannot distinguish a better encoder from chance
 CHANCE = 0.05  # significance level: probability of accepting an encoder with no better vote
 MIN_SHARE = 0.2  # of the given time that must remain for training
 RATE_SAMPLE, RATE_PART = 4_096, 8  # texts sampled, and every n-th batch encoded, to estimate the rate
@@ -145,12 +145,12 @@ def lessons_of(rows: Rows, share: float) -> Lessons:
     numbers = labels.numbers(list(rows.column("category_path")))
     back, asked = (choose(rows.column("twin_key"), share) for choose in (held_out, tried))
     learned = ~(back | asked)
-    if back.sum() < MIN_KEPT_BACK or not asked.any() or len(np.unique(numbers[learned])) < 2:
+    if back.sum() < FEWEST_HELD_OUT or not asked.any() or len(np.unique(numbers[learned])) < 2:
         raise QueryError(
             "too_few_items",
             f"the store has {len(rows)} items in {len(labels)} categories, too few to fine-tune an encoder and to "
             "measure its gain",
-            f"about {1.2 * MIN_KEPT_BACK / share:.0f} items in two categories or more",
+            f"about {1.2 * FEWEST_HELD_OUT / share:.0f} items in two categories or more",
             "add items first",
         )
     return Lessons(rows.texts(), numbers, learned, asked, rows.vectors, [level.of for level in labels.levels])

@@ -39,7 +39,7 @@ SHOWN_PRECISIONS = (0.9, 0.95, 0.98)  # precisions whose coverage is reported
 class Evaluation:
     """The figures of a classifier on labelled listings.
 
-    `figures` by name; a share of no listings is None. `intervals`: 95 % confidence intervals of some figures. `levels`
+    `figures` by name; a share of no listings is None. `intervals`: 95% confidence intervals of some figures. `levels`
     of the category tree from the top, the categories last (nodes, accuracy, weighted and macro F1 of the most probable
     nodes). `categories` (path, rows, precision, recall, F1). `confusions`, the most frequent first (truth, predicted,
     rows). `risk_coverage`: points (coverage, the share of the listings with the highest confidence; risk, the share of
@@ -124,7 +124,7 @@ def evaluate(
     if not answers.items:
         raise InputError(
             "ambiguous_categories",
-            f"the category names of all {answers.ambiguous} listings match several paths of the store",
+            f"only category names that match several paths of the store ({answers.ambiguous} of them)",
             "a category_path for each listing",
             "add the category_path",
         )

@@ -1,4 +1,4 @@
-"""Fuse the vote of the neighbours with the trained opinions: the open-class split."""
+"""Fuse the kNN vote with the trained opinions: the open-class split."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

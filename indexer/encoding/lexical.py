@@ -23,7 +23,7 @@ RUN = re.compile(r"\S+")
 CACHED = 1 << 16  # cached runs: a catalog repeats the same words
 LONGEST_RUN = 32  # characters; longer runs, such as Chinese sentences, rarely repeat and are too large to cache
 COUNTED_ROWS = 20_000  # rows counted at a time: hashing needs several times the memory of its result
-REST_SHARE = 0.7  # weight of brand, attributes and description; the title has 1. ARCHITECTURE.md compares others
+REST_SHARE = 0.7  # weight of brand, attributes and description; the title has 1. docs/choices.md compares others
 
 
 def ngram_counts(rows: Sequence[Words]) -> Counts:

@@ -228,10 +228,10 @@ def verify_files(store: Path, files: Mapping[str, tuple[int, str]]) -> None:
     for name, (size, digest) in files.items():
         path = store / name
         try:
-            whole = path.stat().st_size == size and _sum(path) == digest
+            intact = path.stat().st_size == size and _sum(path) == digest
         except OSError as error:
             raise _unreadable(path, error, how_to_restore(store)) from None
-        if not whole:
+        if not intact:
             raise damaged(path, how_to_restore(store))
 
 

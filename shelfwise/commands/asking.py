@@ -15,6 +15,7 @@ import click
 from shelfwise.commands.options import AS_JSON, DEVICE, FORMATS, STORE, TIER, InputOptions, as_one, reads_input
 from shelfwise.commands.terminal import (
     ShelfwiseCommand,
+    counted,
     output_file,
     print_json,
     progress_display,
@@ -89,9 +90,9 @@ class EvaluateCommand:
 def classify(asked: ClassifyCommand) -> None:
     """Assign a category, a confidence and evidence to each listing.
 
-    LISTINGS is a CSV, TSV, JSONL or Parquet file, also gzipped; "-" reads standard input. The output keeps the order of
-    the rows and all input columns, and adds the columns of the decision. CSV, TSV and JSONL keep their format; Parquet
-    becomes CSV. Rows that cannot be used are written to the file of --rejects.
+    LISTINGS is a CSV, TSV or JSONL file (also gzipped), or a Parquet file; "-" reads standard input. The output keeps
+    the order of the rows and all input columns, and adds the columns of the decision. CSV, TSV and JSONL keep their
+    format; Parquet becomes CSV. Rows that cannot be used are written to the file of --rejects.
 
     \b
     Examples:
@@ -137,7 +138,7 @@ def classify(asked: ClassifyCommand) -> None:
             if progress:
                 progress("classify", counts.total(), 0)
     shares = ", ".join(f"{count} {decision}" for decision, count in sorted(counts.items()))
-    click.echo(f"{counts.total()} listings in {time.monotonic() - start:.1f} s: {shares}", err=True)
+    click.echo(f"{counted(counts.total(), 'listing')} in {time.monotonic() - start:.1f} s: {shares}", err=True)
     show_rejects(rejects.count, rejects.path)
 
 

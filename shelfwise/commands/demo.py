@@ -49,7 +49,7 @@ def narrate(store: Path, device: str, progress: Progress | None = None) -> Itera
         yield f"   {path}: {'most' if found > len(own) / 2 else 'few'} of its {len(own)} listings are found"
     again = opened.classify(listings[::4])
     kept = sum(old.category_path == new.category_path for old, new in zip(decisions[::4], again, strict=True))
-    yield f"   {_about(kept / len(again))} of the listings of step 2 keep their category"
+    yield f"   {_about(kept / len(again))} of {len(again)} listings of step 2 keep their category"
 
     yield "\n4. Look up similar items, across languages:"
     for text in LOOK_UPS:

@@ -92,9 +92,9 @@ click.version_option(__version__, prog_name="shelfwise")(main)
 def build(asked: BuildCommand) -> None:
     """Build a store from catalog files, or update it to match them.
 
-    CATALOG is a CSV, TSV, JSONL or Parquet file, also gzipped. Items that it no longer lists are removed. Items from
-    `shelfwise add` or the service stay. Only new and changed texts are embedded. The model is retrained if more than 2%
-    of the items have changed since it was last trained, or if a goal changes (--head, --optimize,
+    CATALOG is a CSV, TSV or JSONL file (also gzipped), or a Parquet file. Items that it no longer lists are removed.
+    Items from `shelfwise add` or the service stay. Only new and changed texts are embedded. The model is retrained if
+    more than 2% of the items have changed since it was last trained, or if a goal changes (--head, --optimize,
     --target-precision).
 
     An update first shows the changes, and how many of up to 500 known items would get a different category. A catalog

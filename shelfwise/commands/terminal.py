@@ -77,8 +77,20 @@ def load_catalog(paths: tuple[str, ...], source: "InputOptions") -> "Catalog":
     show_notices(catalog.notices)
     show_rejects(rejects.count, source.rejects)
     if catalog.conflicting:
-        click.echo(f"{catalog.conflicting} rows repeat an id with different content: the last one is used", err=True)
+        click.echo(
+            f"{counted(catalog.conflicting, 'row')} repeated an id with different content: the last one is used",
+            err=True,
+        )
     return catalog
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    >>> counted(1, "row"), counted(2, "row")
+    ('1 row', '2 rows')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def show_notices(notices: list[str]) -> None:
@@ -90,14 +102,14 @@ def show_notices(notices: list[str]) -> None:
 def show_rejects(count: int, path: Path) -> None:
     """Print the number of rejected rows on stderr, if there are any."""
     if count:
-        click.echo(f"{count} rows rejected: see {path} for their lines and the reasons", err=True)
+        click.echo(f"{counted(count, 'row')} rejected, with line and reason, in {path}", err=True)
 
 
 def show_unlearned(classifier: "Classifier", tier: str) -> None:
     """Warn on stderr if the tier fast cannot predict some categories of the store."""
     if tier == "fast" and not classifier.known.all():
         click.echo(
-            f"{(~classifier.known).sum()} categories are new to the model, and --tier fast cannot predict them: "
+            f"categories new to the model: {(~classifier.known).sum()}; --tier fast cannot predict them: "
             "use another tier, or run shelfwise train",
             err=True,
         )
@@ -106,7 +118,7 @@ def show_unlearned(classifier: "Classifier", tier: str) -> None:
 def show_difference(difference: "Difference") -> None:
     """Print the counts of a difference between two catalogs, with some examples of each kind."""
     counts = ", ".join(f"{kind.count} {name}" for name, kind in difference.kinds())
-    click.echo(f"{difference.before} -> {difference.after} items: {counts}")
+    click.echo(f"{difference.before} -> {counted(difference.after, 'item')}: {counts}")
     for name, kind in difference.kinds():
         for example in kind.examples:
             click.echo(f"  {name}  {example}")
@@ -154,10 +166,12 @@ def show_report(
     for category in report.new_categories:
         click.echo(f"new category: {category}")
     if report.fitted:
-        _show_quality(report.settings, verbose)
+        click.echo(_quality(report.settings.held_out, report.settings))
     elif catalog:
         click.echo("the model was kept (run shelfwise train to retrain it)")
-    click.echo(f"version {report.version} with {report.rows} items, {seconds:.1f} s")
+    if verbose:
+        _show_settings(report.settings)
+    click.echo(f"version {report.version} with {counted(report.rows, 'item')}, {seconds:.1f} s")
 
 
 def show_finetuned(done: "Finetuned", seconds: float, as_json: bool, verbose: bool = False) -> None:
@@ -172,8 +186,8 @@ def show_finetuned(done: "Finetuned", seconds: float, as_json: bool, verbose: bo
     if trained.resumed:
         click.echo("resumed the interrupted run")
     click.echo(f"trained for {trained.epochs:.1f} epochs in {trained.seconds:.0f} s")
-    click.echo(f"before: {_quality(done.before)}")
-    click.echo(f"after:  {_quality(done.after)}")
+    click.echo(f"before: {_quality(done.before, done.report.settings)}")
+    click.echo(f"after:  {_quality(done.after, done.report.settings)}")
     if verbose:
         click.echo(
             f"{trained.way:.0%} of the way to the learned weights; vote accuracy {trained.vote_before:.3f} -> "
@@ -184,11 +198,11 @@ def show_finetuned(done: "Finetuned", seconds: float, as_json: bool, verbose: bo
             click.echo(f"{name.replace('_', ' ')} on {done.after['rows']:.0f} held-out items: {before} -> {after}")
     if done.switched:
         click.echo("the store now uses the fine-tuned encoder")
-        if verbose:
-            _show_settings(done.report.settings)
     else:
         click.echo(f"the store keeps its previous encoder: {done.objection}")
-    click.echo(f"version {done.report.version} with {done.report.rows} items, {seconds:.1f} s")
+    if verbose:
+        _show_settings(done.report.settings)
+    click.echo(f"version {done.report.version} with {counted(done.report.rows, 'item')}, {seconds:.1f} s")
 
 
 def show_evaluation(result: "Evaluation") -> None:
@@ -222,29 +236,16 @@ def read_counts(catalog: "Catalog") -> dict[str, int]:
     return {"rejected": catalog.rejected, "repeated": catalog.repeated, "conflicting": catalog.conflicting}
 
 
-def _show_quality(settings: "Settings", verbose: bool) -> None:
-    """Print how good the model is on held-out items, and with `verbose` what it was set to."""
-    if not settings.held_out:
-        click.echo("too few items or categories to hold any out: no decision is accepted without review")
-        return
-    click.echo(_quality(settings.held_out))
-    if not settings.held_out["accepted"]:
-        click.echo(f"no confidence reaches the target precision of {100 * settings.goals.target_precision:g}%")
-    if verbose:
-        _show_settings(settings)
-
-
-def _quality(held_out: Mapping[str, float | None]) -> str:
-    """Return the figures of held-out items that a person wants to know.
-
-    >>> _quality({"rows": 1098, "accuracy": 0.913, "accepted": 0.853, "accepted_accuracy": 0.967})
-    '91% of 1098 held-out items right; 85% would be accepted, 97% of these right'
-    """
-    accepted = held_out["accepted"] or 0.0
-    more = f"{accepted:.0%} would be accepted, {held_out['accepted_accuracy'] or 0:.0%} of these right"
-    return (
-        f"{held_out['accuracy'] or 0:.0%} of {held_out['rows']:.0f} held-out items right; "
-        f"{more if accepted else 'none would be accepted without review'}"
+def _quality(held_out: Mapping[str, float | None], settings: "Settings") -> str:
+    """Return the figures of held-out items that a person wants to know."""
+    if not held_out:
+        return "too few items or categories to hold any out: no decision is accepted without review"
+    accepted, right = held_out["accepted"] or 0.0, held_out["accepted_accuracy"] or 0.0
+    target = 100 * settings.goals.target_precision
+    return f"{held_out['accuracy'] or 0:.0%} of {held_out['rows']:.0f} held-out items right; " + (
+        f"{accepted:.0%} would be accepted, {right:.0%} of these right"
+        if accepted
+        else f"none would be accepted: no confidence reaches the target precision of {target:g}%"
     )
 
 

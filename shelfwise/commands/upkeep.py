@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shelfwise.commands.options import AS_JSON, DEVICE, STORE
-from shelfwise.commands.terminal import ShelfwiseCommand, print_json, progress_display, show_difference
+from shelfwise.commands.terminal import ShelfwiseCommand, counted, print_json, progress_display, show_difference
 
 if TYPE_CHECKING:
     from shelfwise.results import Version
@@ -97,7 +97,7 @@ def rollback(version: str, store: Path, as_json: bool) -> None:
     if as_json:
         print_json(_as_json(made))
         return
-    click.echo(f"version {made.number} with {made.items} items ({made.command})")
+    click.echo(f"version {made.number} with {counted(made.items, 'item')} ({made.command})")
 
 
 @click.command(cls=ShelfwiseCommand)
@@ -171,7 +171,7 @@ def compact(store: Path, keep: int, as_json: bool) -> None:
         print_json(asdict(done))
         return
     click.echo(
-        f"{len(done.kept)} versions kept, {len(done.removed)} deleted: "
+        f"{counted(len(done.kept), 'version')} kept, {len(done.removed)} deleted: "
         f"{done.bytes_before / 1e6:.1f} MB -> {done.bytes_after / 1e6:.1f} MB"
     )
 
@@ -195,7 +195,8 @@ def check(store: Path, as_json: bool) -> None:
         print_json(asdict(found))
     elif not found.problems:
         click.echo(
-            f"intact: {found.versions} versions, {found.files} files, {found.rows} rows in all versions together"
+            f"intact: {counted(found.versions, 'version')}, {counted(found.files, 'file')}, "
+            f"{counted(found.rows, 'row')} in all versions together"
         )
     for problem in found.problems:
         click.echo(f"Error: {problem}", err=True)

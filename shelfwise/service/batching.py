@@ -20,9 +20,9 @@ GATHER_SECONDS = 0.002  # that an idle batcher waits for more queries after the 
 SMALL = 32  # most queries of a small request, which goes before the large ones
 UNANSWERED = 16  # most unanswered queries of small requests per thread, to limit the latency
 LARGE_WAITING = 4  # most large requests that wait
-SERVER_BUSY = "Server busy; retry in 1 second."
-OVERLOADED = "overloaded"  # its error code
 RETRY_AFTER = 1  # seconds, for the Retry-After header
+SERVER_BUSY = f"Server busy; retry in {RETRY_AFTER} second."
+OVERLOADED = "overloaded"  # the error code of SERVER_BUSY
 
 
 class OverloadError(Exception):

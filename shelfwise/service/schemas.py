@@ -157,7 +157,7 @@ class SimilarOut(BaseModel):
 
 
 class DecisionOut(BaseModel):
-    """The decision on one listing, with the content that `shelfwise classify` writes (see README).
+    """The decision on one listing, with the content that `shelfwise classify` writes.
 
     - `category_path`: the most probable category, also where the decision is `unknown`. Empty for a listing without
       text. `category` is the name of its leaf.
@@ -168,7 +168,7 @@ class DecisionOut(BaseModel):
     - `sure_path`: the deepest node of the category tree that is sure enough. Empty if there is none.
     - `alternatives`: the most probable categories, the predicted one first.
     - `levels`: the most probable node of each level above the categories, from the top.
-    - `prediction_set`: the categories that include the right one for 95 % of listings like the held-out items.
+    - `prediction_set`: the categories that include the right one for 95% of listings like the held-out items.
     - `evidence`: the most similar items. Empty in tier `fast`.
     - `tier`: `full`, or `fast` where n-grams alone decided.
     - `store_version`: the version of the store that decided.

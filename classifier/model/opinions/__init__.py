@@ -1,7 +1,7 @@
 """Trained opinions: each module of this folder is one and is found by its name.
 
 A module has DEFAULT_TEMPERATURE, DEFAULT_WEIGHT and the functions `fit` and `scores` of `OpinionKind`; see `ngrams.py`.
-The vote of the neighbours is also an opinion but is not trained. It covers categories that the others do not know.
+The kNN vote is also an opinion but is not trained. It covers categories that the others do not know.
 """
 
 import json

@@ -6,7 +6,7 @@ from shelfwise.classifier.model.opinions.vectors import linear_scores, linear_te
 from shelfwise.indexer.encoding.lexical import rarity_of, weighted
 
 DEFAULT_TEMPERATURE, DEFAULT_WEIGHT = 0.2, 0.5
-PENALTY = 1.0  # inverse strength of the L2 penalty; see ARCHITECTURE.md for the results of other values
+PENALTY = 1.0  # inverse strength of the L2 penalty
 TOLERANCE = 1e-2
 
 

@@ -81,7 +81,7 @@ class EncoderChoice:
 
 
 def choose_encoder(titles: Iterable[str]) -> EncoderChoice:
-    """Return `minilm` for titles in Latin script, `e5` if at least 1 % of them have other letters."""
+    """Return `minilm` for titles in Latin script, `e5` if at least 1% of them have other letters."""
     sample = [title for title, _ in zip(titles, range(SCRIPT_SAMPLE), strict=False)]
     beyond = sum(map(beyond_latin, sample))
     share = f"{beyond / max(len(sample), 1):.0%} of the titles have letters beyond the Latin script"

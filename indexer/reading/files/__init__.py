@@ -2,7 +2,7 @@
 
 Each module of this folder is a format, known by its module name. It has SUFFIXES, MAGIC and IS_TEXT, and the functions
 `recognises` and `opened` of `Format`; see `tsv.py`. Nothing here knows the meaning of a column. An unreadable record
-becomes a `Reject` in its place, so that one bad row does not affect its neighbours.
+becomes a `Reject` in its place, so that one reject does not affect its neighbours.
 """
 
 import codecs
