@@ -82,6 +82,8 @@ def test_correct_and_undo_a_decision_by_keyboard(page):
     for one in page.request.get("/v1/reviews?limit=1000").json()["reviews"]:
         call_api(page, f"/v1/reviews/{one['listing']['id']}", {"action": "skip"})
     call_api(page, "/v1/items", {"items": [{"title": "plush dinosaur", "category_path": "Home > Toys"}]})
+    while "Home > Toys" not in page.request.get("/v1/categories").text():
+        page.wait_for_timeout(100)  # on a busy machine the write is acknowledged before it is indexed
     doubtful = [{"id": "L-1", "title": "zq gadget nine"}, {"id": "L-3", "title": "wk widget"}]
     call_api(page, "/v1/classify", {"listings": doubtful})
     page.goto("/review?id=L-1")
