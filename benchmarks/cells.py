@@ -7,6 +7,15 @@ from typing import Any
 from harness import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
+TIERS = {
+    "full": "**Shelfwise**, `--tier full`",
+    "auto": "**Shelfwise**, `--tier auto`",
+    "fast": "**Shelfwise**, `--tier fast`",
+    "knn": "sentence-transformers, nearest neighbours of scikit-learn",
+    "setfit": "SetFit",
+    "fasttext": "fastText, autotuned",
+    "transformers": "a loop over transformers' sequence classification",
+}
 
 
 def median_of(values: list[float]) -> str:

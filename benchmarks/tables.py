@@ -11,9 +11,8 @@ from typing import Any
 
 import click
 from cells import (
-    accepted_of,
+    TIERS,
     cell_of,
-    gib_of,
     machine_line,
     median_of,
     our_row,
@@ -21,9 +20,9 @@ from cells import (
     results_of,
     seconds_of,
     their_row,
-    time_of,
 )
 from harness import ROOT
+from summaries import accuracy_summary, costs_table, speed_summary
 
 NAMES = {
     "linear_svc": "TF-IDF + LinearSVC",
@@ -31,15 +30,6 @@ NAMES = {
     "fasttext": "fastText, autotuned",
     "lstm": "embedding + LSTM + dense",
     "bert": "the encoder with a classification layer, fine-tuned",
-}
-TIERS = {
-    "full": "**Shelfwise**, `--tier full`",
-    "auto": "**Shelfwise**, `--tier auto`",
-    "fast": "**Shelfwise**, `--tier fast`",
-    "knn": "sentence-transformers, nearest neighbours of scikit-learn",
-    "setfit": "SetFit",
-    "fasttext": "fastText, autotuned",
-    "transformers": "a loop over transformers' sequence classification",
 }
 WAYS = {
     "shelfwise": "**Shelfwise**, nothing trained",
@@ -311,62 +301,6 @@ def serving_table(file: str = "serving") -> str:
             f"failed, {len(writes['lost'])} writes were lost."
         )
     return f"{said}\n\n{machine_line(content)}"
-
-
-def accuracy_summary() -> str:
-    """Return the accuracy of Shelfwise next to that of others, one row a catalog, in Markdown."""
-    content = results_of("accuracy")
-    peers = ("linear_svc", "fasttext", "bert")
-    lines = [
-        "| catalog | Shelfwise | TF-IDF + LinearSVC | fastText | fine-tuned classifier | accepted, right |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, entry in content["sets"].items():
-        if all(peer in entry for peer in peers):
-            ours = entry["shelfwise"]
-            others = " | ".join(f"{entry[peer]['accuracy']:.3f}" for peer in peers)
-            lines.append(
-                f"| `{name}`, {ours['items']:,} items | **{ours['accuracy']:.3f}** | {others} | {accepted_of(ours)} |"
-            )
-    return "\n".join([*lines, "", f"Source: `benchmarks/results/accuracy.json`; {machine_line(content)}"])
-
-
-def speed_summary() -> str:
-    """Return rates and accuracies of the tiers and of others on one catalog, in Markdown."""
-    content = results_of("tiers")
-    name = "instacart"
-    entry = content["sets"][name]
-    lines = [f"| `{name}`, {entry['items']:,} items | listings/s | accuracy |", "|---|---|---|"]
-    for way, label in TIERS.items():
-        if way in entry and way != "transformers":  # that loop is not trained
-            figures = entry[way]
-            lines.append(f"| {label} | {median_of(figures['rates'])} | {figures['accuracy']:.3f} |")
-    return "\n".join([*lines, "", f"Source: `benchmarks/results/tiers.json`; {machine_line(content)}"])
-
-
-def costs_table() -> str:
-    """Return the time and memory that a user has to plan for, in Markdown."""
-    rebuild, memory, speed = results_of("rebuild"), results_of("memory"), results_of("speed")
-    (built,) = rebuild["sets"].values()
-    largest = max(memory["sets"].values(), key=lambda entry: entry["rows"])
-    peaks = speed["sets"]["memory"]["peak_mib"]
-    listings = list(peaks["fast"])[-1]
-    changed = sum(built["builds"]["again"][kind] for kind in ("added", "updated", "removed"))
-    rows = [
-        (f"first build, {built['rows']:,} items", built["builds"]["first"]["seconds"], "first"),
-        (f"next build, {changed / built['rows']:.0%} of them changed", built["builds"]["again"]["seconds"], "again"),
-    ]
-    lines = ["| | time | memory |", "|---|---|---|"]
-    for label, seconds, build in rows:
-        lines.append(f"| {label} | {time_of(seconds)} | {gib_of(built['builds'][build]['peak_mib'])} |")
-    tuned = largest["finetune"]
-    lines.append(
-        f"| fine-tuning, {largest['rows']:,} items | {time_of(tuned['seconds'])} | {gib_of(tuned['peak_mib'])} |"
-    )
-    by_tier = ", ".join(f"{gib_of(peak[listings])} (`{tier}`)" for tier, peak in peaks.items())
-    lines.append(f"| classifying {listings} listings, 40,000 items | see above | {by_tier} |")
-    sources = ", ".join(f"`benchmarks/results/{name}.json`" for name in ("rebuild", "memory", "speed"))
-    return "\n".join([*lines, "", f"Source: {sources}; {machine_line(rebuild)}"])
 
 
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
