@@ -8,7 +8,7 @@ def accuracy_summary() -> str:
     content = results_of("accuracy")
     peers = ("linear_svc", "fasttext", "bert")
     lines = [
-        "| catalog | Shelfwise | TF-IDF + LinearSVC | fastText | fine-tuned classifier | accepted, right |",
+        "| catalog | Shelfwise | TF-IDF + LinearSVC | fastText | fine-tuned classifier | accepted, of these right |",
         "|---|---|---|---|---|---|",
     ]
     for name, entry in content["sets"].items():
@@ -54,6 +54,6 @@ def costs_table() -> str:
         f"| fine-tuning, {largest['rows']:,} items | {time_of(tuned['seconds'])} | {gib_of(tuned['peak_mib'])} |"
     )
     by_tier = ", ".join(f"{gib_of(peak[listings])} (`{tier}`)" for tier, peak in peaks.items())
-    lines.append(f"| classifying {listings} listings, 40,000 items | see above | {by_tier} |")
+    lines.append(f"| classifying {listings} listings, 40,000 items | - | {by_tier} |")
     sources = ", ".join(f"`benchmarks/results/{name}.json`" for name in ("rebuild", "memory", "speed"))
     return "\n".join([*lines, "", f"Source: {sources}; {machine_line(rebuild)}"])
