@@ -3,12 +3,13 @@
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import small_catalog, write_catalog
+from conftest import ROOT, small_catalog, write_catalog
 from pyarrow import parquet
 
 from shelfwise.classifier.measuring.output import COLUMNS
@@ -281,3 +282,18 @@ def test_a_dash_writes_to_standard_output(run, store, listings, tmp_path):
     assert said == run("classify", listings, "--store", store).stdout
     assert not (tmp_path / "-").exists()
     assert not (tmp_path / "-.partial").exists()
+
+
+def test_a_build_ends_with_its_quality_and_verbose_adds_the_settings(run, catalog_file):
+    shown = run("build", catalog_file, "--store", "s", "--encoder", "hashing")
+    assert re.search(r"^\d+% of \d+ held-out items right; ", shown.stdout, re.MULTILINE)
+    assert "settings:" not in shown.stdout
+    shown = run("train", "--store", "s", "--verbose")
+    assert "settings: vote temperature" in shown.stdout
+    assert "held out: rows 50, accuracy" in shown.stdout
+
+
+def test_a_store_too_small_to_measure_says_so(run):
+    shown = run("build", ROOT / "data" / "survey.csv", "--store", "s", "--encoder", "hashing", "--verbose")
+    assert "too few items or categories to hold any out: no decision is accepted without review" in shown.stdout
+    assert "held out: -" in shown.stdout

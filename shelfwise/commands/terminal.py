@@ -264,10 +264,8 @@ def _show_settings(settings: "Settings") -> None:
         "accept from": f"{full.accept_from:.3f}" if full.accept_from <= 1 else "-",
     }
     click.echo("settings: " + ", ".join(f"{name} {value}" for name, value in settled.items()))
-    figures = {name: value for name, value in settings.held_out.items() if name != "rows"}
-    click.echo(
-        "held out: " + ", ".join(f"{name.replace('_', ' ')} {_figure(value, '.3f')}" for name, value in figures.items())
-    )
+    figures = [f"{name.replace('_', ' ')} {_figure(value, '.3f')}" for name, value in settings.held_out.items()]
+    click.echo(f"held out: {', '.join(figures) or '-'}")
 
 
 def print_json(value: object) -> None:
