@@ -1,5 +1,6 @@
 """Rejected rows, stored with their place and the reason so that no row is lost."""
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Protocol, Self, TextIO
 from shelfwise.indexer.errors import InputError
 
 IN_MEMORY = "<memory>"
+DEFAULT_REJECTS = Path("REJECTS.jsonl")
 MAX_VALUE = 2_000  # characters of the offending value to store
 
 
@@ -74,7 +76,7 @@ class RejectList:
 
 
 class RejectFile:
-    """A JSONL file of rejects, created when the first one is added."""
+    """A JSONL file of rejects, created when the first one is added. Without rejects, none of an earlier run is left."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -107,3 +109,13 @@ class RejectFile:
     ) -> None:
         if self._out is not None:
             self._out.close()
+        elif error is None and self.path.is_file():
+            self._forget_earlier()
+
+    def _forget_earlier(self) -> None:
+        """Remove the default file of an earlier run, or empty a file that was named: it has no rejects of this run."""
+        with contextlib.suppress(OSError):
+            if self.path != DEFAULT_REJECTS:
+                self.path.write_text("")
+            elif self.path.read_text("utf-8", "replace")[:MAX_VALUE].startswith('{"file": '):
+                self.path.unlink()

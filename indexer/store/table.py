@@ -1,5 +1,6 @@
 """The LanceDB table with the rows of a store. Each change creates a table version, and each row has a unique row id."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from shelfwise.indexer.store.disk import remove
 TABLE = "items"
 VALUES_PER_LIST = 1000  # in SQL
 LONGEST_FILTER = 10_000  # characters: the planner's stack overflows at hundreds of thousands
+QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")  # strings and names of an SQL condition
 ROW_ID = "_rowid"  # LanceDB's row id: an updated row gets a new one, and a table never reuses one
 
 LAST = 2**64 - 1  # LanceDB counts version names down from this number
@@ -80,6 +82,8 @@ class TableReader:
         try:
             if len(where) > LONGEST_FILTER:
                 raise ValueError(f"{len(where)} characters, but at most {LONGEST_FILTER} are allowed")
+            if ";" in QUOTED.sub("", where):
+                raise ValueError("a semicolon outside quotes: the rest would be ignored")
             return _row_ids(self._query().where(where).select([ROW_ID]).to_arrow())
         except Exception as error:  # the query planner raises many types, one of them when it gives up
             if isinstance(error, OSError | RuntimeError) and "Not found" in str(error):
@@ -235,4 +239,4 @@ def _with_vectors(rows: Rows) -> pa.Table:
 def _connect(path: Path) -> Any:
     import lancedb
 
-    return lancedb.connect(path)
+    return lancedb.connect(path.absolute())  # LanceDB would expand a leading ~, which no other part does

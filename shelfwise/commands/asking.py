@@ -4,7 +4,6 @@ import contextlib
 import gc
 import itertools
 import json
-import sys
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -12,11 +11,20 @@ from pathlib import Path
 
 import click
 
-from shelfwise.commands.options import AS_JSON, DEVICE, FORMATS, STORE, TIER, InputOptions, as_one, reads_input
+from shelfwise.commands.options import (
+    AS_JSON,
+    DEVICE,
+    FORMATS,
+    STORE,
+    TIER,
+    InputOptions,
+    Utf8,
+    as_one,
+    reads_input,
+)
 from shelfwise.commands.terminal import (
     ShelfwiseCommand,
     counted,
-    output_file,
     print_json,
     progress_display,
     show_evaluation,
@@ -104,10 +112,12 @@ def classify(asked: ClassifyCommand) -> None:
     import shelfwise
     from shelfwise.classifier.measuring.output import DecisionWriter
     from shelfwise.classifier.model.pipeline import LISTINGS_AT_A_TIME
+    from shelfwise.commands.outputs import output_file, refuse_overwriting, standard_input
     from shelfwise.indexer.reading.catalog import read_listings
     from shelfwise.indexer.reading.files import open_records
     from shelfwise.indexer.reading.rejects import RejectFile
 
+    refuse_overwriting((asked.listings,), asked.source.rejects, asked.output)
     if asked.output is not None and asked.output.suffix.lower() in NOT_WRITTEN:
         raise click.UsageError(
             f"{asked.output}: expected a name for CSV, TSV or JSONL output; use the ending .csv, .tsv or .jsonl."
@@ -118,7 +128,7 @@ def classify(asked: ClassifyCommand) -> None:
     with contextlib.ExitStack() as stack:
         gc.disable()  # decisions form no reference cycles; collecting them took a tenth of the time of --tier fast
         stack.callback(gc.enable)
-        records = stack.enter_context(open_records(asked.listings, sys.stdin.buffer, options.encoding, options.format))
+        records = stack.enter_context(open_records(asked.listings, standard_input(), options.encoding, options.format))
         rejects = stack.enter_context(RejectFile(asked.source.rejects))
         with_mark = asked.output is not None and records.encoding == "utf-8-sig"
         out = stack.enter_context(output_file(asked.output, "utf-8-sig" if with_mark else "utf-8"))
@@ -143,11 +153,15 @@ def classify(asked: ClassifyCommand) -> None:
 
 
 @click.command(cls=ShelfwiseCommand)
-@click.argument("text", required=False)
+@click.argument("text", required=False, type=Utf8())
 @STORE
 @click.option("-k", "k", default=None, type=click.IntRange(1), help="Number of items to show.  [default: 10]")
-@click.option("--id", "id_", default=None, metavar="ID", help="Compare with this stored item instead of TEXT.")
-@click.option("--where", default=None, metavar="SQL", help="Only items that match, e.g. \"brand = 'VELORO'\".")
+@click.option(
+    "--id", "id_", default=None, type=Utf8(), metavar="ID", help="Compare with this stored item instead of TEXT."
+)
+@click.option(
+    "--where", default=None, type=Utf8(), metavar="SQL", help="Only items that match, e.g. \"brand = 'VELORO'\"."
+)
 @DEVICE
 @AS_JSON
 @as_one(SimilarCommand)
@@ -214,13 +228,15 @@ def evaluate(asked: EvaluateCommand) -> None:
     import shelfwise
     from shelfwise.classifier.measuring.evaluation import evaluate as measure
     from shelfwise.classifier.model.pipeline import LISTINGS_AT_A_TIME
+    from shelfwise.commands.outputs import output_file, refuse_overwriting, standard_input
     from shelfwise.indexer.reading.catalog import read_listings
     from shelfwise.indexer.reading.files import open_records
     from shelfwise.indexer.reading.rejects import RejectFile
 
+    refuse_overwriting((asked.labelled,), asked.source.rejects, asked.json_file)
     options, alone = asked.source.read(), asked.json_file == Path("-")
     with contextlib.ExitStack() as stack:
-        records = stack.enter_context(open_records(asked.labelled, sys.stdin.buffer, options.encoding))
+        records = stack.enter_context(open_records(asked.labelled, standard_input(), options.encoding))
         rejects = stack.enter_context(RejectFile(asked.source.rejects))
         out = stack.enter_context(output_file(asked.json_file)) if asked.json_file else None
         progress = stack.enter_context(progress_display())

@@ -17,6 +17,7 @@ from shelfwise.commands.options import (
     VERBOSE,
     FiniteRange,
     InputOptions,
+    Utf8,
     as_one,
     goal_options,
     limit_options,
@@ -165,9 +166,13 @@ def add(
 
 @main.command()
 @STORE
-@click.option("--id", "ids", multiple=True, help="Id of an item to remove; repeat it for several items.")
+@click.option("--id", "ids", multiple=True, type=Utf8(), help="Id of an item to remove; repeat it for several items.")
 @click.option(
-    "--category", default=None, metavar="PATH", help="Category path: remove its items and all items below it."
+    "--category",
+    default=None,
+    type=Utf8(),
+    metavar="PATH",
+    help="Category path: remove its items and all items below it.",
 )
 @click.option("--added", is_flag=True, help="Remove all added items that no catalog has listed since.")
 @AS_JSON

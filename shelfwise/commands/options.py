@@ -53,6 +53,19 @@ class FiniteRange(click.FloatRange):
         return number if math.isfinite(number) else self.fail(f"{value} is not a finite number.", param, ctx)
 
 
+class Utf8(click.ParamType[str]):
+    """Text that is valid UTF-8."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text. Raise click.BadParameter if it has bytes that are not UTF-8."""
+        text = str(value)
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            self.fail(f"{text.encode('utf-8', 'backslashreplace').decode()} is not valid UTF-8.", param, ctx)
+        return text
+
+
 class Share(click.ParamType[float]):
     """A share between 0 and 1, written as 20% or 0.2."""
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import io
 import json
 import logging
 import os
@@ -10,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -40,7 +39,16 @@ class ShelfwiseCommand(click.Command):
         migrations = logging.getLogger("shelfwise.migration")
         migrations.addHandler(NOTES)
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # click ends quietly
+                raise
+            _give_up_stdout()
+            raise click.ClickException(
+                f"cannot write the output ({error.strerror or error}): expected an open output on a disk with free "
+                "space; free some space, or write elsewhere"
+            ) from None
         except ShelfwiseError as error:
             options = [name for parameter in self.params for name in parameter.opts]
             raise click.ClickException(with_hint(error, ctx.params, options)) from None
@@ -49,6 +57,13 @@ class ShelfwiseCommand(click.Command):
             ctx.exit(130)
         finally:
             migrations.removeHandler(NOTES)
+        return result
+
+
+def _give_up_stdout() -> None:
+    """Send what is left for stdout nowhere, so that Python does not fail again at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class ShelfwiseGroup(click.Group):
@@ -69,9 +84,11 @@ NOTES = _Notes(logging.WARNING)
 
 def load_catalog(paths: tuple[str, ...], source: "InputOptions") -> "Catalog":
     """Read labelled files and return their items. Notices, rejects and conflicts are reported on stderr."""
+    from shelfwise.commands.outputs import refuse_overwriting
     from shelfwise.indexer.reading.catalog import read_catalog
     from shelfwise.indexer.reading.rejects import RejectFile
 
+    refuse_overwriting(paths, source.rejects)
     with RejectFile(source.rejects) as rejects:
         catalog = read_catalog(paths, rejects, source.read())
     show_notices(catalog.notices)
@@ -271,61 +288,6 @@ def _show_settings(settings: "Settings") -> None:
 def print_json(value: object) -> None:
     """Print a value as JSON on stdout."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=1))
-
-
-@contextlib.contextmanager
-def output_file(path: Path | None, encoding: str = "utf-8") -> Iterator[TextIO]:
-    """Open an output file for writing; `path` None or - is standard output.
-
-    The text goes to `path`.partial, which is renamed to `path` at the end. If the work fails, it stays unless it is
-    empty. Raise InputError at once if the file cannot be written, and later if writing fails.
-    """
-
-    if path is None or path == Path("-"):
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
-        yield sys.stdout
-        return
-    if path.exists() and not path.is_file() and not path.is_dir():  # a pipe or device
-        with path.open("w", encoding=encoding) as device:
-            yield device
-        return
-    work = path.with_name(path.name + ".partial")
-    try:
-        out = _opened(path, work, encoding)
-    except OSError as error:
-        raise _unwritable(path, error) from None
-    try:
-        with out:
-            yield out
-    except BaseException as error:
-        if work.stat().st_size:
-            click.echo(f"Stopped early: the output so far is in {work}", err=True)
-        else:
-            work.unlink()
-        if isinstance(error, OSError):
-            raise _unwritable(path, error) from None
-        raise
-    work.replace(path)
-
-
-def _unwritable(path: Path, error: OSError) -> Exception:
-    from shelfwise.indexer.errors import InputError
-
-    return InputError(
-        "unwritable_output",
-        f"cannot write {path} ({error.strerror})",
-        "a file in a writable folder, on a disk with free space",
-        "name another file",
-    )
-
-
-def _opened(path: Path, work: Path, encoding: str) -> TextIO:
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if path.exists() and not os.access(path, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    return work.open("w", encoding=encoding, errors="backslashreplace", newline="")
 
 
 @contextlib.contextmanager

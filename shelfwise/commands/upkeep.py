@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shelfwise.commands.options import AS_JSON, DEVICE, STORE
+from shelfwise.commands.options import AS_JSON, DEVICE, STORE, Utf8
 from shelfwise.commands.terminal import ShelfwiseCommand, counted, print_json, progress_display, show_difference
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _as_json(version: "Version") -> dict[str, object]:
 
 
 @click.command(cls=ShelfwiseCommand)
-@click.argument("version")
+@click.argument("version", type=Utf8())
 @STORE
 @AS_JSON
 def rollback(version: str, store: Path, as_json: bool) -> None:
@@ -101,8 +101,8 @@ def rollback(version: str, store: Path, as_json: bool) -> None:
 
 
 @click.command(cls=ShelfwiseCommand)
-@click.argument("name")
-@click.argument("version", required=False)
+@click.argument("name", type=Utf8())
+@click.argument("version", required=False, type=Utf8())
 @STORE
 @click.option("--delete", is_flag=True, help="Delete the tag.")
 def tag(name: str, version: str | None, store: Path, delete: bool) -> None:
@@ -126,8 +126,8 @@ def tag(name: str, version: str | None, store: Path, delete: bool) -> None:
 
 
 @click.command(cls=ShelfwiseCommand)
-@click.argument("before")
-@click.argument("after")
+@click.argument("before", type=Utf8())
+@click.argument("after", type=Utf8())
 @STORE
 @AS_JSON
 def diff(before: str, after: str, store: Path, as_json: bool) -> None:

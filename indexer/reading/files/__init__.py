@@ -171,14 +171,18 @@ class RecordFile:
             yield from self._content.records()
         except UnicodeError as error:
             place = f"byte {error.start}" if isinstance(error, UnicodeDecodeError) else "a byte"
-            raise InputError(
-                "undecodable_file",
-                f"{self.name}: {place} is not valid {self.encoding}",
-                f"text in {self.encoding}",
-                "name the encoding of the file",
-            ) from None
+            raise _undecodable(self.name, place, self.encoding) from None
         except _UNREADABLE as error:
             raise _damaged(self.name, error) from None
+
+
+def _undecodable(name: str, place: str, encoding: str) -> InputError:
+    return InputError(
+        "undecodable_file",
+        f"{name}: {place} is not valid {encoding}",
+        f"text in {encoding}",
+        "name the encoding of the file",
+    )
 
 
 def require_encoding(encoding: str) -> None:
@@ -260,7 +264,10 @@ def _opened(
     if fmt and not known[fmt].IS_TEXT:
         return RecordFile(name, fmt, [], "", known[fmt].opened(Source(name, path, stream)))
     codec, notices = detect_encoding(sample) if encoding is None else (encoding, [])
-    text = sample.decode(codec, "surrogateescape" if "16" not in codec else "replace").lstrip("\ufeff")
+    wide = "16" in codec or "32" in codec  # units of several bytes: the sample may end within one
+    text = sample.decode(codec, "replace" if wide else "surrogateescape").lstrip("\ufeff")
+    if wide and text.startswith("\ufffd"):
+        raise _undecodable(name, "byte 0", codec)
     if not text.strip():
         raise _empty(name)
     if fmt is None:
