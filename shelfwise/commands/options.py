@@ -61,7 +61,9 @@ class Utf8(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the text. Raise click.BadParameter if it has bytes that are not UTF-8."""
         text = str(value)
-        if any("\ud800" <= character <= "\udfff" for character in text):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
             self.fail(f"{text.encode('utf-8', 'backslashreplace').decode()} is not valid UTF-8.", param, ctx)
         return text
 
