@@ -83,6 +83,14 @@ class Rows:
         return {id_: row for row, id_ in enumerate(self.column("id"))}
 
 
+def with_text_columns(table: pa.Table) -> pa.Table:
+    """Return the TEXT_COLUMNS of a table. A column that an earlier format does not have is empty."""
+    for name in TEXT_COLUMNS:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.repeat("", len(table)))
+    return table.select(list(TEXT_COLUMNS)).cast(pa.schema(text_fields()))
+
+
 def text_fields() -> list[pa.Field]:
     """Return TEXT_COLUMNS as Arrow fields."""
     return [pa.field(name, pa.string(), nullable=False) for name in TEXT_COLUMNS]

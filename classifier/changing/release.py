@@ -23,10 +23,12 @@ from shelfwise.indexer.encoding.kinds import EncoderChoice, choose_encoder, load
 from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.errors import EncoderError, ReleaseError
 from shelfwise.indexer.item import Item
+from shelfwise.indexer.reading.options import ReadingMemory
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.index import Index
 from shelfwise.indexer.store.embedded import Embedded, forget_embedded
 from shelfwise.indexer.store.manifest import versions_of
+from shelfwise.indexer.store.memory import READING_BLOB, remembered
 from shelfwise.indexer.store.snapshot import Draft, Snapshot, writing
 from shelfwise.indexer.store.store_encoder import Prepared, encoder_for, prepare
 from shelfwise.indexer.store.sync import (
@@ -90,8 +92,10 @@ class Release:
         device: str,
         goals: Goals,
         progress: Progress | None,
+        memory: ReadingMemory | None = None,
     ) -> None:
         self._draft, self._goals, self._progress = draft, goals, progress
+        self._memory = None if memory == remembered(draft.base) else memory
         self._choice, self._device = choice, device
         self._embedding: Embedding | None = None
         self._model: Fitted | None = None
@@ -152,13 +156,15 @@ class Release:
     def publish(self) -> Report:
         """Publish the new version unless nothing changed, and return the report (step 4)."""
         base, changes, settings = self._draft.base, self._changes, None
-        if base is not None and self._is_published:
+        if base is not None and self._is_published and self._memory is None:
             return report_of(changes, base.manifest, base, self._choice)
         embedding, fitted = self._embed(), self._fit()
         self._draft.table.upsert(embedding.upserts)
         self._draft.table.delete(changes.removed)
         if fitted:
             settings = put_fitted(self._draft, embedding.rows, fitted, self._progress)
+        if self._memory is not None:
+            self._draft.put_blob(READING_BLOB, self._memory.to_bytes())
         manifest = self._draft.commit(changes.as_change("build"), None if base else embedding.prepared.identity())
         forget_embedded(self._draft.path)
         return report_of(changes, manifest, base, self._choice, embedding.made, settings)
@@ -204,16 +210,17 @@ def releasing(
     device: str = "auto",
     overrides: GoalOverrides | None = None,
     progress: Progress | None = None,
+    memory: ReadingMemory | None = None,
 ) -> Iterator[Release]:
     """Yield the release that makes `items` the catalog of the store at `path`. Items added without a catalog stay.
 
     Readers do not see it before it is published. Only texts without a stored vector are embedded. `encoder` is used
-    for the first build; later it must be auto or the same. `overrides` change the goals of the model. Raise
-    ShelfwiseError if the store cannot be written, or has another encoder.
+    for the first build; later it must be auto or the same. `overrides` change the goals of the model, and `memory` what
+    the store remembers of the reading. Raise ShelfwiseError if the store cannot be written, or has another encoder.
     """
     with writing(path, create=True) as draft:
         choice = _choose(draft.base, items, encoder)
-        yield Release(draft, items, choice, device, goals_of(draft.base, overrides), progress)
+        yield Release(draft, items, choice, device, goals_of(draft.base, overrides), progress, memory)
 
 
 def build(
@@ -224,12 +231,13 @@ def build(
     overrides: GoalOverrides | None = None,
     progress: Progress | None = None,
     guard: ReleaseLimits | None = None,
+    memory: ReadingMemory | None = None,
 ) -> Report:
     """Make `items` the catalog of the store at `path`. See `releasing`.
 
     Raise ReleaseError if this would change more than `guard` allows. Without a guard, no change is refused.
     """
-    with releasing(path, items, encoder, device, overrides, progress) as release:
+    with releasing(path, items, encoder, device, overrides, progress, memory) as release:
         if guard:
             release.refuse_beyond(guard)
             release.refuse_beyond(guard, release.flips())

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.errors import StoreError
-from shelfwise.indexer.rows import Rows
+from shelfwise.indexer.rows import Rows, with_text_columns
 from shelfwise.indexer.searching.engine import Engine, build_engine, read_engine, write_engine
 from shelfwise.indexer.store.disk import REPLICAS, making, read_sealed, sum_files, verify_files, write_sealed
 from shelfwise.indexer.store.snapshot import Snapshot
@@ -118,7 +118,7 @@ def open_replica(folder: Path) -> Replica:
         verify_files(folder, {name: (size, digest) for name, (size, digest) in facts["files"].items()})
         vectors, memory = _mapped(folder, facts["dimensions"])
         return Replica(
-            items=pa.ipc.open_file(pa.memory_map(str(folder / ITEMS))).read_all(),
+            items=with_text_columns(pa.ipc.open_file(pa.memory_map(str(folder / ITEMS))).read_all()),
             row_ids=np.load(folder / ROW_IDS, allow_pickle=False),
             vectors=vectors,
             memory=memory,

@@ -17,8 +17,8 @@ from shelfwise.indexer.store.disk import (
     write_sealed,
 )
 
-FORMAT = 10  # format of a store and its model; others are not read, see `migration`
-WRITERS = {8: "0.3.0", 9: "0.4.0", 10: "0.5.0"}  # the first shelfwise version to write each format
+FORMAT = 11  # format of a store and its model; others are not read, see `migration`
+WRITERS = {8: "0.3.0", 9: "0.4.0", 10: "0.5.0", 11: "0.6.0"}  # the first shelfwise version to write each format
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,12 @@ def _with_named_weights(settings: bytes) -> bytes:
     return json.dumps(content, indent=1).encode()
 
 
-STEPS: Mapping[int, Step] = {8: _from_8, 9: _from_9}
+def _from_10(store: Path, manifest: ManifestContent) -> ManifestContent:
+    """Keep the manifest: format 11 has one more column, which the table gets at its next change."""
+    return manifest
+
+
+STEPS: Mapping[int, Step] = {8: _from_8, 9: _from_9, 10: _from_10}
 
 
 def format_of(store: Path) -> int | None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shelfwise.indexer.errors import QueryError, StoreError, first_line
-from shelfwise.indexer.rows import TEXT_COLUMNS, Rows, text_fields
+from shelfwise.indexer.rows import TEXT_COLUMNS, Rows, text_fields, with_text_columns
 from shelfwise.indexer.store.disk import remove
 
 TABLE = "items"
@@ -161,6 +161,9 @@ class TableWriter:
             self._table = _connect(self._path).open_table(self.name)
             if self._table.version != self._start:
                 self._table.restore(self._start)
+            absent = [name for name in TEXT_COLUMNS if name not in self._table.schema.names]
+            if absent:  # a table of an earlier format
+                self._table.add_columns(dict.fromkeys(absent, "''"))
         return self._table
 
 
@@ -216,7 +219,7 @@ def _rows(content: pa.Table) -> tuple[Rows, RowIds]:
     content = content.sort_by("id").combine_chunks()
     vectors = content.column("vector").combine_chunks()
     flat = vectors.flatten().to_numpy(zero_copy_only=False)
-    rows = Rows(content.select(list(TEXT_COLUMNS)), flat.reshape(len(vectors), vectors.type.list_size))
+    rows = Rows(with_text_columns(content), flat.reshape(len(vectors), vectors.type.list_size))
     return rows, _row_ids(content)
 
 

@@ -2,7 +2,7 @@
 
     PYTHONPATH=CHECKOUT python make_stores.py FORMAT FOLDER
 
-FORMAT is 8 (commit a4f66db, version 0.3.0) or 9 (commit 6474298, version 0.4.0). The script writes two archives:
+FORMAT is 8 (commit a4f66db, version 0.3.0), 9 (commit 6474298, version 0.4.0) or 10 (commit 9c06b5a, version 0.5.0). The script writes two archives:
 `format-N-hashing.tar.xz` (several versions, two tags, a desk with reviews and waiting writes) and
 `format-N-finetuned.tar.xz` (a fine-tuned tiny transformer). Each has an `expected.json` with that version's answers.
 """
@@ -22,30 +22,64 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 FORMAT = int(sys.argv[1])
-PREFIX = {8: "", 9: "shelfwise."}[FORMAT]  # package prefix in that version
+PREFIX = "" if FORMAT == 8 else "shelfwise."  # package prefix in that version
+HOMES = {  # modules by their wing, which formats 8 and 9 do not have
+    "pipeline": "classifier.model",
+    "catalog": "indexer.item",
+    "manifest": "indexer.store",
+    "finetune": "classifier.fitting",
+    "maintenance": "classifier.changing",
+    "release": "classifier.changing",
+    "history": "indexer.store",
+}
 
 
-def named(module: str, *names: str) -> Any:
-    """Return the named objects of a module."""
-    found = import_module(PREFIX + module)
-    return tuple(getattr(found, name) for name in names) if len(names) > 1 else getattr(found, names[0])
+def module(name: str) -> Any:
+    """Import a module by its name in format 9, from its place in the version."""
+    last = name.rpartition(".")[2]
+    if FORMAT > 9 and last in HOMES:
+        home = HOMES[last]
+        name = home if last == "catalog" else f"{home}.{last}"
+    return import_module(PREFIX + name)
 
 
-Config, create_app = named("service.app", "Config", "create_app")
-Desk = named("service.desk", "Desk")
-Classifier = named("classifier.pipeline", "Classifier")
-Item = named("indexer.catalog", "Item")
-read_manifest = named("indexer.manifest", "read_manifest")
-adoption, finetune, maintenance, release, history = (
-    import_module(PREFIX + name)
-    for name in (
-        "classifier.adoption",
-        "classifier.finetune",
-        "classifier.maintenance",
-        "classifier.release",
-        "indexer.history",
+Config, create_app = module("service.app").Config, module("service.app").create_app
+Desk, Classifier = module("service.desk").Desk, module("classifier.pipeline").Classifier
+Item, read_manifest = module("indexer.catalog").Item, module("indexer.manifest").read_manifest
+finetune, history = module("classifier.finetune"), module("indexer.history")
+maintenance, release = module("classifier.maintenance"), module("classifier.release")
+
+
+def add(store: Path, items: dict[str, Item], device: str = "auto") -> None:
+    """Add items to a store."""
+    if FORMAT < 10:
+        maintenance.add(store, items, device)
+    else:
+        maintenance.apply(store, maintenance.Edit(items), device=device)
+
+
+def finetune_store(store: Path) -> bool:
+    """Fine-tune the encoder of a store; return True if the store uses it."""
+    if FORMAT < 10:
+        return bool(module("classifier.adoption").adopt(store, 30, 20.0, "cpu").switched)
+    return bool(
+        import_module("shelfwise.classifier.changing.finetuning").finetune_store(store, 30, 20.0, "cpu").switched
     )
-)
+
+
+def compact(store: Path, keep: int) -> None:
+    """Keep the last versions."""
+    place = history if FORMAT < 10 else import_module("shelfwise.indexer.searching.compaction")
+    place.compact(store, keep)
+
+
+def log_and_queue(desk: Any) -> tuple[Any, Any]:
+    """Return what holds the writes, and what holds the reviews. Up to format 9, this is the desk itself."""
+    if FORMAT < 10:
+        return desk, desk
+    log, queue = import_module("shelfwise.service.writes"), import_module("shelfwise.service.reviews")
+    return log.WriteLog(desk), queue.ReviewQueue(desk)
+
 
 CATEGORIES = {
     "Fashion > Shoes > Sandals": ("sandal", "slipper", "flip flop", "凉鞋", "拖鞋"),
@@ -96,12 +130,12 @@ def hashing(store: Path) -> dict[str, object]:
     items = catalog(10)
     release.build(store, items, "hashing", "cpu")
     history.tag(store, "first", "1")
-    maintenance.add(store, examples("Toys > Models > Rockets", "toy rocket 1", "model rocket kit"), "cpu")
+    add(store, examples("Toys > Models > Rockets", "toy rocket 1", "model rocket kit"), "cpu")
     some = dict(list(items.items())[2:])
     release.build(store, some | {"als-005": replace(items["als-005"], title="large flip flop 2026")}, device="cpu")
     maintenance.remove(store, ["ots-001"])
     history.tag(store, "before-sale", "4")
-    maintenance.add(store, examples("Toys > Outdoor > Kites", "stunt kite", "风筝 大型"), "cpu")
+    add(store, examples("Toys > Outdoor > Kites", "stunt kite", "风筝 大型"), "cpu")
     with TestClient(create_app(Config(store, "cpu")), base_url="http://localhost:8000") as client:
         asked = [{"id": f"L-{i}", "title": title} for i, title in enumerate(
             ("flux capacitor", "red something", "blue boot mug", "earbuds cup", "无名 商品", "kite boot"))]  # fmt: skip
@@ -117,11 +151,17 @@ def hashing(store: Path) -> dict[str, object]:
     before = expected(store)
     desk = Desk(store)  # these writes stay queued, as if a build held the lock
     kite = Item("W-2", "diamond kite", category="Kites", category_path="Toys > Outdoor > Kites")
-    desk.write("anna", "put W-2", [kite])
-    desk.write("anna", "remove als-003", (), ["als-003"])
-    said = {"writes": [(write.number, write.state, write.what, write.note) for write in desk.writes()],
+    log, queue = log_and_queue(desk)
+    write, writes, ranked, count = (
+        (log.write, log.writes, queue.reviews, queue.count_reviews)
+        if FORMAT < 10
+        else (log.put, log.last, queue.ranked, queue.count)
+    )
+    write("anna", "put W-2", [kite])
+    write("anna", "remove als-003", (), ["als-003"])
+    said = {"writes": [(write.number, write.state, write.what, write.note) for write in writes()],
             "reviews": {state: sorted((review.listing.id, review.times, round(review.value, 6))
-                                      for review in desk.reviews(state)) for state in desk.count_reviews()}}  # fmt: skip
+                                      for review in ranked(state)) for state in count()}}  # fmt: skip
     desk.close()
     return before | {"desk": said}
 
@@ -131,9 +171,9 @@ def finetuned(store: Path, model: Path) -> dict[str, object]:
     tiny(model)
     finetune.LEARNING_RATE = 1e-2
     release.build(store, catalog(100, noise=6), str(model), "cpu")
-    assert adoption.adopt(store, 30, 20.0, "cpu").switched
-    maintenance.add(store, examples("Toys > Models > Rockets", "toy rocket 1", "model rocket kit"), "cpu")
-    history.compact(store, 2)
+    assert finetune_store(store)
+    add(store, examples("Toys > Models > Rockets", "toy rocket 1", "model rocket kit"), "cpu")
+    compact(store, 2)
     assert read_manifest(store).encoder.runtime and read_manifest(store).encoder.folder
     return expected(store)
 
