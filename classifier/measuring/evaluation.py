@@ -25,8 +25,8 @@ from shelfwise.classifier.model.calibration import SET_COVERAGE
 from shelfwise.classifier.model.decision import ACCEPT, FAST, FULL, Decision
 from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.errors import InputError
-from shelfwise.indexer.item import Item
-from shelfwise.indexer.reading.catalog import Listing
+from shelfwise.indexer.item import Item, digest
+from shelfwise.indexer.reading.listings import Listing
 from shelfwise.indexer.reading.rejects import Reject
 from shelfwise.indexer.types import Progress
 
@@ -88,9 +88,11 @@ class _Answers:
     decisions: list[Decision] = field(default_factory=list)
     ambiguous: int = 0
 
-    def add(self, batch: Sequence[Listing], decisions: Sequence[Decision], labels: Labels) -> None:
-        """Add a batch of labelled listings with their decisions."""
+    def add(self, batch: Sequence[Listing], decisions: Sequence[Decision | None], labels: Labels) -> None:
+        """Add a batch of labelled listings with their decisions. Variants of a product have none."""
         for listing, said in zip(batch, decisions, strict=True):
+            if listing.item is None or said is None:
+                continue
             path, *others = _right_paths(listing.item, labels)
             if others:
                 self.ambiguous += 1
@@ -138,6 +140,7 @@ def evaluate(
         "unknown_categories": int((classifier.labels.numbers(answers.truth) == NO_CATEGORY).sum()),
         "ambiguous_names": answers.ambiguous,
         "by_fast": float(np.mean([decision.tier == FAST for decision in answers.decisions])),
+        **_without_stored(classifier, answers.items, truth, predicted),
         "seconds": seconds,
         "listings_per_second": (len(truth) + answers.ambiguous) / seconds,
     }
@@ -179,6 +182,21 @@ def _figures(answers: _Answers, truth: Names, predicted: Names, curve: float) ->
         "prediction_set_size": float(np.mean([len(decision.prediction_set) for decision in decisions])),
         "area_under_risk_coverage": curve,
         **{f"coverage_at_{precision}": coverage_at(precision, confidence, correct) for precision in SHOWN_PRECISIONS},
+    }
+
+
+def _without_stored(
+    classifier: Classifier, items: Sequence[Item], truth: Names, predicted: Names
+) -> dict[str, float | int | None]:
+    """Return how many listings are items of the store, by id or by words, and the figures without them."""
+    column = classifier.index.segments.column
+    ids, digests = (set(column(name).to_pylist()) for name in ("id", "text_digest"))
+    new = np.array([item.id not in ids and digest(item.words.text()) not in digests for item in items], bool)
+    right = np.asarray(truth == predicted, bool)[new]
+    return {
+        "in_store": int((~new).sum()),
+        "accuracy_not_in_store": share(right),
+        "macro_f1_not_in_store": macro_f1(truth[new], predicted[new]) if new.any() else None,
     }
 
 
