@@ -6,7 +6,7 @@ Copy it to `indexer/reading/files/`: every command and function then reads this 
 from shelfwise.indexer.reading.files import Content, Record, Records, Source, decodable
 from shelfwise.indexer.reading.rejects import Reject
 
-SUFFIXES, MAGIC, IS_TEXT = (".ltsv",), b"", True
+SUFFIXES, MAGIC, IS_TEXT = (".ltsv",), (), True
 
 
 def recognises(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Files of any format and encoding, plain or gzip'd, opened to detect format, encoding and columns.
+"""Files of any format and encoding, plain or compressed, opened to detect format, encoding and columns.
 
 Each module of this folder is a format, known by its module name. It has SUFFIXES, MAGIC and IS_TEXT, and the functions
 `recognises` and `opened` of `Format`; see `tsv.py`. Nothing here knows the meaning of a column. An unreadable record
@@ -6,29 +6,28 @@ becomes a `Reject` in its place, so that one reject does not affect its neighbou
 """
 
 import codecs
-import gzip
 import io
-import json
 import pkgutil
 import re
-import zlib
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
+from json import dumps  # not the module: `files.json` is a format
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import IO, Any, Protocol, TextIO, cast
 
 from shelfwise.indexer.errors import InputError, first_line
+from shelfwise.indexer.reading.compression import UNREADABLE, decompressed
+from shelfwise.indexer.reading.encodings import Detected, EncodingError, detect
 from shelfwise.indexer.reading.rejects import Reject
 
 SAMPLE_BYTES = 1 << 20  # bytes used to detect encoding, format and delimiter
 DEFAULT_FORMAT = "csv"  # used for a text that no other format recognises
 NO_FILES = {"idna", "punycode", "undefined"}  # text codecs that no file is written in
-_BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-_SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # their first bytes, shared with other archives
-_UNREADABLE = (OSError, EOFError, zlib.error)
 # Undecodable bytes are read as lone surrogates (Python's "surrogateescape").
 UNDECODED = re.compile("[\ud800-\udfff]")
 
@@ -70,8 +69,9 @@ class Lines:
 class Source:
     """A file to read.
 
-    `name` is its name for users, `path` is None for standard input, and `stream` has its bytes from the start,
-    decompressed. A text format also has its `encoding` and `sample`, the beginning of the text.
+    `name` is its name for users, `path` its place on disk (None if it is compressed or no regular file), and `stream`
+    has its bytes from the start, decompressed. A text format also has its `encoding` and `sample`, the beginning of the
+    text. `sheet` is the sheet to read of a spreadsheet, by name or number from 1 (None for the first one with rows).
     """
 
     name: str
@@ -79,33 +79,57 @@ class Source:
     stream: IO[bytes]
     encoding: str = ""
     sample: str = ""
+    sheet: str | None = None
+
+    @contextmanager
+    def text(self) -> Iterator[TextIO]:
+        """Yield the decoded text. Use it once."""
+        errors = "strict" if "16" in self.encoding or "32" in self.encoding else "surrogateescape"
+        with io.TextIOWrapper(self.stream, encoding=self.encoding, errors=errors, newline="") as text:
+            yield text
 
     @contextmanager
     def lines(self) -> Iterator[Lines]:
         """Yield the lines of the text. Use it once."""
-        errors = "strict" if "16" in self.encoding or "32" in self.encoding else "surrogateescape"
-        with io.TextIOWrapper(self.stream, encoding=self.encoding, errors=errors, newline="") as text:
+        with self.text() as text:
             yield Lines(text)
+
+    @contextmanager
+    def file(self) -> Iterator[IO[bytes]]:
+        """Yield the bytes as a seekable file: the file itself, or a temporary copy. Use it once."""
+        if self.path is not None:
+            with self.path.open("rb") as file:
+                yield file
+            return
+        with tempfile.TemporaryFile(prefix="shelfwise-") as copy:
+            shutil.copyfileobj(self.stream, copy, SAMPLE_BYTES)
+            copy.seek(0)
+            yield copy
 
 
 @dataclass(frozen=True)
 class Content:
-    """Content of a file: its `columns`, its `records` in order (read once), and a table's `delimiter`."""
+    """Content of a file: its `columns`, its `records` in order (read once), and a table's `delimiter`.
+
+    Further columns may appear in the records. `notices` are remarks for the user; more may be added while the records
+    are read.
+    """
 
     columns: list[str]
     records: Callable[[], Records]
     delimiter: str = ","
+    notices: list[str] = field(default_factory=list)
 
 
 class Format(Protocol):
     """Interface of a module of this folder.
 
-    SUFFIXES are endings of file names in lower case, with the dot. MAGIC is the first bytes of each such file (empty if
-    there are none). IS_TEXT is True for text, which is decoded.
+    SUFFIXES are endings of file names in lower case, with the dot. MAGIC are the first bytes that such files may have
+    (empty if there are none). IS_TEXT is True for text, which is decoded.
     """
 
     SUFFIXES: tuple[str, ...]
-    MAGIC: bytes
+    MAGIC: tuple[bytes, ...]
     IS_TEXT: bool
 
     def recognises(self, text: str) -> bool:
@@ -131,7 +155,7 @@ def formats() -> dict[str, Format]:
 def decodable(record: Record, name: str) -> Record | Reject:
     """Return a record of the file `name`, or a reject if one of its values has invalid characters."""
     for column, value in record.values.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        text = value if isinstance(value, str) else dumps(value, ensure_ascii=False)
         if not text.isascii() and (found := UNDECODED.search(text)):
             code = ord(found[0])
             what = f"invalid byte 0x{code - 0xDC00:02X} in this encoding" if code >= 0xDC80 else "incomplete character"
@@ -141,15 +165,12 @@ def decodable(record: Record, name: str) -> Record | Reject:
 
 @dataclass
 class RecordFile:
-    """An input file, opened to detect its `format` (by name), encoding and columns.
-
-    `notices` are remarks for the user. Iterate with `records`.
-    """
+    """An input file, opened to detect its `format` (by name), encoding and columns. Iterate with `records`."""
 
     name: str
     format: str
-    notices: list[str]
     encoding: str
+    _notices: list[str]
     _content: Content = field(repr=False)
 
     @property
@@ -162,6 +183,11 @@ class RecordFile:
         """Delimiter between the fields of a table (a comma for other formats)."""
         return self._content.delimiter
 
+    @property
+    def notices(self) -> list[str]:
+        """Remarks for the user. Reading the records may add some."""
+        return [*self._notices, *self._content.notices]
+
     def records(self) -> Records:
         """Yield each record in order. Use it once.
 
@@ -172,8 +198,21 @@ class RecordFile:
         except UnicodeError as error:
             place = f"byte {error.start}" if isinstance(error, UnicodeDecodeError) else "a byte"
             raise _undecodable(self.name, place, self.encoding) from None
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise _damaged(self.name, error) from None
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """How to open a file.
+
+    `encoding` overrides detection, and `format` (one of `names()`) the file name and the text, but not the first bytes
+    of a format such as Parquet. `sheet` is the sheet to read of a spreadsheet, by name or number from 1.
+    """
+
+    encoding: str | None = None
+    format: str | None = None
+    sheet: str | None = None
 
 
 def _undecodable(name: str, place: str, encoding: str) -> InputError:
@@ -202,21 +241,21 @@ def require_encoding(encoding: str) -> None:
 
 @contextmanager
 def open_records(
-    path: str | Path, stdin: IO[bytes] | None = None, encoding: str | None = None, fmt: str | None = None
+    path: str | Path, stdin: IO[bytes] | None = None, options: FileOptions | None = None
 ) -> Iterator[RecordFile]:
     """Open the file at `path` as a RecordFile ("-" reads `stdin`).
 
-    `encoding` overrides detection. `fmt` (one of `names()`) overrides the file name and the text, but not the first
-    bytes of a format such as Parquet. Raise InputError for an unknown encoding, or for a file that is missing,
-    unreadable, empty, damaged, a spreadsheet, or without a usable header.
+    Raise InputError for an unknown encoding, or for a file that is missing, unreadable, empty, damaged, of an uncertain
+    encoding, or without a usable header.
     """
+    options = options or FileOptions()
     name = "standard input" if str(path) == "-" else str(path)
-    if encoding is not None:
-        require_encoding(encoding)
+    if options.encoding is not None:
+        require_encoding(options.encoding)
     if str(path) == "-":
         if stdin is None:
             raise InputError("no_standard_input", "standard input", "a file", "name a file")
-        yield _opened(io.BufferedReader(cast(io.RawIOBase, stdin), SAMPLE_BYTES), name, None, encoding, fmt)
+        yield _opened(io.BufferedReader(cast(io.RawIOBase, stdin), SAMPLE_BYTES), name, None, options)
         return
     try:
         plain = Path(path).open("rb", buffering=SAMPLE_BYTES)  # noqa: SIM115  # closed below, outside of the try
@@ -234,47 +273,76 @@ def open_records(
         reason = getattr(error, "strerror", None) or "not a valid file name"
         raise InputError("unreadable_file", f"{name[:60]}: {reason}", "a readable file", "check its name") from None
     with plain:
-        yield _opened(cast(io.BufferedReader, plain), name, Path(path), encoding, fmt)
+        yield _opened(cast(io.BufferedReader, plain), name, Path(path), options)
 
 
-def _opened(
-    stream: io.BufferedReader, name: str, path: Path | None, encoding: str | None, fmt: str | None
-) -> RecordFile:
+def _opened(raw: io.BufferedReader, name: str, path: Path | None, options: FileOptions) -> RecordFile:
     suffixes = [suffix.lower() for suffix in path.suffixes] if path else []
-    if stream.peek(2)[:2] == b"\x1f\x8b":
-        stream = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=stream)), SAMPLE_BYTES)
-        suffixes = [suffix for suffix in suffixes if suffix != ".gz"]
     try:
-        sample = stream.peek(SAMPLE_BYTES)[:SAMPLE_BYTES]
-    except _UNREADABLE as error:
+        plain, packed = decompressed(raw)
+        sample = plain.read(SAMPLE_BYTES)
+    except UNREADABLE as error:
         raise _damaged(name, error) from None
     if not sample.strip():
         raise _empty(name)
+    if packed and suffixes[-1:] == [packed]:
+        suffixes.pop()
+    on_disk = path if path is not None and path.is_file() and not packed else None
+    source = Source(name, on_disk, _again(sample, plain), sheet=options.sheet)
+    fmt = _certain_format(sample, options.format, suffixes)
     known = formats()
-    of_magic = [one for one, form in known.items() if form.MAGIC and sample.startswith(form.MAGIC)]
-    if not of_magic and sample.startswith(_SPREADSHEETS):
-        raise InputError(
-            "is_a_spreadsheet",
-            f"{name} is a spreadsheet or an archive",
-            "CSV, TSV, JSONL or Parquet",
-            "save it as CSV (UTF-8) and name that file",
-        )
-    of_name = [one for one, form in known.items() if suffixes and suffixes[-1] in form.SUFFIXES]
-    fmt = next(iter([*of_magic, *([fmt] if fmt else []), *of_name]), None)
     if fmt and not known[fmt].IS_TEXT:
-        return RecordFile(name, fmt, [], "", known[fmt].opened(Source(name, path, stream)))
-    codec, notices = detect_encoding(sample) if encoding is None else (encoding, [])
-    wide = "16" in codec or "32" in codec  # units of several bytes: the sample may end within one
-    text = sample.decode(codec, "replace" if wide else "surrogateescape").lstrip("\ufeff")
+        return RecordFile(name, fmt, "", [], known[fmt].opened(source))
+    found = Detected(options.encoding) if options.encoding else _detected(sample, name)
+    wide = "16" in found.encoding or "32" in found.encoding  # units of several bytes: the sample may end within one
+    text = sample.decode(found.encoding, "replace" if wide else "surrogateescape").lstrip("\ufeff")
     if wide and text.startswith("\ufffd"):
-        raise _undecodable(name, "byte 0", codec)
+        raise _undecodable(name, "byte 0", found.encoding)
     if not text.strip():
         raise _empty(name)
     if fmt is None:
-        fmt = next(
-            (one for one, form in known.items() if one != DEFAULT_FORMAT and form.recognises(text)), DEFAULT_FORMAT
-        )
-    return RecordFile(name, fmt, notices, codec, known[fmt].opened(Source(name, path, stream, codec, text)))
+        others = (one for one, form in known.items() if one != DEFAULT_FORMAT and form.recognises(text))
+        fmt = next(others, DEFAULT_FORMAT)
+    source = replace(source, encoding=found.encoding, sample=text)
+    return RecordFile(name, fmt, found.encoding, list(found.notices), known[fmt].opened(source))
+
+
+def _detected(sample: bytes, name: str) -> Detected:
+    try:
+        return detect(sample, len(sample) < SAMPLE_BYTES)
+    except EncodingError as error:
+        raise error.at(name) from None
+
+
+def _certain_format(sample: bytes, wanted: str | None, suffixes: list[str]) -> str | None:
+    """Return the format that the first bytes, the user or the file name say, in this order."""
+    known = formats()
+    of_magic = [one for one, form in known.items() if sample.startswith(form.MAGIC)]
+    of_name = [one for one, form in known.items() if suffixes and suffixes[-1] in form.SUFFIXES]
+    return next(iter([*of_magic, *([wanted] if wanted else []), *of_name]), None)
+
+
+class _Again(io.RawIOBase):
+    """A stream whose first bytes were read already."""
+
+    def __init__(self, first: bytes, rest: IO[bytes]) -> None:
+        self._first, self._rest = memoryview(first), rest
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, into: Any) -> int:
+        """Read into a buffer; return the number of bytes."""
+        part: bytes | memoryview = self._first[: len(into)]
+        self._first = self._first[len(into) :]
+        part = part or self._rest.read(len(into))
+        into[: len(part)] = part
+        return len(part)
+
+
+def _again(first: bytes, rest: IO[bytes]) -> IO[bytes]:
+    return io.BufferedReader(_Again(first, rest), SAMPLE_BYTES)
 
 
 def _damaged(name: str, error: Exception) -> InputError:
@@ -285,32 +353,3 @@ def _damaged(name: str, error: Exception) -> InputError:
 
 def _empty(name: str) -> InputError:
     return InputError("empty_file", f"{name} is empty", "a header line and rows", "name another file")
-
-
-def detect_encoding(sample: bytes) -> tuple[str, list[str]]:
-    """Return the codec of a file that starts with `sample`, and a notice if it was guessed.
-
-    A byte order mark decides. Next comes UTF-8, if at least half of the lines with non-ASCII bytes are valid (the
-    invalid ones are rejected one by one). Then comes GB18030, if the text would be common Chinese. Other encodings are
-    not guessed: short texts in them look alike.
-    """
-    for bom, codec in _BOMS:
-        if sample.startswith(bom):
-            return codec, []
-    whole = sample.splitlines()
-    if len(whole) > 20:  # the sample may end within a character
-        whole.pop()
-    lines = [line for line in whole if not line.isascii()]
-    bad = sum(1 for line in lines if UNDECODED.search(line.decode("utf-8", "surrogateescape")))
-    if bad * 2 <= len(lines):
-        return "utf-8", []
-    if _looks_like_gb18030(b"".join(lines)):
-        return "gb18030", ["read as GB18030 (not valid UTF-8): name another encoding if that is wrong"]
-    return "utf-8", ["many lines are not valid UTF-8 and will be rejected: name the encoding of the file"]
-
-
-def _looks_like_gb18030(data: bytes) -> bool:
-    """Return True if most two-byte characters are among the 3,755 common ones of GB 2312 (lead byte B0-D7)."""
-    pairs = re.findall(rb"[\x81-\xfe][\x40-\x7e\x80-\xfe]", data)
-    common = sum(1 for pair in pairs if 0xB0 <= pair[0] <= 0xD7 and pair[1] >= 0xA1)
-    return bool(pairs) and common >= 0.6 * len(pairs)

@@ -1,12 +1,18 @@
 """Parquet files."""
 
-from pathlib import Path
+import itertools
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
-from shelfwise.indexer.errors import InputError, first_line
+from shelfwise.indexer.errors import InputError, first_line, listed
 from shelfwise.indexer.reading.files import Content, Record, Records, Source
 
-SUFFIXES, MAGIC, IS_TEXT = (".parquet", ".pq"), b"PAR1", False
-BATCH = 4096  # rows read at a time
+SUFFIXES, MAGIC, IS_TEXT = (".parquet", ".pq"), (b"PAR1",), False
+BATCH = 1024  # rows read at a time
+_BUFFER = 1 << 18  # bytes read at a time for each column
+_WHOLE = 1 << 53  # below it, a float holds every whole number
 
 
 def recognises(text: str) -> bool:
@@ -15,28 +21,115 @@ def recognises(text: str) -> bool:
 
 
 def opened(source: Source) -> Content:
-    """Return the columns of the schema, and the rows. Raise InputError for standard input or an unreadable file."""
-    import pyarrow
+    """Return the columns of the schema, and the rows. Raise InputError for an unreadable file.
+
+    Values are as Python has them, with a few changes: whole numbers in a column of floats are ints, NaN is None, a map
+    is a dict, and bytes in UTF-8, infinity, and dates beyond the year 9999 are text.
+    """
     from pyarrow import parquet
 
-    path = source.path
-    if path is None:
-        raise InputError("no_standard_input", "Parquet from standard input", "a file", "name the file")
+    files = ExitStack()  # stays open until all rows are read
+    with _readable(source.name):
+        file = parquet.ParquetFile(files.enter_context(source.file()), buffer_size=_BUFFER, pre_buffer=False)
+        columns: list[str] = list(file.schema_arrow.names)
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        raise InputError(
+            "repeated_column",
+            f"{source.name}: the schema names {listed(twice)} more than once",
+            "each column name once",
+            "rename one of them",
+        )
+    notices: list[str] = []
+    return Content(columns, lambda: _records(file, files, source.name, notices), notices=notices)
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
     try:
-        schema = parquet.read_schema(path)
-    except (pyarrow.ArrowInvalid, OSError) as error:
+        yield
+    except Exception as error:  # what Arrow raises for a damaged file depends on the place of the damage
         raise InputError(
             "bad_parquet",
-            f"{source.name}: not a readable Parquet file ({first_line(error)})",
-            "a Parquet file",
+            f"{name}: not a readable Parquet file ({first_line(error)})",
+            "an intact Parquet file",
             "export it again",
         ) from None
-    return Content(list(schema.names), lambda: _records(path))
 
 
-def _records(path: Path) -> Records:
-    from pyarrow import parquet
+def _records(file: Any, files: ExitStack, name: str, notices: list[str]) -> Records:
+    numbers = itertools.count(1)
+    with files:
+        batches = file.iter_batches(BATCH)
+        while True:
+            with _readable(name):
+                batch = next(batches, None)
+                if batch is None:
+                    return
+                names = batch.schema.names
+                columns = [_values(*column, notices) for column in zip(names, batch.columns, strict=True)]
+            for row in zip(*columns, strict=True):
+                yield Record(next(numbers), dict(zip(names, row, strict=True)))
 
-    rows = (row for batch in parquet.ParquetFile(path).iter_batches(BATCH) for row in batch.to_pylist())
-    for number, values in enumerate(rows, 1):
-        yield Record(number, values)
+
+def _values(name: str, column: Any, notices: list[str]) -> list[object]:
+    """Return the values of a column, None for each if it cannot be read."""
+    from pyarrow import types
+
+    try:
+        values = _python_values(column)
+    except Exception as error:  # a type that neither Python nor Arrow can turn into text
+        notice = f"column {name} cannot be read and is left empty ({first_line(error)})"
+        notices += [] if notice in notices else [notice]
+        return [None] * len(column)
+    if any(check(column.type) for check in (types.is_string, types.is_integer, types.is_boolean)):
+        return values
+    return [_plain(value) for value in values]
+
+
+def _python_values(column: Any) -> list[object]:
+    try:
+        values: list[object] = column.to_pylist()
+    except (ArithmeticError, ValueError):  # a date that Python does not have, or text that is not UTF-8
+        return [_plain(value) for value in column.cast(_safe_type(column.type)).to_pylist()]
+    return values
+
+
+def _safe_type(kind: Any) -> Any:
+    """Return an Arrow type whose values Python always has: dates and times as text, and text as bytes."""
+    import pyarrow
+    from pyarrow import types
+
+    if types.is_temporal(kind):
+        return pyarrow.string()
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return pyarrow.large_binary()
+    if types.is_dictionary(kind):
+        return _safe_type(kind.value_type)
+    if types.is_map(kind):
+        return pyarrow.map_(_safe_type(kind.key_type), _safe_type(kind.item_type))
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return pyarrow.large_list(_safe_type(kind.value_type))
+    if types.is_struct(kind):
+        return pyarrow.struct([(field.name, _safe_type(field.type)) for field in kind])
+    return kind
+
+
+def _plain(value: object) -> object:
+    """Return a value as JSON would have it, as far as possible."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
+        return int(value) if value.is_integer() and abs(value) < _WHOLE else value
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value
+    if isinstance(value, list):
+        if value and isinstance(value[0], tuple):  # a map
+            return {str(_plain(key)): _plain(entry) for key, entry in value}
+        return [_plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return value
