@@ -26,6 +26,8 @@ _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
 # First code point after the Latin letters: an English encoder has no words for the letters from here on.
 _LATIN_END = 0x0250
 PATH_SEPARATOR = " > "  # between the levels of a category path
+AUTO_ID = "auto-"  # begins an id that is derived from the texts of an item
+ALSO_SEPARATOR = " | "  # between the category paths of `also_in`
 _PATH_SPLIT = re.compile(r"\s*[>›»]\s*")
 ID, TEXT, IMAGE, TARGET, KEPT = "id", "text", "image", "target", "kept"  # roles of a field
 MAX_TITLE = 2_000  # characters; a longer title is a description or several merged rows
@@ -110,6 +112,7 @@ class Field:
     headers: tuple[str, ...]
     longest: int = MAX_FIELD
     joined: bool = False
+    shortened: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,49 +120,78 @@ class Item:
     """One catalog row. A listing is an item whose category is not known yet (both category fields are empty).
 
     `category_path` ("A > B > C") identifies a category; `category` is the name of its leaf. If a row has no id, reading
-    derives one from its texts.
+    derives one from its texts. `also_in` are further categories of the row, joined by " | ".
     """
 
     id: Annotated[
         str,
-        Field(ID, ("id", "itemid", "productid", "sku", "skuid", "goodsid", "asin",
-                   "编号", "商品编号", "商品id", "货号")),
+        Field(
+            ID,
+            ("id", "itemid", "productid", "sku", "skuid", "goodsid", "asin", "itemnumber", "articlenumber",
+             "productcode", "artikelnummer", "artikelnr", "référence", "referencia",
+             "编号", "商品编号", "商品id", "货号", "商家编码", "商品编码", "宝贝id", "商品番号", "상품번호"),
+        ),
     ] = ""  # fmt: skip
     title: Annotated[
         str,
         Field(
             TEXT,
             ("title", "name", "productname", "producttitle", "itemname", "itemtitle", "listing", "text",
-             "商品名称", "标题", "商品标题", "名称", "品名", "商品名"),
+             "artikelname", "artikelbezeichnung", "bezeichnung", "titel", "produktname", "titre", "nom", "título",
+             "nombre", "titolo",
+             "商品名称", "标题", "商品标题", "名称", "品名", "商品名", "产品名称", "产品标题", "宝贝名称", "宝贝标题",
+             "商品名稱", "標題", "상품명"),
             MAX_TITLE,
         ),
     ] = ""  # fmt: skip
     description: Annotated[
         str,
-        Field(TEXT, ("description", "desc", "productdescription", "details", "描述", "商品描述", "详情", "简介")),
-    ] = ""
-    brand: Annotated[str, Field(TEXT, ("brand", "brandname", "manufacturer", "品牌", "品牌名称"))] = ""
+        Field(
+            TEXT,
+            ("description", "desc", "productdescription", "details", "bodyhtml", "beschreibung", "descripción",
+             "描述", "商品描述", "详情", "简介", "商品详情", "产品描述", "宝贝描述", "商品説明", "상품설명"),
+            shortened=True,
+        ),
+    ] = ""  # fmt: skip
+    brand: Annotated[
+        str,
+        Field(
+            TEXT,
+            ("brand", "brandname", "manufacturer", "vendor", "brands", "marke", "hersteller", "marque", "marca",
+             "品牌", "品牌名称", "ブランド", "브랜드"),
+        ),
+    ] = ""  # fmt: skip
     attributes: Annotated[
         str,
         Field(
             TEXT,
-            ("attributes", "attribute", "attrs", "properties", "specs", "specifications",
-             "属性", "规格", "商品属性", "规格参数"),
+            ("attributes", "attribute", "attrs", "properties", "specs", "specifications", "eigenschaften",
+             "属性", "规格", "商品属性", "规格参数", "宝贝属性", "産品属性"),
             joined=True,
+            shortened=True,
         ),
     ] = ""  # fmt: skip
     category: Annotated[
         str,
         Field(
             TARGET,
-            ("category", "categoryname", "label", "leafcategory", "producttype", "类目", "类别", "分类", "品类",
-             "商品类目", "商品分类"),
+            ("category", "categoryname", "categories", "label", "leafcategory", "producttype", "productcategory",
+             "googleproductcategory",
+             "kategorie", "warengruppe", "catégorie", "categoría", "categoria",
+             "类目", "类别", "分类", "品类", "商品类目", "商品分类", "所属类目", "所属分类", "产品分类", "宝贝类目",
+             "类目名称", "分類", "カテゴリ", "カテゴリー", "카테고리"),
         ),
     ] = ""  # fmt: skip
     category_path: Annotated[
         str,
-        Field(TARGET, ("categorypath", "path", "categorytree", "breadcrumb", "taxonomy", "类目路径", "分类路径")),
-    ] = ""
+        Field(
+            TARGET,
+            ("categorypath", "path", "categorytree", "breadcrumb", "breadcrumbs", "taxonomy",
+             "kategoriepfad", "类目路径", "分类路径", "类目全路径"),
+            joined=True,
+        ),
+    ] = ""  # fmt: skip
+    also_in: Annotated[str, Field(KEPT, ("alsoin",))] = ""
 
     @property
     def words(self) -> Words:
@@ -204,7 +236,7 @@ def derived_id(item: Item) -> str:
     """Return an id computed from the texts of an item, not its category: a corrected label keeps the id."""
     others = [name for name in names_of(TEXT, IMAGE) if name not in Words._fields]
     said = (getattr(item, name) for name in (*Words._fields, *others))
-    return "auto-" + digest("\x1f".join(said))[:16]
+    return AUTO_ID + digest("\x1f".join(said))[:16]
 
 
 def normal_path(path: str) -> str:

@@ -6,7 +6,9 @@ from conftest import rejects
 from shelfwise.commands.options import parse_columns
 from shelfwise.indexer.errors import InputError
 from shelfwise.indexer.item import MAX_TITLE, Item, normal_path
-from shelfwise.indexer.reading.catalog import ReadOptions, match_columns, named_columns, read_catalog
+from shelfwise.indexer.reading.catalog import read_catalog
+from shelfwise.indexer.reading.columns import named_columns
+from shelfwise.indexer.reading.options import ReadOptions
 from shelfwise.indexer.reading.rejects import RejectFile
 
 
@@ -50,7 +52,7 @@ def test_invalid_column_options_are_refused(run, catalog_file, text):
 
 
 def test_the_leaf_comes_from_the_path_and_a_category_alone_is_a_path(tmp_path):
-    (tmp_path / "c.csv").write_text("title,category,path\na,,Fashion>Shoes ›  Boots\nb,X1,A > B\nc,Toys,\n")
+    (tmp_path / "c.csv").write_text("title,category,path\na,,Fashion>Shoes >  Boots\nb,X1,A > B\nc,Toys,\n")
     assert [(i.category, i.category_path) for i in items(tmp_path / "c.csv")] == [
         ("Boots", "Fashion > Shoes > Boots"),
         ("X1", "A > B"),
@@ -72,7 +74,7 @@ def test_nested_json_values_become_text(tmp_path):
 def test_the_last_row_of_an_id_wins_and_is_counted(tmp_path):
     (tmp_path / "c.csv").write_text("id,title,category\n1,a,X\n2,b,X\n1,a,X\n2,b,Y\n")
     catalog = read(tmp_path / "c.csv")
-    assert (catalog.rows, catalog.repeated, catalog.conflicting) == (4, 1, 1)
+    assert (catalog.report.rows, catalog.repeated, catalog.conflicting) == (4, 1, 1)
     assert catalog.items["2"].category == "Y"
 
 
@@ -102,13 +104,19 @@ def test_unusable_rows_are_rejected_with_their_reason(tmp_path, row, column, rea
     assert (reject["line"], reject["column"], reject["reason"]) == (3, column, reason)
 
 
-def test_missing_columns_are_listed():
-    with pytest.raises(InputError, match=r"it has sku, price: expected a column such as title"):
-        match_columns(["sku", "price"], {}, labelled=False, name="c.csv")
-    with pytest.raises(InputError, match=r"no category column, it has title"):
-        match_columns(["title"], {}, labelled=True, name="c.csv")
-    with pytest.raises(InputError, match=r"no column aisle: expected title"):
-        match_columns(["title"], {"category": ("aisle",)}, labelled=True, name="c.csv")
+@pytest.mark.parametrize(
+    ("header", "columns", "said"),
+    [
+        ("sku,price", {}, r"it has sku, price: expected a column such as title"),
+        ("title", {}, r"no category column, it has title"),
+        ("title", {"category": ("aisle",)}, r"no column aisle: expected title; name one of its columns"),
+        ("title,aisles", {"category": ("aisle",)}, r"no column aisle: expected title, aisles; did you mean aisles\?"),
+    ],
+)
+def test_missing_columns_are_listed(tmp_path, header, columns, said):
+    (tmp_path / "c.csv").write_text(f"{header}\n{'x,' * header.count(',')}x\n")
+    with pytest.raises(InputError, match=said):
+        read(tmp_path / "c.csv", columns=columns)
 
 
 def test_no_reject_file_is_written_without_rejects(tmp_path):
