@@ -31,7 +31,7 @@ from titles import grown, mixed, real_titles, sample_titles
 from shelfwise.classifier.changing.maintenance import put_fitted
 from shelfwise.classifier.fitting.training import Fitted
 from shelfwise.classifier.measuring.baselines import timed
-from shelfwise.classifier.measuring.output import DecisionWriter
+from shelfwise.classifier.measuring.writers import layout_for, writer_for
 from shelfwise.classifier.model.decision import FAST, FULL
 from shelfwise.classifier.model.fusion import K
 from shelfwise.classifier.model.model import model_of
@@ -42,8 +42,9 @@ from shelfwise.indexer.encoding.lexical import ngram_counts
 from shelfwise.indexer.encoding.runtime import Runtime, export
 from shelfwise.indexer.encoding.sentence import TEXTS_PER_PASS, SentenceEncoder
 from shelfwise.indexer.item import Item, Words
-from shelfwise.indexer.reading.catalog import Listing, ReadOptions, read_listings
 from shelfwise.indexer.reading.files import open_records
+from shelfwise.indexer.reading.listings import Listing, ListingReader
+from shelfwise.indexer.reading.options import ReadOptions
 from shelfwise.indexer.reading.rejects import RejectFile
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.replica import space_of
@@ -172,14 +173,15 @@ def stages(classifier: Classifier, file: Path) -> dict[str, float]:
         return result
 
     with open_records(file) as records, RejectFile(file.with_suffix(".rejects")) as rejects:
-        batches = read_listings(records, rejects, ReadOptions(), LISTINGS_AT_A_TIME[FULL])
-        writer = DecisionWriter(io.StringIO(), "csv", records.columns)
+        reader = stage("read", partial(ListingReader.of_file, records, ReadOptions()))
+        batches = reader.batches(rejects, LISTINGS_AT_A_TIME[FULL])
+        writer = writer_for(io.BytesIO(), layout_for(records, reader.columns, "csv"))
         while many < STAGED:
             listings: list[Listing] = stage("read", partial(next, batches, []))
             if not listings:
                 break
             many += len(listings)
-            items = [listing.item for listing in listings]
+            items = [listing.item for listing in listings if listing.item is not None]
             words = stage("clean", partial(words_of, items))
             texts = [said.text() for said in words]
             counts = stage("n-grams", partial(ngram_counts, words))

@@ -25,14 +25,15 @@ import peers
 from harness import ROOT, Set, items_of, measured, ratio, real_sets, record, recorded, sample_set
 
 from shelfwise.classifier.measuring.baselines import timed
-from shelfwise.classifier.measuring.output import DecisionWriter
+from shelfwise.classifier.measuring.writers import layout_for, writer_for
 from shelfwise.classifier.model.decision import FAST, FULL, Decision
 from shelfwise.classifier.model.pipeline import AUTO, LISTINGS_AT_A_TIME, TIERS, Classifier
 from shelfwise.indexer.encoding import lexical
 from shelfwise.indexer.encoding.kinds import load_encoder
 from shelfwise.indexer.encoding.sentence import SentenceEncoder
-from shelfwise.indexer.reading.catalog import ReadOptions, read_listings
 from shelfwise.indexer.reading.files import open_records
+from shelfwise.indexer.reading.listings import ListingReader
+from shelfwise.indexer.reading.options import ReadOptions
 from shelfwise.indexer.reading.rejects import RejectFile
 
 RESULTS = ROOT / "benchmarks" / "results" / "tiers.json"
@@ -90,14 +91,14 @@ def tried(one: Set, folder: Path, wanted: Sequence[str], rounds: int) -> dict[st
 
 def classified(classifier: Classifier, file: Path, tier: str) -> list[Decision]:
     """Classify a file as `shelfwise classify` does, but write the output to memory; return the decisions."""
-    found = []
+    found: list[Decision] = []
     with open_records(file) as records, RejectFile(Path(tempfile.gettempdir()) / "tiers.rejects") as rejects:
-        writer = DecisionWriter(io.StringIO(), "csv", records.columns)
-        for batch, decisions in classifier.stream(
-            read_listings(records, rejects, ReadOptions(), LISTINGS_AT_A_TIME[tier]), tier=tier
-        ):
+        reader = ListingReader.of_file(records, ReadOptions())
+        writer = writer_for(io.BytesIO(), layout_for(records, reader.columns, "csv"))
+        batches = reader.batches(rejects, LISTINGS_AT_A_TIME[tier])
+        for batch, decisions in classifier.stream(batches, tier=tier):
             writer.write(batch, decisions)
-            found += decisions
+            found += filter(None, decisions)
     return found
 
 

@@ -30,7 +30,9 @@ PLACES = {
         (0, 1, 2, 3),
     ),
     "Reject": (4, 5, None, None),
-    "_Fault": (1, 2, None, None),
+    "Fault": (1, 2, None, None),
+    "PathFault": (0, 1, None, None),
+    "EncodingError": (0, 1, 2, 3),
     "_refused": (1, 2, None, None),
     "said": (2, 3, None, None),
 }

@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
 
 if find_spec("shelfwise.indexer") is None:
     _LINE = (
@@ -21,7 +21,7 @@ if find_spec("shelfwise.indexer") is None:
     raise SystemExit(f"Error: {_LINE}") if sys.argv[:1] == ["-m"] else ImportError(_LINE)  # -m: python -m shelfwise
 
 if TYPE_CHECKING:
-    from shelfwise.building import build
+    from shelfwise.building import build, inspect
     from shelfwise.classifier.model.decision import Decision
     from shelfwise.indexer.errors import ShelfwiseError
     from shelfwise.indexer.item import Item
@@ -36,10 +36,11 @@ _PUBLIC = {
     "ShelfwiseError": ("shelfwise.indexer.errors", "ShelfwiseError"),
     "Store": ("shelfwise.store", "Store"),
     "build": ("shelfwise.building", "build"),
+    "inspect": ("shelfwise.building", "inspect"),
     "open": ("shelfwise.store", "open_store"),
     "to_frame": ("shelfwise.results", "to_frame"),
 }
-__all__ = ["Decision", "Item", "ShelfwiseError", "Store", "__version__", "build", "open", "to_frame"]
+__all__ = ["Decision", "Item", "ShelfwiseError", "Store", "__version__", "build", "inspect", "open", "to_frame"]
 
 
 def __getattr__(name: str) -> object:

@@ -107,5 +107,5 @@ def _plain(value: object) -> object:
 
 
 def with_rows(report: Report, read: Catalog, rejects: tuple[Reject, ...]) -> Report:
-    """Return a report with the rejects and the repeated and conflicting rows of the catalog read."""
-    return replace(report, rejects=rejects, repeated=read.repeated, conflicting=read.conflicting)
+    """Return a report with the rejects, the repeated and conflicting rows, and the report of the catalog read."""
+    return replace(report, rejects=rejects, repeated=read.repeated, conflicting=read.conflicting, reading=read.report)

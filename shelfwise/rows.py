@@ -8,22 +8,15 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
-from shelfwise.arguments import path, wrong_type
+from shelfwise.arguments import flag, path, text, whole, wrong_type
 from shelfwise.indexer.errors import InputError, listed
 from shelfwise.indexer.item import Item
-from shelfwise.indexer.reading.catalog import (
-    Catalog,
-    Listing,
-    ReadOptions,
-    batched,
-    catalog_of,
-    items_in,
-    match_columns,
-    named_columns,
-    read_catalog,
-    read_listings,
-)
-from shelfwise.indexer.reading.files import open_records, require_encoding
+from shelfwise.indexer.reading.catalog import Catalog, catalog_of, read_catalog
+from shelfwise.indexer.reading.columns import named_columns
+from shelfwise.indexer.reading.files import FileOptions, open_records, require_encoding
+from shelfwise.indexer.reading.listings import Listing, ListingReader
+from shelfwise.indexer.reading.options import ReadOptions
+from shelfwise.indexer.reading.profiles import require_profile
 from shelfwise.indexer.reading.rejects import Reject, RejectList
 
 if TYPE_CHECKING:
@@ -55,8 +48,18 @@ def is_frame(value: object) -> bool:
     return pandas is not None and isinstance(value, pandas.DataFrame)
 
 
-def options_of(columns: object, encoding: object) -> ReadOptions:
-    """Check the options for reading rows: source column (several for attributes) by field, and file encoding."""
+def options_of(
+    columns: object = None,
+    encoding: object = None,
+    profile: object = None,
+    sheet: object = None,
+    merge_spellings: object = False,
+) -> ReadOptions:
+    """Check the options for reading rows.
+
+    These are the source column (or several) by field, the encoding of files, the name of a profile ("none" for no
+    profile), the sheet of a spreadsheet by name or number, and whether to merge spellings of categories.
+    """
     if columns is not None and not isinstance(columns, Mapping):
         raise wrong_type("columns", columns, "a dict from field to column")
     for name, source in (columns or {}).items():
@@ -66,7 +69,13 @@ def options_of(columns: object, encoding: object) -> ReadOptions:
         if not isinstance(encoding, str):
             raise wrong_type("encoding", encoding, "a str")
         require_encoding(encoding)
-    return ReadOptions(named_columns(columns or {}), encoding)
+    chosen = None if profile is None else text("profile", profile)
+    if chosen is not None:
+        require_profile(chosen)
+    page = None if sheet is None else str(whole("sheet", sheet, 1)) if isinstance(sheet, int) else text("sheet", sheet)
+    merge = flag("merge_spellings", merge_spellings)
+    file = FileOptions(encoding, sheet=page)
+    return ReadOptions(named_columns(columns or {}), profile=chosen, merge_spellings=merge, file=file)
 
 
 def files_in(source: object) -> list[str] | None:
@@ -82,45 +91,50 @@ def read_labelled(source: object, options: ReadOptions) -> tuple[Catalog, tuple[
     """Return the items of labelled files or rows, and the rejects. Raise InputError if no row is usable."""
     rejects, files = RejectList(), files_in(source)
     if files is None:
-        rows = rows_of(source, "the catalog", options, labelled=True)
-        return catalog_of(rows, rejects, options.columns), tuple(rejects.rows)
-    return read_catalog(files, rejects, options), tuple(rejects.rows)
+        read = catalog_of(rows_of(source, "the catalog", labelled=True), rejects, options)
+    else:
+        read = read_catalog(files, rejects, options)
+    return read, tuple(rejects.rows)
 
 
 def labelled_batches(source: object, options: ReadOptions, rejects: RejectList, size: int) -> Iterator[list[Listing]]:
     """Yield the usable rows of labelled files or rows in batches of at most `size`. Add the rest to `rejects`."""
     files = files_in(source)
     if files is None:
-        rows = items_in(rows_of(source, "labelled", options, labelled=True), options.columns, labelled=True)
-        yield from batched(rows, "labelled", rejects, size)
+        rows = rows_of(source, "labelled", labelled=True)
+        yield from ListingReader.of_rows(rows, "labelled", options, labelled=True).batches(rejects, size)
         return
     for file in files:
-        with open_records(file, encoding=options.encoding) as records:
-            yield from read_listings(records, rejects, options, size, labelled=True)
+        with open_records(file, options=options.file) as records:
+            yield from ListingReader.of_file(records, options, labelled=True).batches(rejects, size)
 
 
 def read_items(listings: object, options: ReadOptions) -> tuple[list[Item], bool]:
     """Return the items to classify, and True if `listings` is one listing. Raise InputError for an unusable one."""
     single = isinstance(listings, str | Mapping | Item)
-    items = []
-    rows = rows_of([listings] if single else listings, "listings", options, labelled=False)
-    for row in items_in(rows, options.columns, labelled=False):
+    items: list[Item] = []
+    rows = list(rows_of([listings] if single else listings, "listings", labelled=False))
+    if not rows:
+        return items, single
+    for row in ListingReader.of_rows(rows, "listings", options).rows():
         if isinstance(row, Reject):
             found = f"listings[{row.line}]: {row.column or 'the listing'}: {row.reason}"
             raise InputError(row.code, found, "a usable listing", "correct it, or leave it out")
-        items.append(row.item)
+        if row.item is not None:  # rows in memory are never variants
+            items.append(row.item)
     return items, single
 
 
-def rows_of(source: object, name: str, options: ReadOptions, labelled: bool) -> Iterator[Row]:
+def rows_of(source: object, name: str, labelled: bool) -> Iterator[Row]:
     """Yield each row of a DataFrame, or of an iterable of dicts and Items, as a mapping from column to value.
 
-    Unless `labelled`, a row may also be a str, its title. Raise InputError for other types, and for a DataFrame that
-    lacks a required column.
+    Unless `labelled`, a row may also be a str, its title. Raise InputError for other types.
     """
     if is_frame(source):
         frame = cast(Frame, source)
-        match_columns([str(column) for column in frame.columns], options.columns, labelled, name)
+        if not len(frame.columns):
+            found = f"{name} is a DataFrame without columns"
+            raise InputError("no_title_column", found, "a column such as title, name or 标题", "add a column of titles")
         yield from _frame_rows(frame, name)
         return
     texts = not labelled

@@ -9,7 +9,7 @@ from shelfwise import arguments
 from shelfwise.arguments import device_of, filter_of, goal_overrides, version_of, watched_by
 from shelfwise.classifier.changing import maintenance
 from shelfwise.classifier.changing.maintenance import Report
-from shelfwise.classifier.measuring.output import COLUMNS, free_name
+from shelfwise.classifier.measuring.output import kept_names
 from shelfwise.classifier.model.decision import FULL, Decision, SimilarItem
 from shelfwise.classifier.model.pipeline import LISTINGS_AT_A_TIME, TIERS, Classifier
 from shelfwise.indexer.errors import InputError
@@ -24,7 +24,7 @@ from shelfwise.indexer.store.sync import Difference, difference, state_of
 from shelfwise.opened import OpenStore
 from shelfwise.results import Version, to_frame, with_rows
 from shelfwise.rows import Frame, is_frame, labelled_batches, options_of, read_items, read_labelled
-from shelfwise.types import ClassifyOptions, Columns, Labelled, Listing, Name, Watch
+from shelfwise.types import ClassifyOptions, Columns, Labelled, Listing, Name, ReadingOptions, Watch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +98,7 @@ class Store(OpenStore):
         top = arguments.whole("top", top, 1)
         arguments.choice("tier", tier, TIERS)
         shown = None if neighbors is None else arguments.whole("neighbors", neighbors, 0)
-        options, watched = options_of(columns, None), watched_by(progress)
+        options, watched = options_of(columns), watched_by(progress)
         self._require_usable()
         items, single = read_items(listings, options)
         with watched as watch:
@@ -157,24 +157,24 @@ class Store(OpenStore):
         self,
         items: Labelled,
         *,
-        columns: Columns | None = None,
-        encoding: str | None = None,
         progress: Watch = None,
+        **reading: Unpack[ReadingOptions],
     ) -> Report:
         """Insert labelled items, or replace stored items with the same id. A new category works at once.
 
-        `items` are files, a DataFrame, or an iterable of dicts or Items, as for `shelfwise.build`. Unusable rows are
-        skipped and listed in `report.rejects`. Of rows with the same id the last one counts (`report.conflicting`).
-        Added items stay when the store is built again, until a catalog lists their ids. The report also has the counts
-        added, updated and unchanged, new_categories, the version, and rows, the number of items now stored.
+        `items` are files, a DataFrame, or an iterable of dicts or Items, and `reading` says how to read them, as for
+        `shelfwise.build`. Unusable rows are skipped and listed in `report.rejects`. Of rows with the same id the last
+        one counts (`report.conflicting`). Added items stay when the store is built again, until a catalog lists their
+        ids. The report also has the counts added, updated and unchanged, new_categories, the version, and rows, the
+        number of items now stored.
 
         >>> import shelfwise as sw
         >>> store = sw.open("kitchen.store")
         >>> report = store.add([{"title": "Air fryer 4 l", "category_path": "Kitchen > Air Fryers"}, {"title": ""}])
         >>> report.added, report.new_categories, [reject.code for reject in report.rejects]
-        (1, ('Kitchen > Air Fryers',), ['no_category_column'])
+        (1, ('Kitchen > Air Fryers',), ['empty_title'])
         """
-        options, watched = options_of(columns, encoding), watched_by(progress)
+        options, watched = options_of(**reading), watched_by(progress)
         self._require_usable()
         read, rejects = read_labelled(items, options)
         with self._changing(), watched as watch:
@@ -268,16 +268,16 @@ class Store(OpenStore):
         *,
         tier: str = FULL,
         baselines: bool = False,
-        columns: Columns | None = None,
-        encoding: str | None = None,
         progress: Watch = None,
+        **reading: Unpack[ReadingOptions],
     ) -> "Evaluation":
         """Classify labelled listings, and measure accuracy, coverage and calibration.
 
         The result has accuracy, accepted and accepted_accuracy, all `figures` by name with their `intervals`, levels,
         categories, confusions, and a risk_coverage curve. `labelled` are files, a DataFrame, or an iterable of dicts or
-        Items. Unusable rows are skipped and listed in `result.rejects`. `tier` is full, auto or fast. With `baselines`,
-        a linear SVM on n-grams and a logistic regression on the vectors are fitted to the same items and compared.
+        Items; `reading` says how to read them. Unusable rows are skipped and listed in `result.rejects`. `tier` is
+        full, auto or fast. With `baselines`, a linear SVM on n-grams and a logistic regression on the vectors are
+        fitted to the same items and compared.
 
         >>> import shelfwise as sw
         >>> sw.open("kitchen.store").evaluate([{"title": "white mug", "category_path": "Kitchen > Mugs"}]).accuracy
@@ -287,7 +287,7 @@ class Store(OpenStore):
 
         arguments.choice("tier", tier, TIERS)
         arguments.flag("baselines", baselines)
-        options, watched = options_of(columns, encoding), watched_by(progress)
+        options, watched = options_of(**reading), watched_by(progress)
         classifier, rejects = self.classifier, RejectList()
         with watched as watch:
             batches = labelled_batches(labelled, options, rejects, LISTINGS_AT_A_TIME[tier])
@@ -388,11 +388,10 @@ class Store(OpenStore):
 
 
 def _beside(frame: "pd.DataFrame", decisions: Sequence[Decision]) -> "pd.DataFrame":
-    """Return a frame with the decisions of its rows as further columns."""
+    """Return a frame with the decisions of its rows as further columns, in place of those of an earlier result."""
     import pandas as pd
 
-    names = list(frame.columns)
-    renamed = frame.copy(deep=False)
-    renamed.columns = [free_name(name, names) if name in COLUMNS else name for name in names]
+    kept = kept_names(tuple(frame.columns))
+    renamed = frame[list(kept)].rename(columns=kept)
     decided = to_frame(decisions, frame.index)
     return pd.concat([renamed.reset_index(drop=True), decided.reset_index(drop=True)], axis=1).set_index(frame.index)

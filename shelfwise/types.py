@@ -26,13 +26,32 @@ class ClassifyOptions(TypedDict, total=False):
     progress: Watch
 
 
-class BuildOptions(TypedDict, total=False):
+class ReadingOptions(TypedDict, total=False):
+    """How to read files and rows.
+
+    Options:
+        columns: source column by field, such as {"title": "name"}, or a list of columns for attributes, or for the
+            levels of category_path. The fields are id, title, description, brand, attributes, category, category_path
+            and also_in. Usual column names are recognised.
+        encoding: encoding of the files, if it is not recognised.
+        profile: the platform that exported the files, such as shopify, if it is not recognised; "none" for no platform.
+        sheet: the sheet of a spreadsheet, by name or number from 1.
+        merge_spellings: make one category of those that differ only in case, width or blanks.
+    """
+
+    columns: Columns | None
+    encoding: str | None
+    profile: str | None
+    sheet: str | int | None
+    merge_spellings: bool
+
+
+class BuildOptions(ReadingOptions, total=False):
     """Options of `build`: the encoder, reading the catalog, the goals of the model, and limits."""
 
     encoder: str
     device: str
-    columns: Columns | None
-    encoding: str | None
+    accept_report: bool
     head: str | None
     optimize: str | None
     target_precision: float | None

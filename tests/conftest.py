@@ -164,14 +164,14 @@ def rejects(path: Path) -> list[dict[str, object]]:
 
 
 def require_failure(result, *said, code=1):
-    """Require one error line on stderr that contains every part of `said`, and an empty stdout."""
+    """Require one error line, the last on stderr, that contains every part of `said`, and an empty stdout."""
     assert result.exit_code == code, result.output
     assert result.stdout == ""
     message = result.stderr.strip().splitlines()[-1]
     for part in said:
         assert part in message
     if code == 1:
-        assert len([line for line in result.stderr.splitlines() if not line.startswith("Note:")]) == 1
+        assert len([line for line in result.stderr.splitlines() if line.startswith("Error:")]) == 1
         assert message.startswith("Error: ")
 
 

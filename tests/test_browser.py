@@ -50,7 +50,7 @@ def test_compare_two_items_and_export_results(page):
     for box in page.locator(".items input").all()[:2]:
         box.check()
     page.get_by_role("button", name="Compare two").click()
-    assert page.locator("td").count() == 12
+    assert page.locator("td").count() == 14
     page.go_back()
     with page.expect_download() as download:
         page.get_by_role("link", name="Export CSV").click()

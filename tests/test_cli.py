@@ -12,9 +12,9 @@ import pytest
 from conftest import ROOT, small_catalog, write_catalog
 from pyarrow import parquet
 
-from shelfwise.classifier.measuring.output import COLUMNS
 from shelfwise.classifier.model.decision import REASONS
 from shelfwise.classifier.model.pipeline import LISTINGS_AT_A_TIME
+from shelfwise.indexer.reading.guard import COLUMNS
 
 LISTINGS = ["red sandal", "加厚 雨靴", "electric kettle 1.5 l", "蓝牙耳机 新款", "quantum flux capacitor", "travel mug"]
 

@@ -43,7 +43,7 @@ def test_missing_files_folders_and_spreadsheets_are_refused(run, store, tmp_path
     require_failure(run("build", "nowhere.csv", "--store", "s"), "nowhere.csv: no such file")
     require_failure(run("build", tmp_path, "--store", "s"), "is a folder")
     (tmp_path / "c.xlsx").write_bytes(b"PK\x03\x04rest")
-    require_failure(run("classify", "c.xlsx", "--store", store), "spreadsheet", "save it as CSV")
+    require_failure(run("classify", "c.xlsx", "--store", store), "cannot be read as a spreadsheet")
 
 
 def test_bad_rows_are_rejected_with_line_and_reason_and_good_rows_are_kept(run, tmp_path):
@@ -110,7 +110,7 @@ def test_an_unwritable_rejects_file_is_an_error(run, tmp_path):
 def test_the_last_row_of_a_duplicate_id_counts(run, tmp_path):
     (tmp_path / "c.csv").write_text("id,title,category\n1,red shoe,Shoes\n1,blue mug,Mugs\n2,cup,Mugs\n2,cup,Mugs\n")
     result = run("build", "c.csv", "--store", "s", "--encoder", "hashing", "--json")
-    assert "1 row repeated an id with different content: the last one is used" in result.stderr
+    assert "1 rows that repeat an id with other content" in result.stderr
     counts = json.loads(result.stdout)
     assert (counts["added"], counts["conflicting"], counts["repeated"]) == (2, 1, 1)
     assert json.loads(run("info", "--store", "s", "--json").stdout)["categories"] == {"Mugs": 2}
@@ -220,18 +220,19 @@ def test_a_file_with_only_a_byte_order_mark_is_empty(run, store, tmp_path, mark,
     require_failure(run(command, "empty.csv", "--store", store), "empty.csv is empty")
 
 
-@pytest.mark.parametrize("name", ["o.parquet", "o.csv.gz", "o.xlsx"])
+@pytest.mark.parametrize("name", ["o.xls", "o.csv.zst", "o.parquet.gz"])
 def test_an_output_name_with_a_wrong_suffix_is_refused(run, store, tmp_path, name):
     (tmp_path / "l.csv").write_text("title\nred sandal\n")
     refused = run("classify", "l.csv", "--store", store, "-o", name)
     assert refused.exit_code == 2
-    assert "expected a name for CSV, TSV or JSONL output" in refused.output
+    assert f"{name}: " in refused.output
 
 
-def test_standard_input_is_read_by_evaluate_and_refused_by_build(run, store):
+def test_standard_input_is_read_by_evaluate_and_build(run, store):
     labelled = b"title,category_path\nred sandal,Fashion > Shoes > Sandals\n"
     assert json.loads(run("evaluate", "-", "--store", store, "--json", "-", stdin=labelled).stdout)["n"] == 1
-    require_failure(run("build", "-", "--store", store, stdin=labelled), "standard input: expected a file")
+    built = run("build", "-", "--store", "s", "--encoder", "hashing", stdin=labelled)
+    assert (built.exit_code, "1 added" in built.stdout) == (0, True)
 
 
 def test_a_missing_encoder_folder_is_an_error(run, catalog_file, tmp_path):

@@ -151,6 +151,13 @@ def folder(sample_store, tmp_path, monkeypatch) -> Path:
     Path("german.csv").write_bytes(
         "title,category\nTrinkbecher weiß,Küche\nGummistiefel grün,Schuhe\n".encode("cp1252")
     )
+    parts = [
+        "1,red mug,Home/Mugs,5",
+        "2,blue mug,Home/Mugs,5",
+        "3,frying pan,Home/Pans,9",
+        "4,garden fork,Garden/Tools,9",
+    ]
+    Path("parts.csv").write_text("\n".join(["sku,name,category,price", *parts]), encoding="utf-8")
     Path("part1.csv").write_text("title,category\nSteel mug,Mugs\nRed boot,Boots\n", encoding="utf-8")
     Path("tokens.txt").write_text("anna write 0123456789abcdef0123456789abcdef\n", encoding="utf-8")
     Path("part2.jsonl.gz").write_bytes(gzip.compress(b'{"title": "Tea kettle", "category": "Kettles"}\n'))

@@ -57,7 +57,9 @@ def test_every_error_is_raised_with_a_code():
         for call, (code, *parts) in codes.calls(ast.parse(file.read_text(encoding="utf-8"))):
             name = call.args[code] if len(call.args) > code else None
             literal = isinstance(name, ast.Constant) and re.fullmatch("[a-z]+(_[a-z0-9]+)*", name.value)
-            known = literal or ast.unparse(name).split(".")[-1] in ("code", "OVERLOADED")  # the code of another error
+            known = literal or (
+                name and ast.unparse(name).split(".")[-1] in ("code", "OVERLOADED")
+            )  # the code of another error
             complete = all(part is None or len(call.args) > part for part in parts)
             if not known or not complete:
                 wrong.append(f"{file.name}:{call.lineno}")

@@ -9,8 +9,8 @@ import pytest
 from conftest import KITCHEN, small_catalog
 
 import shelfwise as sw
-from shelfwise.classifier.measuring.output import COLUMNS
 from shelfwise.indexer import errors
+from shelfwise.indexer.reading.guard import COLUMNS
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ WRONG = {
     "an object without a repr": (lambda s: s.get(Unprintable()), "wrong_type"),
     "a list that contains itself": (lambda s: s.classify({"title": NESTED}), "unusable_value"),
     "a function as a title": (lambda s: s.add({"title": len, "category": "Toys"}), "no_usable_row"),
-    "bytes as a title": (lambda s: s.classify({"title": b"mug"}), "unusable_value"),
+    "bytes as a title": (lambda s: s.classify({"title": b"\xff"}), "unusable_value"),
     "a name that is too long": (lambda s: sw.build("x", "c" * 5000), "too_long"),
     "an encoder name that is too long": (lambda s: sw.build("x", KITCHEN, encoder="x" * 100_000), "too_long"),
     "the undefined encoding": (lambda s: s.add(__file__, encoding="undefined"), "unknown_encoding"),
@@ -122,7 +122,7 @@ WRONG = {
     "another encoder": (lambda s: sw.build(s.path, KITCHEN, encoder="minilm", force=True), "other_encoder"),
     "no rows": (lambda s: sw.build("x", []), "no_rows"),
     "an item without a category": (lambda s: sw.build("x", [sw.Item("1", "mug")]), "no_usable_row"),
-    "rows without a title": (lambda s: sw.build("x", [{"category": "Mugs"}]), "no_usable_row"),
+    "rows without a title": (lambda s: sw.build("x", [{"category": "Mugs"}]), "no_title_column"),
     "a frame without a title to build": (lambda s: sw.build("x", pd.DataFrame({"aisle": ["a"]})), "no_title_column"),
     "a frame without a column": (
         lambda s: s.classify(pd.DataFrame({"a": ["b"]}), columns={"title": "x"}),
@@ -133,7 +133,7 @@ WRONG = {
     "numbers as rows": (lambda s: sw.build("x", [1, 2]), "wrong_type"),
     "a file that is missing": (lambda s: sw.build("x", "nowhere.csv"), "no_such_file"),
     "an unknown field": (lambda s: sw.build("x", KITCHEN, columns={"colour": "title"}), "unknown_field"),
-    "a column that is missing": (lambda s: sw.build("x", KITCHEN, columns={"title": "name"}), "no_usable_row"),
+    "a column that is missing": (lambda s: sw.build("x", KITCHEN, columns={"title": "name"}), "no_such_column"),
     "columns as text": (lambda s: sw.build("x", KITCHEN, columns="title=name"), "wrong_type"),
     "several titles": (lambda s: sw.build("x", KITCHEN, columns={"title": ["id", "title"]}), "bad_columns"),
     "unknown encoding": (lambda s: sw.build("x", __file__, encoding="klingon"), "unknown_encoding"),
@@ -181,7 +181,7 @@ WRONG = {
     "an id of another type": (lambda s: s.get(1), "wrong_type"),
     # changing
     "nothing to add": (lambda s: s.add([]), "no_rows"),
-    "an item to add without a category": (lambda s: s.add([{"title": "mug"}]), "no_usable_row"),
+    "an item to add without a category": (lambda s: s.add([{"title": "mug"}]), "no_category_column"),
     "nothing to remove": (lambda s: s.remove(), "one_of"),
     "two ways to remove": (lambda s: s.remove("als-001", category="Home"), "one_of"),
     "an id to remove that is missing": (lambda s: s.remove(["als-001", "nobody"]), "no_such_item"),
@@ -196,7 +196,7 @@ WRONG = {
     "an encoder without weights": (lambda s: s.finetune(), "nothing_to_finetune"),
     "nothing to tune": (lambda s: s.tune(), "nothing_to_tune"),
     # evaluating
-    "no labels": (lambda s: s.evaluate([{"title": "mug"}]), "no_usable_row"),
+    "no labels": (lambda s: s.evaluate([{"title": "mug"}]), "no_category_column"),
     "baselines as text": (lambda s: s.evaluate(KITCHEN, baselines="all"), "wrong_type"),
     "a tier that is None": (lambda s: s.evaluate(KITCHEN, tier=None), "unknown_choice"),
     # versions

@@ -17,7 +17,7 @@ from conftest import KITCHEN, small_catalog, write_catalog
 from test_imports import FILES, module_of
 
 import shelfwise as sw
-from shelfwise.classifier.measuring.output import COLUMNS
+from shelfwise.indexer.reading.guard import COLUMNS
 
 pytestmark = pytest.mark.slow
 
@@ -108,7 +108,7 @@ def test_rejected_rows_are_in_the_report(store, tmp_path):
     report = store.add(twice)
     assert (report.added, report.repeated, report.conflicting, store.get("t").title) == (1, 1, 1, "yo-yo")
     mixed = store.add([{"title": "kite", "category": "Toys"}, {"name": "yo-yo"}, sw.Item("x", "ball")])
-    assert [reject.code for reject in mixed.rejects] == ["no_category_column", "empty_category"]
+    assert [reject.code for reject in mixed.rejects] == ["empty_title", "empty_category"]
     file = tmp_path / "f.csv"
     file.write_text("title,category\nrobot,Toys\n,Toys\n")
     assert [(reject.file, reject.line) for reject in store.add(file).rejects] == [(str(file), 3)]
@@ -130,7 +130,7 @@ def test_limits_and_dry_runs_work_as_on_the_command_line(store, catalog_file):
     assert not store.path.with_name("first").exists()
     moved = [replace(item, category_path="Toys", category="Toys") for item in small_catalog()]
     with pytest.raises(sw.ShelfwiseError) as refused:
-        sw.build(store.path, moved)
+        sw.build(store.path, moved, accept_report=True)
     assert refused.value.code == "too_many_flipped"
     assert len(sw.build(store.path, few, max_removed=0.7, max_flipped=1.0)) == 20
     assert len(sw.build(store.path, small_catalog()[:2], force=True)) == 2
@@ -143,13 +143,6 @@ def test_frame_columns_named_like_decision_columns_are_kept(shared):
     empty = shared.classify(pd.DataFrame({"title": []}))
     assert list(empty.columns) == ["title", *COLUMNS] and empty.empty
     assert shared.classify([]) == []
-
-
-def test_frames_of_decisions_can_be_classified_again(shared):
-    once = shared.classify(pd.DataFrame({"title": ["mug"]}))
-    thrice = shared.classify(shared.classify(once))
-    assert thrice.columns.is_unique
-    assert set(once.columns) < set(thrice.columns)
 
 
 def test_frames_with_arrow_columns_and_odd_indexes_are_classified(shared):
@@ -262,3 +255,29 @@ def test_a_path_like_object_is_accepted_as_a_path(tmp_path):
             return str(file)
 
     assert len(sw.build(tmp_path / "s", Like(), encoder="hashing")) == 10
+
+
+def test_a_frame_with_results_gets_new_ones_in_their_place(shared):
+    once = shared.classify(pd.DataFrame({"title": ["red sandal", "blue mug"], "note": ["a", "b"]}))
+    again = shared.classify(once)
+    assert list(again.columns) == list(once.columns)
+    assert list(again["predicted_path"]) == list(once["predicted_path"])
+    assert list(again["note"]) == ["a", "b"]
+
+
+def test_the_columns_that_a_user_named_are_remembered(tmp_path):
+    rows = [{"product": f"red mug {i}", "aisle": "Mugs"} for i in range(4)]
+    store = sw.build(tmp_path / "store", rows, encoder="hashing", columns={"title": "product", "category": "aisle"})
+    assert store.report.reading.files[0].columns[0].why == "named"
+    again = sw.build(store.path, [*rows, {"product": "blue mug", "aisle": "Mugs"}])
+    assert (len(again), again.report.reading.files[0].columns[0].why) == (5, "as before")
+
+
+def test_an_accepted_finding_does_not_stop_the_next_build(tmp_path):
+    rows = [{"title": f"mug {i}", "category": "Mugs"} for i in range(60)]
+    with pytest.raises(sw.ShelfwiseError) as refused:
+        sw.build(tmp_path / "store", rows, encoder="hashing")
+    assert (refused.value.code, (tmp_path / "store").exists()) == ("suspicious_catalog", False)
+    sw.build(tmp_path / "store", rows, encoder="hashing", accept_report=True)
+    assert len(sw.build(tmp_path / "store", [*rows, {"title": "cup", "category": "Mugs"}])) == 61
+    assert [finding.key for finding in sw.inspect(rows).findings] == ["one_category category"]

@@ -12,7 +12,7 @@ from shelfwise.classifier.model.calibration import NEVER, stand_in_from
 from shelfwise.classifier.model.decision import FAST, FULL
 from shelfwise.classifier.model.pipeline import AUTO, TIERS, Classifier
 from shelfwise.indexer.item import Item
-from shelfwise.indexer.reading.catalog import Listing
+from shelfwise.indexer.reading.listings import Listing
 from shelfwise.indexer.searching.index import Index
 
 TITLES = (

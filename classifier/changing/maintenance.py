@@ -18,6 +18,7 @@ from shelfwise.indexer.encoding.kinds import EncoderChoice
 from shelfwise.indexer.errors import AbsentError, BusyError, QueryError, listed
 from shelfwise.indexer.item import Item, normal_path
 from shelfwise.indexer.reading.rejects import Reject
+from shelfwise.indexer.reading.report import ReadingReport
 from shelfwise.indexer.rows import ADDED, Rows
 from shelfwise.indexer.searching.engine import EngineSearcher, recalled, spread
 from shelfwise.indexer.searching.index import Index
@@ -51,7 +52,7 @@ class Report:
     `fitted` is True if this change fitted the settings. `encoder` is the encoder in use and, at a first build with
     `auto`, the reason for it. `rejects` are the unusable rows, if they were not written to a file. `repeated` counts
     rows whose id came before with the same content, and `conflicting` rows whose id came before with other content. The
-    last one counts.
+    last one counts. `reading` says what was understood of the files or rows.
     """
 
     added: int
@@ -68,6 +69,7 @@ class Report:
     rejects: tuple[Reject, ...] = ()
     repeated: int = 0
     conflicting: int = 0
+    reading: ReadingReport | None = None
 
     def __repr__(self) -> str:
         counts = f"+{self.added:,} ~{self.updated:,} -{self.removed:,}, {len(self.rejects):,} rejected"

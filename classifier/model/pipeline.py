@@ -33,7 +33,7 @@ from shelfwise.classifier.model.model import FAST_OPINION, Model, model_of
 from shelfwise.classifier.model.opinions import Features
 from shelfwise.indexer.encoding.lexical import Counts, ngram_counts
 from shelfwise.indexer.item import Item, Words
-from shelfwise.indexer.reading.catalog import Listing
+from shelfwise.indexer.reading.listings import Listing
 from shelfwise.indexer.searching.index import Index
 from shelfwise.indexer.searching.search import NONE, Neighbors
 from shelfwise.indexer.searching.segments import Filter
@@ -76,6 +76,12 @@ class Triage:
     decided: Mapping[int, Decision]
     wait: Numbers
     counts: Counts | None = None
+
+
+def beside(listings: Sequence[Listing], decisions: Sequence[Decision]) -> list[Decision | None]:
+    """Return the decision of each listing, None for one without an item."""
+    made = iter(decisions)
+    return [None if listing.item is None else next(made) for listing in listings]
 
 
 def _with_short_end(batches: Iterable[Sequence[Listing]]) -> Iterator[Sequence[Listing]]:
@@ -173,20 +179,23 @@ class Classifier:
 
     def stream(
         self, batches: Iterable[Sequence[Listing]], top: int = 3, neighbors: int = 3, tier: str = FULL
-    ) -> Iterator[tuple[Sequence[Listing], list[Decision]]]:
-        """Yield each batch with its decisions, in order. While one is decided, a thread embeds the next."""
+    ) -> Iterator[tuple[Sequence[Listing], list[Decision | None]]]:
+        """Yield each batch with its decisions, in order: None for a variant of an earlier listing's product.
+
+        While one batch is decided, a thread embeds the next.
+        """
         few = max(1, usable_threads() // CORES_FOR_EACH)
         with ThreadPoolExecutor(1) as thread, threadpool_limits(few):
             before = None
             for listings in _with_short_end(batches):
-                items = [listing.item for listing in listings]
+                items = [listing.item for listing in listings if listing.item is not None]
                 draft = self._draft(items, tier, top)
                 vectors = thread.submit(self.index.embed, [items[row].words.text() for row in draft.wait])
                 if before:
-                    yield before[0], self._decided(before[1], before[2].result(), top, neighbors)
+                    yield before[0], beside(before[0], self._decided(before[1], before[2].result(), top, neighbors))
                 before = listings, draft, vectors
             if before:
-                yield before[0], self._decided(before[1], before[2].result(), top, neighbors)
+                yield before[0], beside(before[0], self._decided(before[1], before[2].result(), top, neighbors))
 
     def _draft(self, items: Sequence[Item], tier: str, top: int) -> Triage:
         words, fast_from = [item.words for item in items], self.model.settings.fast_from  # n

@@ -15,26 +15,28 @@ from shelfwise.commands.options import (
     AS_JSON,
     DEVICE,
     FORMATS,
+    MERGE_SPELLINGS,
+    OUTPUT_FORMATS,
     STORE,
     TIER,
+    Encoding,
     InputOptions,
     Utf8,
     as_one,
     reads_input,
 )
+from shelfwise.commands.readings import show_end, show_reading
 from shelfwise.commands.terminal import (
     ShelfwiseCommand,
     counted,
     print_json,
     progress_display,
     show_evaluation,
-    show_notices,
     show_rejects,
     show_unlearned,
 )
 
 DEFAULT_NEIGHBORS = 3
-NOT_WRITTEN = (".parquet", ".gz", ".xlsx", ".xls")  # file name endings that the output does not support
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class ClassifyCommand:
     neighbors: int | None
     raw: bool
     fmt: str | None
+    output_format: str | None
+    output_encoding: str | None
     tier: str
     device: str
     source: InputOptions
@@ -91,6 +95,18 @@ class EvaluateCommand:
 @click.option(
     "--format", "fmt", default=None, type=click.Choice(FORMATS), help="Format of the input.  [default: detected]"
 )
+@click.option(
+    "--output-format",
+    default=None,
+    type=click.Choice(OUTPUT_FORMATS),
+    help="Format of the output.  [default: by the ending of its name, else the input's]",
+)
+@click.option(
+    "--output-encoding",
+    default=None,
+    type=Encoding(),
+    help="Encoding of CSV, TSV and JSONL output.  [default: the input's]",
+)
 @TIER
 @DEVICE
 @reads_input
@@ -98,57 +114,60 @@ class EvaluateCommand:
 def classify(asked: ClassifyCommand) -> None:
     """Assign a category, a confidence and evidence to each listing.
 
-    LISTINGS is a CSV, TSV or JSONL file (also gzipped), or a Parquet file; "-" reads standard input. The output keeps
-    the order of the rows and all input columns, and adds the columns of the decision. CSV, TSV and JSONL keep their
-    format; Parquet becomes CSV. Rows that cannot be used are written to the file of --rejects.
+    LISTINGS is a CSV, TSV, JSON, Parquet, Excel or XML file, also compressed; "-" reads standard input. The output
+    keeps the order of the rows and all input columns, and adds the columns of the decision, in place of those of an
+    earlier output. It is CSV, TSV, JSONL (also gzipped), Parquet or Excel. Rows that cannot be used are written to the
+    file of --rejects.
 
     \b
     Examples:
       shelfwise classify new.csv --store my.store -o decided.csv
-      shelfwise classify million.csv --store my.store -o decided.csv --tier auto
+      shelfwise classify million.csv --store my.store -o decided.parquet --tier auto
       shelfwise classify new.jsonl --store my.store --neighbors 5 | head
       echo '{"title": "wireless earbuds"}' | shelfwise classify - --store my.store
     """
     import shelfwise
-    from shelfwise.classifier.measuring.output import DecisionWriter
+    from shelfwise.classifier.measuring.writers import writer_for
     from shelfwise.classifier.model.pipeline import LISTINGS_AT_A_TIME
-    from shelfwise.commands.outputs import output_file, refuse_overwriting, standard_input
-    from shelfwise.indexer.reading.catalog import read_listings
+    from shelfwise.commands.outputs import binary_output, output_layout, refuse_overwriting, standard_input
     from shelfwise.indexer.reading.files import open_records
+    from shelfwise.indexer.reading.listings import ListingReader
     from shelfwise.indexer.reading.rejects import RejectFile
 
-    refuse_overwriting((asked.listings,), asked.source.rejects, asked.output)
-    if asked.output is not None and asked.output.suffix.lower() in NOT_WRITTEN:
-        raise click.UsageError(
-            f"{asked.output}: expected a name for CSV, TSV or JSONL output; use the ending .csv, .tsv or .jsonl."
-        )
-    options = asked.source.read(asked.fmt)
+    refuse_overwriting((asked.listings,), asked.source.rejects, asked.output, asked.source.mapping)
+    options = asked.source.read(asked.store, asked.fmt)
     counts: Counter[str] = Counter()
     start = time.monotonic()
     with contextlib.ExitStack() as stack:
         gc.disable()  # decisions form no reference cycles; collecting them took a tenth of the time of --tier fast
         stack.callback(gc.enable)
-        records = stack.enter_context(open_records(asked.listings, standard_input(), options.encoding, options.format))
+        records = stack.enter_context(open_records(asked.listings, standard_input(), options.file))
         rejects = stack.enter_context(RejectFile(asked.source.rejects))
-        with_mark = asked.output is not None and records.encoding == "utf-8-sig"
-        out = stack.enter_context(output_file(asked.output, "utf-8-sig" if with_mark else "utf-8"))
+        reader = ListingReader.of_file(records, options)
+        layout = output_layout(
+            records, reader.columns, asked.output, asked.output_format, asked.output_encoding, asked.raw
+        )
+        out = stack.enter_context(binary_output(asked.output))
         progress = stack.enter_context(progress_display())
-        show_notices(records.notices)
-        batches = read_listings(records, rejects, options, LISTINGS_AT_A_TIME[asked.tier])
+        show_reading(reader.report())
+        batches = reader.batches(rejects, LISTINGS_AT_A_TIME[asked.tier])
         first = next(batches)  # report errors of the input before the models are loaded
         classifier = stack.enter_context(shelfwise.open(asked.store, device=asked.device)).classifier
         shown = (
             DEFAULT_NEIGHBORS if asked.neighbors is None else classifier.index.require_k(asked.neighbors, "neighbors")
         )
         show_unlearned(classifier, asked.tier)
-        writer = DecisionWriter(out, records.format, records.columns, records.delimiter, asked.raw)
+        writer = stack.enter_context(writer_for(out, layout, classifier.labels.paths))
         for batch, decisions in classifier.stream(itertools.chain([first], batches), asked.top, shown, asked.tier):
             writer.write(batch, decisions)
-            counts.update(decision.decision for decision in decisions)
+            counts.update(decision.decision for decision in decisions if decision)
             if progress:
                 progress("classify", counts.total(), 0)
     shares = ", ".join(f"{count} {decision}" for decision, count in sorted(counts.items()))
+    for notice in writer.notices:
+        click.echo(f"Note: {notice}", err=True)
     click.echo(f"{counted(counts.total(), 'listing')} in {time.monotonic() - start:.1f} s: {shares}", err=True)
+    show_end(reader.report())
     show_rejects(rejects.count, rejects.path)
 
 
@@ -212,6 +231,7 @@ def similar(asked: SimilarCommand) -> None:
 @TIER
 @DEVICE
 @reads_input
+@MERGE_SPELLINGS
 @as_one(EvaluateCommand)
 def evaluate(asked: EvaluateCommand) -> None:
     """Measure accuracy and calibration on labelled listings.
@@ -229,19 +249,20 @@ def evaluate(asked: EvaluateCommand) -> None:
     from shelfwise.classifier.measuring.evaluation import evaluate as measure
     from shelfwise.classifier.model.pipeline import LISTINGS_AT_A_TIME
     from shelfwise.commands.outputs import output_file, refuse_overwriting, standard_input
-    from shelfwise.indexer.reading.catalog import read_listings
     from shelfwise.indexer.reading.files import open_records
+    from shelfwise.indexer.reading.listings import ListingReader
     from shelfwise.indexer.reading.rejects import RejectFile
 
-    refuse_overwriting((asked.labelled,), asked.source.rejects, asked.json_file)
-    options, alone = asked.source.read(), asked.json_file == Path("-")
+    refuse_overwriting((asked.labelled,), asked.source.rejects, asked.json_file, asked.source.mapping)
+    options, alone = asked.source.read(asked.store), asked.json_file == Path("-")
     with contextlib.ExitStack() as stack:
-        records = stack.enter_context(open_records(asked.labelled, standard_input(), options.encoding))
+        records = stack.enter_context(open_records(asked.labelled, standard_input(), options.file))
         rejects = stack.enter_context(RejectFile(asked.source.rejects))
         out = stack.enter_context(output_file(asked.json_file)) if asked.json_file else None
         progress = stack.enter_context(progress_display())
-        show_notices(records.notices)
-        batches = read_listings(records, rejects, options, LISTINGS_AT_A_TIME[asked.tier], labelled=True)
+        reader = ListingReader.of_file(records, options, labelled=True)
+        show_reading(reader.report())
+        batches = reader.batches(rejects, LISTINGS_AT_A_TIME[asked.tier])
         first = next(batches)
         classifier = stack.enter_context(shelfwise.open(asked.store, device=asked.device)).classifier
         show_unlearned(classifier, asked.tier)
@@ -249,10 +270,12 @@ def evaluate(asked: EvaluateCommand) -> None:
         if out:
             more = asdict(result)
             del more["rejects"]  # written to their own file
+            more["reading"] = asdict(reader.report())
             json.dump(more.pop("figures") | more, out, ensure_ascii=False, indent=1)
             out.write("\n")
     if not alone:
         show_evaluation(result)
+    show_end(reader.report())
     show_rejects(rejects.count, rejects.path)
 
 

@@ -10,6 +10,7 @@ SHOW_VERSIONS = "shelfwise versions --store {store}"
 
 # Hints by error code. {name} stands for a parameter of the command.
 HINTS: Mapping[str, str] = {
+    "bad_mapping": "--mapping FILE",
     "bad_columns": "--columns FIELD=COLUMN,...",
     "bad_token_file": "--token-file FILE",
     "cannot_listen": "--port NUMBER",
@@ -24,6 +25,7 @@ HINTS: Mapping[str, str] = {
     "no_such_column": "--columns FIELD=COLUMN,...",
     "no_such_encoder": "--encoder NAME",
     "no_such_item": "shelfwise similar TEXT --store {store}",
+    "no_such_sheet": "--sheet NAME",
     "no_such_tag": SHOW_VERSIONS,
     "no_such_version": SHOW_VERSIONS,
     "no_title_column": "--columns title=COLUMN",
@@ -31,12 +33,14 @@ HINTS: Mapping[str, str] = {
     "not_a_store": BUILD,
     "old_format": "shelfwise migrate --store {store}",
     "other_encoder": "--encoder NAME",
+    "suspicious_catalog": "--accept-report",
     "tokens_needed": "--token-file FILE",
     "too_few_minutes": "--minutes NUMBER",
     "too_many_flipped": "--force, or --max-flipped SHARE",
     "too_many_removed": "--force, or --max-removed SHARE",
     "undecodable_file": "--encoding NAME",
     "unknown_encoding": "--encoding NAME",
+    "unknown_file_encoding": "--encoding NAME",
     "unknown_field": "--columns FIELD=COLUMN,...",
     "unwritable_output": "{output_option} FILE",
     "unwritable_rejects": "--rejects FILE",

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from shelfwise import __version__
-from shelfwise.commands import asking, upkeep
+from shelfwise.commands import asking, readings, upkeep
 from shelfwise.commands.options import (
     AS_JSON,
     DEVICE,
+    MERGE_SPELLINGS,
     STORE,
     VERBOSE,
     FiniteRange,
@@ -23,9 +24,9 @@ from shelfwise.commands.options import (
     limit_options,
     reads_input,
 )
+from shelfwise.commands.readings import load_catalog
 from shelfwise.commands.terminal import (
     ShelfwiseGroup,
-    load_catalog,
     progress_display,
     show_difference,
     show_dry_run,
@@ -50,6 +51,7 @@ class BuildCommand:
     source: InputOptions
     overrides: "GoalOverrides"
     limits: "ReleaseLimits | None"
+    accept_report: bool
     dry_run: bool
     verbose: bool
     as_json: bool
@@ -84,6 +86,8 @@ click.version_option(__version__, prog_name="shelfwise")(main)
 )
 @DEVICE
 @reads_input
+@MERGE_SPELLINGS
+@click.option("--accept-report", is_flag=True, help="Build although the reading report has findings marked with !.")
 @goal_options
 @limit_options
 @click.option("--dry-run", is_flag=True, help="Show what would change without changing the store.")
@@ -93,7 +97,8 @@ click.version_option(__version__, prog_name="shelfwise")(main)
 def build(asked: BuildCommand) -> None:
     """Build a store from catalog files, or update it to match them.
 
-    CATALOG is a CSV, TSV or JSONL file (also gzipped), or a Parquet file. Items that it no longer lists are removed.
+    CATALOG is a CSV, TSV, JSON, Parquet, Excel or XML file, also compressed. What is understood of it is shown first;
+    see `shelfwise inspect`. Items that it no longer lists are removed.
     Items from `shelfwise add` or the service stay. Only new and changed texts are embedded. The model is retrained if
     more than 2% of the items have changed since it was last trained, or if a goal changes (--head, --optimize,
     --target-precision).
@@ -109,13 +114,15 @@ def build(asked: BuildCommand) -> None:
       shelfwise build catalog.csv --store my.store --dry-run
     """
     from shelfwise.classifier.changing.release import releasing
+    from shelfwise.indexer.store.memory import memory_of
     from shelfwise.indexer.store.migration import migrate
 
     start = time.monotonic()
-    catalog = load_catalog(asked.catalogs, asked.source)
+    catalog = load_catalog(asked.catalogs, asked.source, asked.store)
+    memory = catalog.report.remembered(memory_of(asked.store), asked.source.named(), asked.accept_report)
     migrate(asked.store)
     planned = (asked.store, catalog.items, asked.encoder, asked.device, asked.overrides)
-    with progress_display() as progress, releasing(*planned, progress) as release:
+    with progress_display() as progress, releasing(*planned, progress, memory) as release:
         if not asked.as_json and not release.first:
             show_difference(release.difference)
         if asked.limits and not asked.dry_run:
@@ -137,6 +144,7 @@ def build(asked: BuildCommand) -> None:
 @STORE
 @DEVICE
 @reads_input
+@MERGE_SPELLINGS
 @AS_JSON
 def add(
     examples: tuple[str, ...],
@@ -158,7 +166,7 @@ def add(
     import shelfwise
 
     start = time.monotonic()
-    catalog = load_catalog(examples, source)
+    catalog = load_catalog(examples, source, store)
     with progress_display() as progress:
         report = shelfwise.open(store, device=device).add(catalog.items.values(), progress=progress)
     show_report(report, catalog, time.monotonic() - start, as_json)
@@ -281,7 +289,7 @@ def demo(store: Path | None, device: str) -> None:
             click.echo(line)
 
 
-for command in (*asking.QUESTIONS, *upkeep.UPKEEP):
+for command in (readings.inspect, *asking.QUESTIONS, *upkeep.UPKEEP):
     main.add_command(command)
 
 

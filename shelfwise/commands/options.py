@@ -12,16 +12,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from shelfwise.indexer.reading.catalog import ReadOptions
+    from shelfwise.indexer.reading.options import ReadOptions
 
 # Copies of constants of `classifier`, because importing it would slow down --help. A test compares them.
 HEADS = ("mlp", "svm", "logistic", "closed-form")
 MEASURES = ("accuracy", "macro-f1")
 TIERS = ("full", "auto", "fast")
+OUTPUT_FORMATS = ("csv", "tsv", "jsonl", "parquet", "xlsx")
 # Each module of the folder is a format. Listing the names does not import the modules.
 _FOUND = find_spec("shelfwise.indexer.reading.files")
 _FOLDERS = (_FOUND.submodule_search_locations if _FOUND else None) or []
 FORMATS = tuple(sorted(module.name for module in pkgutil.iter_modules(_FOLDERS)))
+_PROFILES = find_spec("shelfwise.indexer.reading.profiles")
+PROFILES = tuple(
+    sorted(
+        file.stem
+        for folder in (_PROFILES and _PROFILES.submodule_search_locations) or []
+        for file in Path(folder).glob("*.toml")
+    )
+)
 
 STORE = click.option("--store", required=True, type=click.Path(path_type=Path), help="Folder of the store.")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -68,6 +77,23 @@ class Utf8(click.ParamType[str]):
         return text
 
 
+class Encoding(click.ParamType[str]):
+    """The name of an encoding that a text file can have."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name. Raise click.BadParameter if there is no such encoding."""
+        from shelfwise.indexer.errors import InputError
+        from shelfwise.indexer.reading.files import require_encoding
+
+        try:
+            require_encoding(value)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
 class Share(click.ParamType[float]):
     """A share between 0 and 1, written as 20% or 0.2."""
 
@@ -89,16 +115,38 @@ class InputOptions:
     """How to read input files, and the file for rejects."""
 
     columns: str
+    mapping: Path | None
+    profile: str | None
+    sheet: str | None
     encoding: str | None
     rejects: Path
+    merge_spellings: bool = False
 
-    def read(self, fmt: str | None = None) -> "ReadOptions":
-        """Return the options for the library. Raise click.UsageError if `columns` is invalid."""
+    def read(self, store: Path | None = None, fmt: str | None = None) -> "ReadOptions":
+        """Return the options for the library, with what the store remembers.
+
+        Raise click.UsageError if columns are invalid, and InputError if the mapping cannot be read.
+        """
+        from shelfwise.indexer.reading.files import FileOptions
+        from shelfwise.indexer.reading.options import ReadOptions
+        from shelfwise.indexer.store.memory import memory_of
+
+        options = ReadOptions(
+            columns=self.named(),
+            profile=self.profile,
+            merge_spellings=self.merge_spellings,
+            file=FileOptions(self.encoding, fmt, self.sheet),
+        )
+        return options if store is None else memory_of(store).options(options)
+
+    def named(self) -> dict[str, tuple[str, ...]]:
+        """Return the columns named by --mapping and --columns, which counts more."""
         from shelfwise.indexer.errors import InputError
-        from shelfwise.indexer.reading.catalog import ReadOptions, named_columns
+        from shelfwise.indexer.reading.columns import named_columns, read_mapping
 
+        mapping = {} if self.mapping is None else read_mapping(self.mapping)
         try:
-            return ReadOptions(named_columns(parse_columns(self.columns)), self.encoding, fmt)
+            return {**mapping, **named_columns(parse_columns(self.columns))}
         except InputError as error:
             raise click.UsageError(f"--columns: {error}") from None
 
@@ -140,6 +188,18 @@ def reads_input(command: Callable[..., None]) -> Callable[..., None]:
         metavar="FIELD=COLUMN,...",
         help="Columns of the fields, e.g. title=name,attributes=colour+size.",
     )
+    @click.option(
+        "--mapping",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help='JSON file with columns of fields, e.g. {"title": "Name, long", "attributes": ["colour", "size"]}.',
+    )
+    @click.option(
+        "--profile",
+        type=click.Choice([*PROFILES, "none"]),
+        help="Platform that exported the input.  [default: recognised by its headers]",
+    )
+    @click.option("--sheet", type=Utf8(), help="Sheet of a spreadsheet, by name or number.  [default: first with rows]")
     @click.option("--encoding", default=None, help="Encoding of the input, e.g. gb18030.  [default: detected]")
     @click.option(
         "--rejects",
@@ -149,10 +209,16 @@ def reads_input(command: Callable[..., None]) -> Callable[..., None]:
         help="File for rows that cannot be used, with line and reason.",
     )
     @functools.wraps(command)
-    def wrapper(columns: str, encoding: str | None, rejects: Path, **others: Any) -> None:
-        command(source=InputOptions(columns, encoding, rejects), **others)
+    def wrapper(**given: Any) -> None:
+        names = [name for name in InputOptions.__slots__ if name in given]
+        command(source=InputOptions(**{name: given.pop(name) for name in names}), **given)
 
     return wrapper
+
+
+MERGE_SPELLINGS = click.option(
+    "--merge-spellings", is_flag=True, help="Make one category of those that differ only in case, width or spaces."
+)
 
 
 def goal_options(command: Callable[..., None]) -> Callable[..., None]:

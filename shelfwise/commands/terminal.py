@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from shelfwise.classifier.measuring.evaluation import Evaluation
     from shelfwise.classifier.model.model import Settings
     from shelfwise.classifier.model.pipeline import Classifier
-    from shelfwise.commands.options import InputOptions
     from shelfwise.indexer.reading.catalog import Catalog
     from shelfwise.indexer.store.sync import Difference
     from shelfwise.indexer.types import Progress
@@ -51,7 +50,9 @@ class ShelfwiseCommand(click.Command):
             ) from None
         except ShelfwiseError as error:
             options = [name for parameter in self.params for name in parameter.opts]
-            raise click.ClickException(with_hint(error, ctx.params, options)) from None
+            shown = [with_hint(error, ctx.params, options)]
+            shown += [f"  {one.encoding:10} {one.line}" for one in getattr(error, "candidates", ())]
+            raise click.ClickException("\n".join(shown)) from None
         except KeyboardInterrupt:
             click.echo("Interrupted. Unfinished changes were not applied to the store.", err=True)
             ctx.exit(130)
@@ -82,25 +83,6 @@ class _Notes(logging.Handler):
 NOTES = _Notes(logging.WARNING)
 
 
-def load_catalog(paths: tuple[str, ...], source: "InputOptions") -> "Catalog":
-    """Read labelled files and return their items. Notices, rejects and conflicts are reported on stderr."""
-    from shelfwise.commands.outputs import refuse_overwriting
-    from shelfwise.indexer.reading.catalog import read_catalog
-    from shelfwise.indexer.reading.rejects import RejectFile
-
-    refuse_overwriting(paths, source.rejects)
-    with RejectFile(source.rejects) as rejects:
-        catalog = read_catalog(paths, rejects, source.read())
-    show_notices(catalog.notices)
-    show_rejects(rejects.count, source.rejects)
-    if catalog.conflicting:
-        click.echo(
-            f"{counted(catalog.conflicting, 'row')} repeated an id with different content: the last one is used",
-            err=True,
-        )
-    return catalog
-
-
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun.
 
@@ -108,12 +90,6 @@ def counted(count: int, noun: str) -> str:
     ('1 row', '2 rows')
     """
     return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def show_notices(notices: list[str]) -> None:
-    """Print the notices about an input file on stderr."""
-    for notice in notices:
-        click.echo(f"Note: {notice}", err=True)
 
 
 def show_rejects(count: int, path: Path) -> None:
@@ -154,7 +130,8 @@ def show_dry_run(release: "Release", flips: "Flips | None", catalog: "Catalog", 
     """Print the result of a dry run: the changes that a build would make."""
     if as_json:
         more = {"flips": asdict(flips) if flips else None, "dry_run": True}
-        print_json(asdict(release.difference) | read_counts(catalog) | more)
+        reading = {"reading": asdict(catalog.report)}
+        print_json(asdict(release.difference) | read_counts(catalog) | more | reading)
         return
     if release.first:
         show_difference(release.difference)
@@ -176,7 +153,8 @@ def show_report(
     if as_json:
         more = {"fitted": report.fitted, "version": report.version, "rows": report.rows, "seconds": round(seconds, 2)}
         choice = {"encoder": asdict(report.encoder), "new_categories": report.new_categories}
-        print_json(counts | more | choice | {"settings": asdict(report.settings)})
+        reading = {"reading": asdict(catalog.report)} if catalog else {}
+        print_json(counts | more | choice | {"settings": asdict(report.settings)} | reading)
         return
     click.echo(", ".join(f"{count} {name}" for name, count in counts.items() if count or verbose) or "nothing changed")
     click.echo(f"encoder {report.encoder.name} ({report.encoder.reason})")

@@ -1,26 +1,30 @@
 """Uploaded files, classified in the background, and their results."""
 
 import asyncio
-import gzip
+import io
 import logging
 import shutil
 import tempfile
-import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_urlsafe
-from typing import IO
+from typing import IO, cast
 
-from shelfwise.classifier.measuring.output import DecisionWriter
+from shelfwise.classifier.measuring.output import Layout
+from shelfwise.classifier.measuring.writers import layout_for, writer_for
 from shelfwise.classifier.model.decision import Decision
+from shelfwise.classifier.model.pipeline import beside
 from shelfwise.indexer.errors import InputError, ShelfwiseError, StoreError
 from shelfwise.indexer.item import Item
-from shelfwise.indexer.reading.catalog import Listing, ReadOptions, read_listings
-from shelfwise.indexer.reading.files import open_records
+from shelfwise.indexer.reading.compression import UNREADABLE, decompressed
+from shelfwise.indexer.reading.files import RecordFile, formats, open_records
+from shelfwise.indexer.reading.listings import Listing, ListingReader
+from shelfwise.indexer.reading.options import ReadOptions
 from shelfwise.indexer.reading.rejects import RejectFile
+from shelfwise.indexer.reading.report import ReadingReport
 from shelfwise.service.batching import RETRY_AFTER, OverloadError
 
 JOBS_KEPT = 20  # files; the oldest finished one is deleted for a new one
@@ -33,7 +37,10 @@ log = logging.getLogger("shelfwise")
 
 @dataclass
 class Job:
-    """An uploaded file and its progress. `problem` says why it failed; `rows` estimates its number of rows."""
+    """An uploaded file and its progress.
+
+    `problem` says why it failed, `rows` estimates its number of rows, and `reading` says what was understood of it.
+    """
 
     name: str
     folder: Path
@@ -46,6 +53,7 @@ class Job:
     ended: bool = False
     problem: str = ""
     notices: list[str] = field(default_factory=list)
+    reading: ReadingReport | None = None
     counts: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -97,8 +105,8 @@ class Jobs:
                 )
             shutil.rmtree(self._jobs.pop(over.id).folder, ignore_errors=True)
         job = Job(name, Path(tempfile.mkdtemp(dir=self._folder)), review)
-        endings = [ending for ending in Path(name).suffixes[-2:] if ending.lower() in ENDINGS]
-        file = job.folder / ("listings" + "".join(endings).lower())
+        endings = [ending for ending in map(str.lower, Path(name).suffixes[-2:]) if ending in ENDINGS]
+        file = job.folder / ("listings" + "".join(endings[-1:]))
         try:
             job.rows = await asyncio.to_thread(_copied, content, file)
         except BaseException:  # also a full disk, or a client that disconnects
@@ -123,24 +131,27 @@ class Jobs:
             file.unlink(missing_ok=True)
 
 
-ENDINGS = frozenset({".csv", ".tsv", ".jsonl", ".txt"})
+ENDINGS = frozenset(suffix for one in formats().values() for suffix in one.SUFFIXES)
 
 
 async def _classify(classify: ClassifyListings, job: Job, file: Path) -> None:
     with (
         open_records(file) as records,
         RejectFile(job.rejects) as rejects,
-        job.decided.open("w", encoding="utf-8" if records.format == "jsonl" else "utf-8-sig", newline="") as out,
+        job.decided.open("w+b") as out,
+        ExitStack() as stack,
     ):
-        job.format, job.notices = records.format, records.notices
-        writer = DecisionWriter(out, records.format, records.columns, records.delimiter)
-        batches = read_listings(records, rejects, ReadOptions(), LISTINGS_PER_ASK)
+        reader = await asyncio.to_thread(ListingReader.of_file, records, ReadOptions())
+        layout = _layout(records, reader.columns)
+        writer = stack.enter_context(writer_for(out, layout))
+        job.format, job.reading = layout.format, reader.report()
+        batches = reader.batches(rejects, LISTINGS_PER_ASK)
         while listings := await asyncio.to_thread(next, batches, None):
             decisions = await _decided(classify, listings, job.review)
             await asyncio.to_thread(writer.write, listings, decisions)
             job.done += len(listings)
             job.rejected = rejects.count
-            job.counts.update(said.decision for said in decisions)
+            job.counts.update(said.decision for said in decisions if said)
             if job.done > MOST_ROWS:
                 raise InputError(
                     "file_too_large",
@@ -149,13 +160,21 @@ async def _classify(classify: ClassifyListings, job: Job, file: Path) -> None:
                     "classify it on the command line",
                 )
         job.rejected = rejects.count
+        job.reading = reader.report()
+        job.notices = list(writer.notices)
 
 
-async def _decided(classify: ClassifyListings, listings: Sequence[Listing], review: bool) -> Sequence[Decision]:
-    items = [listing.item for listing in listings]
+def _layout(records: RecordFile, columns: list[str]) -> Layout:
+    """Return the layout of the decisions: a text with a byte order mark, so that spreadsheets show Chinese."""
+    fmt = records.format if records.format in ("tsv", "jsonl") else "csv"
+    return layout_for(records, columns, fmt, "utf-8" if fmt == "jsonl" else "utf-8-sig")
+
+
+async def _decided(classify: ClassifyListings, listings: Sequence[Listing], review: bool) -> Sequence[Decision | None]:
+    items = [listing.item for listing in listings if listing.item is not None]
     while True:
         try:
-            return await classify(items, review)
+            return beside(listings, await classify(items, review))
         except OverloadError:
             await asyncio.sleep(RETRY_AFTER)
 
@@ -163,18 +182,13 @@ async def _decided(classify: ClassifyListings, listings: Sequence[Listing], revi
 def _copied(content: IO[bytes], file: Path) -> int:
     """Copy a file, decompressed, and return its approximate number of rows.
 
-    Raise InputError when it is Parquet, damaged, empty or larger than MOST_BYTES: a small file can decompress to any
-    size. Raise StoreError when it cannot be stored.
+    Raise InputError when it is damaged, empty or larger than MOST_BYTES: a small file can decompress to any size. Raise
+    StoreError when it cannot be stored.
     """
-    start = content.read(4)
-    content.seek(0)
-    if start == b"PAR1":
-        raise InputError(
-            "unsupported_upload", "the file is Parquet", "CSV, TSV or JSONL", "classify it on the command line"
-        )
     rows = size = 0
     try:
-        with file.open("wb") as out, gzip.open(content) if start[:2] == b"\x1f\x8b" else nullcontext(content) as plain:
+        plain, _ = decompressed(io.BufferedReader(cast(io.RawIOBase, content)))
+        with file.open("wb") as out:
             while block := plain.read(1 << 20):
                 size += len(block)
                 if size > MOST_BYTES:
@@ -186,14 +200,18 @@ def _copied(content: IO[bytes], file: Path) -> int:
                     )
                 rows += block.count(b"\n")
                 out.write(block)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(
-            "damaged_file", f"the file is damaged ({error})", "an intact file", "export it again"
-        ) from None
     except OSError as error:
-        raise StoreError(
-            "upload_not_kept", f"cannot store an uploaded file ({error})", "free disk space", "free some space"
-        ) from None
+        if error.errno is not None:  # of the disk; damaged data has no error number
+            raise StoreError(
+                "upload_not_kept", f"cannot store an uploaded file ({error})", "free disk space", "free some space"
+            ) from None
+        raise _damaged(error) from None
+    except UNREADABLE as error:
+        raise _damaged(error) from None
     if size == 0:
         raise InputError("empty_file", "the file is empty", "a header and rows", "choose another file")
     return rows
+
+
+def _damaged(error: BaseException) -> InputError:
+    return InputError("damaged_file", f"the file is damaged ({error})", "an intact file", "export it again")

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_mod
 
 from shelfwise.indexer.errors import InputError
 from shelfwise.indexer.item import FIELDS, ID, IMAGE, KEPT, MAX_FIELD, MAX_TITLE, TARGET, TEXT, Item, names_of, words_of
-from shelfwise.indexer.reading.catalog import item_of
+from shelfwise.indexer.reading.reader import item_of
 from shelfwise.indexer.searching.segments import Filter
 
 MOST = 1_000  # listings or items in one request

@@ -11,10 +11,10 @@ from fastapi import Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shelfwise.classifier.measuring.output import guarded
 from shelfwise.classifier.model.decision import SimilarItem
 from shelfwise.indexer.errors import ShelfwiseError
 from shelfwise.indexer.item import FIELDS, words_of
+from shelfwise.indexer.reading.guard import guarded
 from shelfwise.service.answers import Look
 from shelfwise.service.batching import SERVER_BUSY, OverloadError
 from shelfwise.service.pages.parts import OPTIONS, page_router
@@ -65,7 +65,7 @@ async def found_csv(state: OneState, asked: Searched) -> Response:
     """Return the items found as CSV. A text that a spreadsheet would run as a formula gets a leading apostrophe."""
     found = await _found(state, asked)
     out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
+    table = csv.writer(out)  # with the ends of line that the CSV standard names
     table.writerow(EXPORTED)
     for item in found:
         table.writerow([guarded(str(getattr(item, name))) for name in EXPORTED])

@@ -11,7 +11,7 @@ from shelfwise.classifier.model.decision import Decision, SimilarItem
 from shelfwise.classifier.model.explanation import Piece, explain
 from shelfwise.indexer.errors import InputError
 from shelfwise.indexer.item import Item, clean
-from shelfwise.indexer.reading.catalog import item_of
+from shelfwise.indexer.reading.reader import item_of
 from shelfwise.service.guard import BODY_BYTES
 from shelfwise.service.schemas import MOST
 from shelfwise.service.state import State
