@@ -6,7 +6,7 @@ from conftest import rejects
 from shelfwise.commands.options import parse_columns
 from shelfwise.indexer.errors import InputError
 from shelfwise.indexer.item import MAX_TITLE, Item, normal_path
-from shelfwise.indexer.reading.catalog import read_catalog
+from shelfwise.indexer.reading.catalog import read_catalog, survey_files
 from shelfwise.indexer.reading.columns import named_columns
 from shelfwise.indexer.reading.options import ReadOptions
 from shelfwise.indexer.reading.rejects import RejectFile
@@ -123,3 +123,50 @@ def test_no_reject_file_is_written_without_rejects(tmp_path):
     (tmp_path / "c.csv").write_text("title,category\na,X\n")
     read(tmp_path / "c.csv")
     assert not (tmp_path / "REJECTS.jsonl").exists()
+
+
+def findings(tmp_path, text, **options):
+    (tmp_path / "c.csv").write_text(text, encoding="utf-8")
+    return [finding.text for finding in read(tmp_path / "c.csv", **options).report.findings]
+
+
+def test_a_bare_leaf_joins_its_path_and_this_is_reported(tmp_path):
+    text = "title,path\na,Home > Mugs\nb,Mugs\nc,Home > Pans\n"
+    assert [item.category_path for item in items_of(tmp_path, text)] == ["Home > Mugs", "Home > Mugs", "Home > Pans"]
+    assert findings(tmp_path, text) == ["category Mugs is read as Home > Mugs, the only category that ends in it"]
+
+
+def test_a_column_of_leaves_beside_the_paths_is_not_reported(tmp_path):
+    assert findings(tmp_path, "title,category,path\na,Mugs,Home > Mugs\nb,Pans,Home > Pans\n") == []
+
+
+def test_spellings_are_reported_and_can_be_merged(tmp_path):
+    text = "title,path\na,Home > Mugs\nb,Home > Mugs\nc,home >  mugs\n"
+    assert findings(tmp_path, text) == ["category home > mugs differs only in case, width or blanks from Home > Mugs"]
+    assert {item.category_path for item in items_of(tmp_path, text, merge_spellings=True)} == {"Home > Mugs"}
+    assert findings(tmp_path, text, merge_spellings=True) == ["category home > mugs is read as Home > Mugs"]
+
+
+def test_a_title_with_two_categories_is_kept_twice(tmp_path):
+    text = "title,category\nmug,Cups\nmug,Gifts\nmug,Cups\npan,Pans\n"
+    found = items_of(tmp_path, text)
+    ids = {item.category_path: item.id for item in found}
+    assert ids["Gifts"] == f"{ids['Cups']}-2"
+    report = read(tmp_path / "c.csv").report
+    assert (report.items, report.two_categories, report.repeated) == (3, 1, 1)
+
+
+def test_the_report_without_items_counts_as_the_catalog_does(tmp_path):
+    rows = [f"{i % 7},mug {i % 11},{'AB'[i % 2]}" for i in range(60)] + [
+        f",mug {i % 5},{'AB'[i % 3 == 0]}" for i in range(40)
+    ]
+    (tmp_path / "c.csv").write_text("id,title,category\n" + "\n".join(rows))
+    with_items = read(tmp_path / "c.csv").report
+    with RejectFile(tmp_path / "REJECTS.jsonl") as bad:
+        alone = survey_files([tmp_path / "c.csv"], bad, ReadOptions())
+    assert alone == with_items
+
+
+def items_of(tmp_path, text, **options):
+    (tmp_path / "c.csv").write_text(text, encoding="utf-8")
+    return items(tmp_path / "c.csv", **options)

@@ -158,6 +158,7 @@ class JointReading:
             require_rows(source.origin.name, reader.tally.rows, rejects, usable=survey.items > 0)
             survey.files.append(reader.report(source.notices))
             survey.findings += reader.findings()
+            survey.moved |= reader.tally.moved
         into.finish()
         return survey.report(into)
 

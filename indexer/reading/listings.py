@@ -85,7 +85,8 @@ class ListingReader:
     def report(self) -> ReadingReport:
         """Return the report of all rows that were read so far. The first FIRST rows are read at once."""
         files = [self._reader.report(self._notices())]
-        survey = replace(self._survey, files=files, findings=list(self._reader.findings()))
+        moved, findings = self._reader.tally.moved, list(self._reader.findings())
+        survey = replace(self._survey, files=files, findings=findings, moved=moved)
         return survey.report(complete=self._complete)
 
     def rows(self) -> Iterator[Listing | Reject]:

@@ -80,6 +80,7 @@ class Reader:
     moved: Mapping[str, str] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
     _labels: dict[tuple[str, str], Categories] = field(default_factory=dict)
+    _moved_from: dict[tuple[str, str], str] = field(default_factory=dict)
     _product: Texts | None = None
 
     @classmethod
@@ -191,8 +192,11 @@ class Reader:
                 return fault
         labels, leaf = self._label(PATH, values), self._label(LEAF, values)
         name = leaf.path and leaf_of(leaf.path)
+        source = PATH
         if not labels.path:
-            labels, name = leaf, ""
+            labels, name, source = leaf, "", LEAF
+        if self._moved_from and (moved := self._moved_from.get((source, values.get(source, "")))):
+            self.tally.moved.add(moved)
         if beyond := fault_of(labels.path):
             return Fault(PATH if PATH in values else LEAF, beyond.code, beyond.reason)
         if labels.also_in:
@@ -210,6 +214,8 @@ class Reader:
         rule = self.rules.get(use.columns[0], CategoryRule()) if use else CategoryRule()
         found = rule.split(raw)
         if self.moved:
+            if found.path in self.moved:
+                self._moved_from[one, raw] = found.path
             also_in = dict.fromkeys(self.moved.get(path, path) for path in found.also_in)
             found = Categories(self.moved.get(found.path, found.path), tuple(also_in))
         if len(self._labels) < LABELS_CACHED:

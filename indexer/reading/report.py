@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,7 +18,8 @@ ROUNDED = re.compile(r"[+-]?\d(?:[.,]\d+)?E\+\d{2,}", re.IGNORECASE)  # as sprea
 _NO_TITLE = re.compile(r"[\d\s.,:/+-]+|https?://\S+|www\.\S+|\S+@\S+\.\w+")
 # Traces of UTF-8 read as a Western encoding, of text that lost its letters, and of UTF-8 read as GBK.
 _WRONG_TEXT = re.compile("\ufffd|[ÃÂ][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â€|锟斤拷|烫烫烫|ï»¿")
-MOST_IN_TITLE, MOST_WRONG, MOST_REJECTED, MOST_CATEGORIES = 0.5, 0.02, 0.5, 0.95  # shares of rows
+MOST_IN_TITLE, MOST_WRONG, MOST_REJECTED, MOST_CATEGORIES = 0.5, 0.1, 0.5, 0.95  # shares of rows
+SOME_WRONG = 0.02  # share of rows from which wrong texts are reported
 
 
 @dataclass(frozen=True)
@@ -145,19 +146,19 @@ class Moves:
         joined = {leaf: self.respelled.get(path, path) for leaf, path in self.joined.items()}
         return {**self.respelled, **joined}
 
-    def findings(self) -> Iterator[Finding]:
-        """Yield what a user should know of the moves."""
-        for leaf, path in sorted(self.joined.items())[:LARGEST_SHOWN]:
+    def findings(self, moved: Collection[str], paths: Collection[str]) -> Iterator[Finding]:
+        """Yield what a user should know of the categories that were `moved`, and of the `paths` of items."""
+        joined = {leaf: path for leaf, path in self.joined.items() if leaf in moved}
+        respelled = {path: usual for path, usual in self.respelled.items() if path in (moved if self.merged else paths)}
+        for leaf, path in sorted(joined.items())[:LARGEST_SHOWN]:
             yield Finding("joined_leaf", "", f"category {leaf} is read as {path}, the only category that ends in it")
-        if len(self.joined) > LARGEST_SHOWN:
-            yield Finding(
-                "joined_leaf", "", f"{len(self.joined) - LARGEST_SHOWN} more categories are read as longer ones"
-            )
-        for path, usual in sorted(self.respelled.items())[:LARGEST_SHOWN]:
+        if len(joined) > LARGEST_SHOWN:
+            yield Finding("joined_leaf", "", f"{len(joined) - LARGEST_SHOWN} more categories are read as longer ones")
+        for path, usual in sorted(respelled.items())[:LARGEST_SHOWN]:
             said = "is read as" if self.merged else "differs only in case, width or blanks from"
             yield Finding("spelling", "", f"category {path} {said} {usual}")
-        if len(self.respelled) > LARGEST_SHOWN:
-            yield Finding("spelling", "", f"{len(self.respelled) - LARGEST_SHOWN} more categories have such a spelling")
+        if len(respelled) > LARGEST_SHOWN:
+            yield Finding("spelling", "", f"{len(respelled) - LARGEST_SHOWN} more categories have such a spelling")
 
 
 @dataclass
@@ -172,6 +173,7 @@ class Tally:
     rounded_id: str = ""
     odd_titles: int = 0
     wrong_texts: int = 0
+    moved: set[str] = field(default_factory=set)  # categories that another one counts for
 
     def take(self, item: Item) -> None:
         """Count what looks wrong in an item."""
@@ -204,9 +206,9 @@ class Tally:
         if self.odd_titles > MOST_IN_TITLE * max(usable, 1):
             text = f"{name}: {self.odd_titles} of {usable} titles in column {title} are numbers or addresses"
             yield Finding("titles_without_words", title, text, stops=True)
-        if self.wrong_texts > MOST_WRONG * max(usable, 1):
+        if self.wrong_texts > SOME_WRONG * max(usable, 1):
             text = f"{name}: {self.wrong_texts} of {usable} titles look as if they were decoded wrongly"
-            yield Finding("wrong_encoding", title, text, stops=True)
+            yield Finding("wrong_encoding", title, text, stops=self.wrong_texts > MOST_WRONG * max(usable, 1))
         if self.reasons.total() > MOST_REJECTED * self.rows:
             code, count = self.reasons.most_common(1)[0]
             text = f"{name}: {self.reasons.total()} of {self.rows} rows were rejected, {count} of them as {code}"
@@ -223,6 +225,7 @@ class ReadingSurvey:
     items: int = 0
     paths: Counter[str] = field(default_factory=Counter)
     embedded: list[str] = field(default_factory=list)
+    moved: set[str] = field(default_factory=set)
 
     def add(self, item: Item) -> None:
         """Count an item."""
@@ -236,7 +239,11 @@ class ReadingSurvey:
         """Return the report. `counts` are the numbers of different items, unless all rows count."""
         depths = [path.count(PATH_SEPARATOR) + 1 for path in self.paths]
         columns = {column for file in self.files for column in file.splitting}
-        findings = [*self.findings, *category_findings(self.paths, listed(sorted(columns))), *self.moves.findings()]
+        findings = [
+            *self.findings,
+            *category_findings(self.paths, listed(sorted(columns))),
+            *self.moves.findings(self.moved, self.paths),
+        ]
         return ReadingReport(
             files=tuple(self.files),
             items=counts.count if counts else self.items,
