@@ -112,7 +112,7 @@ def _fault(text: str, error: json.JSONDecodeError) -> str:
 
 
 class Scanner:
-    """JSON text that is read in pieces, and taken value by value. `read` returns at most so many characters."""
+    """JSON text that is read in pieces, and taken value by value. `read(n)` returns at most n characters."""
 
     def __init__(self, read: Callable[[int], str]) -> None:
         self._read = read
