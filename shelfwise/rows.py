@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-import numpy as np
-
 from shelfwise.arguments import flag, path, text, whole, wrong_type
 from shelfwise.indexer.errors import InputError, listed
 from shelfwise.indexer.item import Item
@@ -37,9 +35,6 @@ class Frame(Protocol):
     def iloc(self) -> Any:
         """The cells by position."""
         ...
-
-
-WHOLE_FLOATS = 2**53  # floats are exact for whole numbers below this
 
 
 def is_frame(value: object) -> bool:
@@ -169,17 +164,11 @@ def _frame_rows(frame: Frame, name: str) -> Iterator[Row]:
     if twice:
         found = f"{name} has the column {listed(twice)} more than once"
         raise InputError("repeated_column", found, "each column name once", "rename one of them")
-    values = [_plain(frame.iloc[:, place]) for place in range(len(columns))]
+    values = [_present(frame.iloc[:, place]) for place in range(len(columns))]
     for row in zip(*values, strict=True):
         yield dict(zip(columns, row, strict=True))
 
 
-def _plain(column: "pd.Series[Any]") -> list[object]:
-    """Return the values of a column as Python objects, None if missing. Floats become int if all are whole."""
-    missing = column.isna().tolist()
-    if column.dtype.kind != "f":
-        return [None if gone else value for value, gone in zip(column.tolist(), missing, strict=True)]
-    numbers = column.dropna().to_numpy(np.float64)
-    whole = bool((np.floor(numbers) == numbers).all() and (abs(numbers) < WHOLE_FLOATS).all())
-    made = iter(numbers.tolist())
-    return [None if gone else int(next(made)) if whole else next(made) for gone in missing]
+def _present(column: "pd.Series[Any]") -> list[object]:
+    """Return the values of a column as Python objects, None if missing."""
+    return [None if gone else value for value, gone in zip(column.tolist(), column.isna(), strict=True)]

@@ -75,10 +75,15 @@ def test_parquet_is_read_from_standard_input():
     assert (len(records), records[-1]) == (3000, Record(3000, {"title": "mug 2999"}))
 
 
-def test_a_repeated_column_is_refused(tmp_path):
-    table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], ["id", "id"])
-    with pytest.raises(InputError, match="id more than once"):
-        read(tmp_path, packed(table))
+def test_a_repeated_column_is_renamed(tmp_path):
+    table = pa.Table.from_arrays([pa.array([1]), pa.array(["mug"]), pa.array([2])], ["id", "title", "id"])
+    path = tmp_path / "c.parquet"
+    path.write_bytes(packed(table))
+    with open_records(path) as source:
+        assert list(source.records()) == [Record(1, {"id": 1, "title": "mug", "id (2)": 2})]
+        assert source.notices == [
+            "the header names id more than once: the first keeps the name, the next is called id (2)"
+        ]
 
 
 TABLE = packed(pa.table({"id": list(range(4000)), "title": [f"mug {i * i}" for i in range(4000)]}), row_group_size=1000)

@@ -4,6 +4,7 @@ import csv
 import re
 
 import pytest
+import xlsxwriter
 from hypothesis import given
 from hypothesis import strategies as st
 from profile_files import EXPORTS, FILES
@@ -63,6 +64,17 @@ def test_products_and_variants_of_an_export(file):
     assert found == [(id_, title, set(without_parents(paths))) for id_, title, paths in export.products if paths]
     (report,) = catalog.report.files
     assert (report.profile, report.variants) == (profiles()[export.profile].title, export.variants)
+
+
+@each_export
+def test_a_workbook_of_an_export_gives_the_same_items(tmp_path, file):
+    path = tmp_path / "goods.xlsx"
+    with xlsxwriter.Workbook(path, {"strings_to_urls": False}) as book:
+        sheet = book.add_worksheet()
+        for number, line in enumerate(lines_of(file)):
+            for column, cell in enumerate(line):
+                sheet.write_string(number, column, cell)
+    assert read_catalog([path], RejectList()).items == read_catalog([FILES / file], RejectList()).items
 
 
 def without_parents(paths):

@@ -9,7 +9,7 @@ from typing import IO, Self
 from shelfwise.indexer.errors import InputError
 from shelfwise.indexer.item import Item, derived_id
 from shelfwise.indexer.reading.files import open_records
-from shelfwise.indexer.reading.keys import Keys
+from shelfwise.indexer.reading.keys import ItemCounts, Keys
 from shelfwise.indexer.reading.options import ReadOptions
 from shelfwise.indexer.reading.reader import Reader
 from shelfwise.indexer.reading.rejects import Reject, Rejects
@@ -33,13 +33,9 @@ class Catalog:
     two_categories: int = 0
     report: ReadingReport = field(default_factory=ReadingReport)
 
-    @property
-    def count(self) -> int:
-        """The number of different items."""
-        return len(self.items)
-
-    def finish(self) -> None:
-        """Do nothing: the items are counted already."""
+    def counts(self) -> ItemCounts:
+        """Return the numbers of items and of rows that repeat one."""
+        return ItemCounts(len(self.items), self.repeated, self.conflicting, self.two_categories)
 
     def add(self, item: Item) -> None:
         """Add an item, in place of one with the same id."""
@@ -159,8 +155,7 @@ class JointReading:
             survey.files.append(reader.report(source.notices))
             survey.findings += reader.findings()
             survey.moved |= reader.tally.moved
-        into.finish()
-        return survey.report(into)
+        return survey.report(into.counts())
 
 
 def no_rows(name: str) -> InputError:

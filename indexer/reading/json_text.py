@@ -10,11 +10,11 @@ from decimal import Decimal, InvalidOperation
 import orjson
 
 from shelfwise.indexer.item import FIELDS
+from shelfwise.indexer.reading.numbers import unfloated
 
 MAX_DEPTH = 100  # levels of lists and objects within a record
 MAX_RECORD = 16 << 20  # characters of a record in a document
 _PIECE = 1 << 18  # characters read at a time
-_WHOLE = 1 << 53  # below it, a float holds every whole number
 
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _TO_BRACKET = re.compile(
@@ -41,7 +41,7 @@ def _number(text: str) -> float | int | str:
         exact = False
     if not exact:
         return text
-    return int(value) if value.is_integer() and abs(value) < _WHOLE else value
+    return unfloated(value)
 
 
 def _whole(text: str) -> int | str:

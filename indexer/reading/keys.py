@@ -2,7 +2,7 @@
 
 import tempfile
 from array import array
-from typing import IO, Self
+from typing import IO, NamedTuple, Self
 
 from shelfwise.indexer.item import AUTO_ID, Item, content_of
 
@@ -11,14 +11,22 @@ ITEMS_OF_BLOCK = 1024  # items of a part that are written at once
 WIDTH = 3  # numbers for each item: digests of its id, its category and its content
 
 
+class ItemCounts(NamedTuple):
+    """Numbers of different items, and of rows that repeat one; see `Catalog`."""
+
+    items: int
+    repeated: int = 0
+    conflicting: int = 0
+    two_categories: int = 0
+
+
 class Keys:
-    """Counts items as `Catalog` does, without the items."""
+    """ItemCounts items as `Catalog` does, without the items."""
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="shelfwise-")  # noqa: SIM115  # closed by __exit__
         self._buffers = [array("q") for _ in range(PARTS)]
         self._blocks: list[list[int]] = [[] for _ in range(PARTS)]  # places in the file, by part
-        self.count = self.repeated = self.conflicting = self.two_categories = 0
 
     def __enter__(self) -> Self:
         return self
@@ -37,24 +45,29 @@ class Keys:
             buffer.tofile(self._file)
             del buffer[:]
 
-    def finish(self) -> None:
-        """Count all items: `count` different ones, and the rows `repeated`, `conflicting` and of `two_categories`."""
+    def counts(self) -> ItemCounts:
+        """Return the counts of all items. Use it once."""
+        total = [0] * len(ItemCounts._fields)
         for places, numbers in zip(self._blocks, self._buffers, strict=True):
             rest, numbers = numbers, array("q")
             for place in places:
                 self._file.seek(place)
                 numbers.fromfile(self._file, WIDTH * ITEMS_OF_BLOCK)
-            self._tally(numbers + rest)
+            total = [one + more for one, more in zip(total, _counts(numbers + rest), strict=True)]
+        return ItemCounts(*total)
 
-    def _tally(self, numbers: "array[int]") -> None:
-        contents: dict[int, dict[int, int]] = {}  # the last content by id and category
-        for id_, category, content in zip(*(numbers[start::WIDTH] for start in range(WIDTH)), strict=True):
-            known = contents.setdefault(id_, {})
-            if category not in known:
-                self.count += 1
-                self.two_categories += bool(known)
-            elif known[category] == content:
-                self.repeated += 1
-            else:
-                self.conflicting += 1
-            known[category] = content
+
+def _counts(numbers: "array[int]") -> ItemCounts:
+    items = repeated = conflicting = two_categories = 0
+    contents: dict[int, dict[int, int]] = {}  # the last content by id and category
+    for id_, category, content in zip(*(numbers[start::WIDTH] for start in range(WIDTH)), strict=True):
+        known = contents.setdefault(id_, {})
+        if category not in known:
+            items += 1
+            two_categories += bool(known)
+        elif known[category] == content:
+            repeated += 1
+        else:
+            conflicting += 1
+        known[category] = content
+    return ItemCounts(items, repeated, conflicting, two_categories)

@@ -18,6 +18,7 @@ SAMPLE_ROWS = 100
 LINES_OF_NAMES = 8  # lines at the top, one of which may be the header of a known export
 SHARE_ON_FIRST_LINE = 0.5  # share of rows that must fit a header on the first line
 SHARE_BELOW_TEXT = 0.8  # share of rows that must fit a header below other lines
+NAMED_BELOW_TEXT = 0.75  # share of columns that must have a name in a header below other lines
 # A spreadsheet's line that names the delimiter. Another delimiter after it was added when the table was saved again.
 SEPARATOR_LINE = re.compile(r'"?sep=(?P<named>[^"\w \r\n])"?(?:(?P<added>[,;\t|])(?P=added)*)?[ \r\n]*$', re.I | re.M)
 
@@ -84,14 +85,19 @@ def find_layout(sample: str, delimiters: str = DELIMITERS + LAST_DELIMITER) -> T
         if not all(rows[0].cells for rows in tables.values()):
             return None
         guess = _widest(tables) or _single_column(tables)
-    known = header_of([row.cells for row in guess.rows[:LINES_OF_NAMES]])
-    if known and known[0] > guess.place:  # some exports have several lines of names
-        guess = guess._replace(place=known[0])
+    guess = guess._replace(place=_last_line_of_names(guess.rows, guess.place))
     header = guess.header
     below = guess.rows[guess.place + 1 :]
     width = max([header.width, *(row.width for row in below if _fits(row, header))])
     above = [row.line for row in guess.rows[: guess.place]]
     return TableLayout(guess.delimiter, header.cells[:width], header.line, above, separated=named is not None)
+
+
+def header_place(rows: Sequence[list[str]]) -> int:
+    """Return the place of the header among the first rows of a sheet, by the rules of `find_layout`."""
+    made = [_row(place, cells) for place, cells in enumerate(rows)]
+    guess = _guess("", made)
+    return _last_line_of_names(made, guess.place if guess else 0)
 
 
 def is_separator_line(cells: Sequence[str], delimiter: str) -> bool:
@@ -105,14 +111,22 @@ def _rows(sample: str, delimiter: str, skip_first: bool) -> list[_Row]:
     cells_of_rows = read_cells(io.StringIO(sample, newline=""), delimiter, "")
     for row in itertools.islice(cells_of_rows, int(skip_first), SAMPLE_ROWS):
         if not isinstance(row, Reject):
-            line, cells, _ = row
-            width = max((place for place, cell in enumerate(cells, 1) if cell.strip()), default=0)
-            rows.append(_Row(line, cells, width))
+            rows.append(_row(*row[:2]))
         elif row.code == "open_quote" and rows:
             break  # the sample may end within a long record
         else:
             rows.append(_Row(row.line, [], 0))
     return list(itertools.dropwhile(lambda row: row.cells and not row.width, rows))
+
+
+def _row(line: int, cells: list[str]) -> _Row:
+    return _Row(line, cells, max((place for place, cell in enumerate(cells, 1) if cell.strip()), default=0))
+
+
+def _last_line_of_names(rows: Sequence[_Row], place: int) -> int:
+    """Return the place of the header: some exports have several lines of names."""
+    known = header_of([row.cells for row in rows[:LINES_OF_NAMES]])
+    return max(place, known[0]) if known else place
 
 
 def _fits(row: _Row, header: _Row) -> bool:
@@ -145,22 +159,28 @@ def _guess(delimiter: str, rows: list[_Row]) -> _Guess | None:
             continue
         if place == 0:
             padded = header.width < len(header.cells)  # such as `Date;2026-03-01;;;`
-            if not padded or _are_names(header):
+            if not padded or (_are_names(header, share=1) and _is_wide(header, below)):
                 return _Guess(delimiter, rows, place, share)
         elif (
             below
             and share >= SHARE_BELOW_TEXT
-            and _are_names(header)
+            and _are_names(header, NAMED_BELOW_TEXT)
+            and _is_wide(header, below)
             and all(2 * row.width <= header.width for row in rows[:place])  # a header is never taken for a title
         ):
             return _Guess(delimiter, rows, place, share)
     return None
 
 
-def _are_names(row: _Row) -> bool:
-    """Return True if all cells are full, none begins or ends with a blank, and none is a number or a date."""
-    cells = row.cells[: row.width]
-    return all(cell and cell == cell.strip() and not _is_number(cell) for cell in cells)
+def _are_names(row: _Row, share: float) -> bool:
+    """Return True if this share of cells is full, none begins or ends with a blank, and none is a number or a date."""
+    cells = [cell for cell in row.cells[: row.width] if cell]
+    return len(cells) >= share * row.width and all(cell == cell.strip() and not _is_number(cell) for cell in cells)
+
+
+def _is_wide(header: _Row, below: Sequence[_Row]) -> bool:
+    """Return True if the header has names for at least half of the columns."""
+    return 2 * header.width >= max((row.width for row in below), default=0)
 
 
 def _is_number(cell: str) -> bool:

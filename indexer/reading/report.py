@@ -4,12 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from shelfwise.indexer.errors import InputError, listed
 from shelfwise.indexer.item import PATH_SEPARATOR, Item
 from shelfwise.indexer.reading.categories import leaf_joins, spellings
 from shelfwise.indexer.reading.columns import Columns, ColumnUse
+from shelfwise.indexer.reading.keys import ItemCounts
 from shelfwise.indexer.reading.options import ReadingMemory
 
 LARGEST_SHOWN, EXAMPLES = 5, 3  # categories and items to show
@@ -102,19 +102,6 @@ class ReadingReport:
                 "correct the files, or accept the report",
             )
         return memory.after(columns, tuple(finding.key for finding in found))
-
-
-class ItemCounts(Protocol):
-    """Numbers of different items, and of rows that repeat one; see `Catalog`."""
-
-    @property
-    def count(self) -> int:
-        """The number of different items."""
-        ...
-
-    repeated: int
-    conflicting: int
-    two_categories: int
 
 
 @dataclass(frozen=True)
@@ -237,6 +224,7 @@ class ReadingSurvey:
 
     def report(self, counts: ItemCounts | None = None, complete: bool = True) -> ReadingReport:
         """Return the report. `counts` are the numbers of different items, unless all rows count."""
+        counts = counts or ItemCounts(self.items)
         depths = [path.count(PATH_SEPARATOR) + 1 for path in self.paths]
         columns = {column for file in self.files for column in file.splitting}
         findings = [
@@ -246,10 +234,10 @@ class ReadingSurvey:
         ]
         return ReadingReport(
             files=tuple(self.files),
-            items=counts.count if counts else self.items,
-            repeated=counts.repeated if counts else 0,
-            conflicting=counts.conflicting if counts else 0,
-            two_categories=counts.two_categories if counts else 0,
+            items=counts.items,
+            repeated=counts.repeated,
+            conflicting=counts.conflicting,
+            two_categories=counts.two_categories,
             categories=len(self.paths),
             levels=(min(depths, default=0), max(depths, default=0)),
             largest=tuple(self.paths.most_common(LARGEST_SHOWN)),

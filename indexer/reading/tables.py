@@ -4,9 +4,10 @@ import io
 from collections import Counter
 from collections.abc import Iterator
 
-from shelfwise.indexer.errors import InputError, listed
+from shelfwise.indexer.errors import InputError
 from shelfwise.indexer.reading.delimited import Cells, read_cells
 from shelfwise.indexer.reading.files import UNDECODED, Content, Record, Records, Source, decodable
+from shelfwise.indexer.reading.headers import distinct, one_line
 from shelfwise.indexer.reading.layout import DELIMITERS, LAST_DELIMITER, TableLayout, find_layout, is_separator_line
 from shelfwise.indexer.reading.rejects import Reject
 
@@ -43,27 +44,11 @@ def _columns(layout: TableLayout) -> tuple[list[str], list[str]]:
     if layout.above:
         lines = f"lines {layout.above[0]} to {layout.above[-1]}" if layout.above[1:] else f"line {layout.above[0]}"
         notices.append(f"{lines} skipped: text above the header, which is on line {layout.line}")
-    names = [UNDECODED.sub("\ufffd", _folded(cell)) for cell in layout.header]
+    names = [UNDECODED.sub("\ufffd", one_line(cell)) for cell in layout.header]
     if any(UNDECODED.search(cell) for cell in layout.header):
         notices.append("the header has characters that are invalid in this encoding: name the encoding of the file")
-    names = [name or f"column_{place}" for place, name in enumerate(names, 1)]
-    columns: dict[str, None] = {}
-    for name in names:
-        column, times = name, 1
-        while column in columns or (times > 1 and column in names):
-            times += 1
-            column = f"{name} ({times})"
-        columns[column] = None
-    repeated = [name for name, times in Counter(names).items() if times > 1]
-    if repeated:
-        renamed = f"the next is called {repeated[0]} (2)"
-        notices.append(f"the header names {listed(repeated)} more than once: the first keeps the name, {renamed}")
-    return list(columns), notices
-
-
-def _folded(cell: str) -> str:
-    """Return a cell of a header with its white space, such as a line break, folded to single blanks."""
-    return " ".join(cell.split())
+    columns, remark = distinct(names)
+    return columns, [*notices, remark] if remark else notices
 
 
 class _Table:
@@ -73,7 +58,7 @@ class _Table:
         self._name = name
         self._layout = layout
         self._columns = columns
-        self._header = [_folded(cell) for cell in layout.header]
+        self._header = [one_line(cell) for cell in layout.header]
         # First cells of a row that may be a header, or a line that names the delimiter.
         self._suspects = {*layout.header, *self._header}
         if layout.separated:
@@ -121,7 +106,7 @@ class _Table:
         cells = cells[: max(width, last)]
         if self._layout.separated and is_separator_line(cells, self._layout.delimiter):
             return None
-        folded = [_folded(cell) for cell in cells]
+        folded = [one_line(cell) for cell in cells]
         value = self._layout.delimiter.join(cells)
         if folded == self._header:
             self._remark("header", f"line {line} repeats the header: skipped")

@@ -6,6 +6,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from shelfwise.indexer.reading.categories import NAME_KEYS, marked_list
+from shelfwise.indexer.reading.numbers import unfloated
 
 _KEYS, _VALUES = ("key", "name", "k"), ("value", "values", "v")  # of an object that is one attribute
 
@@ -91,9 +92,7 @@ def _pair(entry: object) -> str | None:
 def _number(value: float | Decimal) -> str:
     if value != value:
         return ""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return str(int(value))
-    return str(value)
+    return str(unfloated(value) if isinstance(value, float) else value)
 
 
 def _decoded(value: bytes) -> str:

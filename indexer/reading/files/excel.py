@@ -12,6 +12,9 @@ from typing import IO, TYPE_CHECKING, TypeVar
 from shelfwise.indexer.errors import InputError, first_line, listed
 from shelfwise.indexer.reading.compression import UNREADABLE
 from shelfwise.indexer.reading.files import Content, Record, Records, Source
+from shelfwise.indexer.reading.headers import distinct, one_line
+from shelfwise.indexer.reading.layout import header_place
+from shelfwise.indexer.reading.numbers import unfloated
 
 if TYPE_CHECKING:
     from python_calamine import CalamineSheet, CalamineWorkbook
@@ -24,7 +27,6 @@ MAX_EXPANDED = 2 << 30  # bytes of a workbook after decompression
 MAX_CELLS = 1 << 26  # of a sheet, from its first to its last: each takes 32 bytes
 MAX_PREAMBLE = 20  # rows searched for the header
 _MAX_COLUMNS = 16_384  # of a sheet
-_WHOLE = 1 << 53  # below it, a float holds every whole number
 # Cells with a value (the others end in />), their places, and the numbers of rows.
 _FILLED = re.compile(rb"<(?:\w+:)?c(?=[\s>])[^>]*(?<!/)>")
 _PLACE = re.compile(rb"""\sr=["']\$?([A-Za-z]{1,3})\$?(\d{1,7})""")
@@ -59,12 +61,16 @@ def opened(source: Source) -> Content:
     first = list(itertools.islice(rows, MAX_PREAMBLE))
     if not first:
         raise InputError("empty_file", f"{source.name} has no rows", "a header line and rows", "name another file")
-    place = _header_place(first)
+    place = header_place([["" if value is None else str(value) for value in values] for _, values in first])
     if place:
         notices.append(f"skipped what is above the header, which is row {first[place][0]}")
-    columns = _columns(first[place][1], source.name)
+    header = [one_line("" if value is None else str(value)) for value in first[place][1]]
+    columns, remark = distinct(header)
+    notices += [remark] if remark else []
+    unnamed = {column for column, cell in zip(columns, header, strict=True) if not cell}
     below = itertools.chain(first[place + 1 :], rows)
-    return Content([column for column in columns if column], lambda: _records(below, columns), notices=notices)
+    records = partial(_records, below, columns, unnamed)
+    return Content([column for column in columns if column not in unnamed], records, notices=notices)
 
 
 def _require_workbook(file: IO[bytes], name: str) -> None:
@@ -196,38 +202,18 @@ def _plain(value: object) -> object:
     """Return a cell's value: None if it is empty, dates and times as text, whole numbers as ints."""
     if isinstance(value, str):
         return value or None
-    if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE:
-        return int(value)
+    if isinstance(value, float):
+        return unfloated(value)
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     return str(value) if isinstance(value, datetime.timedelta) else value
 
 
-def _header_place(rows: list[SheetRow]) -> int:
-    filled = [sum(value is not None for value in values) for _, values in rows]
-    return next(place for place, count in enumerate(filled) if 2 * count >= max(filled))
-
-
-def _columns(header: list[object], name: str) -> list[str]:
-    """Return the names of all columns, empty for those without a header. Raise InputError if one is repeated."""
-    columns = ["" if value is None else " ".join(str(value).split()) for value in header]
-    twice = sorted({column for column in columns if column and columns.count(column) > 1})
-    if twice:
-        raise InputError(
-            "repeated_column",
-            f"{name}: the header names {listed(twice)} more than once",
-            "each column name once",
-            "rename one of them",
-        )
-    return columns
-
-
-def _records(rows: Iterator[SheetRow], columns: list[str]) -> Records:
-    """Yield the records. A value below an empty header has the column `column_3`, by its place."""
+def _records(rows: Iterator[SheetRow], columns: list[str], unnamed: set[str]) -> Records:
+    """Yield the records, without the empty cells below an empty header."""
     for number, values in rows:
-        places = enumerate(zip(columns, values, strict=True), 1)
-        found = {column or f"column_{i}": value for i, (column, value) in places if column or value is not None}
-        yield Record(number, found)
+        cells = zip(columns, values, strict=True)
+        yield Record(number, {column: value for column, value in cells if value is not None or column not in unnamed})
 
 
 def _protected(name: str) -> InputError:

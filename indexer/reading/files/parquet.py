@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from shelfwise.indexer.errors import InputError, first_line, listed
+from shelfwise.indexer.errors import InputError, first_line
 from shelfwise.indexer.reading.files import Content, Record, Records, Source
+from shelfwise.indexer.reading.headers import distinct
+from shelfwise.indexer.reading.numbers import unfloated
 
 SUFFIXES, MAGIC, IS_TEXT = (".parquet", ".pq"), (b"PAR1",), False
 BATCH = 1024  # rows read at a time
 _BUFFER = 1 << 18  # bytes read at a time for each column
-_WHOLE = 1 << 53  # below it, a float holds every whole number
 
 
 def recognises(text: str) -> bool:
@@ -31,17 +32,9 @@ def opened(source: Source) -> Content:
     files = ExitStack()  # stays open until all rows are read
     with _readable(source.name):
         file = parquet.ParquetFile(files.enter_context(source.file()), buffer_size=_BUFFER, pre_buffer=False)
-        columns: list[str] = list(file.schema_arrow.names)
-    twice = sorted({column for column in columns if columns.count(column) > 1})
-    if twice:
-        raise InputError(
-            "repeated_column",
-            f"{source.name}: the schema names {listed(twice)} more than once",
-            "each column name once",
-            "rename one of them",
-        )
-    notices: list[str] = []
-    return Content(columns, lambda: _records(file, files, source.name, notices), notices=notices)
+        columns, remark = distinct(file.schema_arrow.names)
+    notices = [remark] if remark else []
+    return Content(columns, lambda: _records(file, files, columns, source.name, notices), notices=notices)
 
 
 @contextmanager
@@ -57,7 +50,7 @@ def _readable(name: str) -> Iterator[None]:
         ) from None
 
 
-def _records(file: Any, files: ExitStack, name: str, notices: list[str]) -> Records:
+def _records(file: Any, files: ExitStack, names: list[str], name: str, notices: list[str]) -> Records:
     numbers = itertools.count(1)
     with files:
         batches = file.iter_batches(BATCH)
@@ -66,7 +59,6 @@ def _records(file: Any, files: ExitStack, name: str, notices: list[str]) -> Reco
                 batch = next(batches, None)
                 if batch is None:
                     return
-                names = batch.schema.names
                 columns = [_values(*column, notices) for column in zip(names, batch.columns, strict=True)]
             for row in zip(*columns, strict=True):
                 yield Record(next(numbers), dict(zip(names, row, strict=True)))
@@ -120,7 +112,7 @@ def _plain(value: object) -> object:
     if isinstance(value, float):
         if not math.isfinite(value):
             return None if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
-        return int(value) if value.is_integer() and abs(value) < _WHOLE else value
+        return unfloated(value)
     if isinstance(value, bytes):
         try:
             return value.decode()
