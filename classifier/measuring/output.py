@@ -15,7 +15,7 @@ from shelfwise.classifier.measuring.encoded import EncodedText
 from shelfwise.classifier.measuring.values import as_json, as_text, parts_as_json
 from shelfwise.classifier.model.decision import Decision
 from shelfwise.indexer.errors import listed
-from shelfwise.indexer.reading.guard import COLUMNS, guarded, has_results
+from shelfwise.indexer.reading.guard import COLUMNS, guarded, has_results, told_apart
 from shelfwise.indexer.reading.listings import Listing
 
 # Field of a decision by output column; most have the same name.
@@ -115,7 +115,7 @@ class TextTableWriter(FlatWriter):
     def __init__(self, out: IO[bytes], layout: Layout, expected: Iterable[str] = ()) -> None:
         super().__init__(layout.columns)
         self._text = EncodedText(out, layout.encoding, expected=expected)
-        self._guard: Callable[[str], str] = str if layout.raw else guarded
+        self._guard: Callable[[str], str] = told_apart if layout.raw else guarded
         self._delimiter = layout.delimiter
         self._text.write(_as_table([list(map(self._guard, self.header))], layout.delimiter))
 

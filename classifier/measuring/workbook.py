@@ -9,6 +9,7 @@ from shelfwise.classifier.measuring.output import FlatWriter, Layout
 from shelfwise.classifier.measuring.values import as_text
 from shelfwise.classifier.model.decision import Decision
 from shelfwise.indexer.errors import InputError
+from shelfwise.indexer.reading.guard import told_apart
 from shelfwise.indexer.reading.listings import Listing
 
 MOST_SHEET_ROWS, MOST_SHEET_COLUMNS = 1_048_576, 16_384
@@ -63,7 +64,7 @@ class WorkbookWriter(FlatWriter):
             self._put_text(column, text)
 
     def _put_text(self, column: int, text: str, style: Any = None) -> None:
-        text = _no_xml(lambda found: f"\\u{ord(found[0]):04x}", whole(text))
+        text = _no_xml(lambda found: f"\\u{ord(found[0]):04x}", whole(told_apart(text)))
         if 2 * len(text) > LONGEST_CELL and len(units := text.encode("utf-16-le")) > 2 * LONGEST_CELL:
             text = units[: 2 * LONGEST_CELL].decode("utf-16-le", "ignore")
             self._cut += 1

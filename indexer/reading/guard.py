@@ -19,6 +19,7 @@ COLUMNS = (
     "store_version",
 )
 
+GUARDED = ("csv", "tsv", "excel")  # formats whose texts may have guards
 # First characters of a cell that a spreadsheet reads as a formula (OWASP, "CSV Injection"), also full-width and small.
 _SIGNS = "=+\\-@＝＋－＠﹦﹢﹣﹫\t\r\n"
 # Characters that show nothing: white space, controls, and what Unicode calls default ignorable.
@@ -46,8 +47,17 @@ def guarded(text: str) -> str:
     return f"'{text}" if _risky(text) and not _number(text) else text
 
 
+def told_apart(text: str) -> str:
+    """Return a text that is written without guards, with one more apostrophe if reading would take one off.
+
+    >>> told_apart("=1+1"), told_apart("'=1+1")
+    ('=1+1', "''=1+1")
+    """
+    return text if unguarded(text) == text else f"'{text}"
+
+
 def unguarded(text: str) -> str:
-    """Return the text that `guarded` was given.
+    """Return the text that `guarded` or `told_apart` was given.
 
     >>> unguarded("'=1+1"), unguarded("''=1+1"), unguarded("'red' mug")
     ('=1+1', "'=1+1", "'red' mug")

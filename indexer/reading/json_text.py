@@ -10,6 +10,7 @@ from decimal import Decimal, InvalidOperation
 import orjson
 
 from shelfwise.indexer.item import FIELDS
+from shelfwise.indexer.reading.guard import has_results
 from shelfwise.indexer.reading.numbers import unfloated
 
 MAX_DEPTH = 100  # levels of lists and objects within a record
@@ -258,16 +259,18 @@ def _has_objects(text: str) -> bool:
 def list_key(sample: str) -> str | None:
     """Return the key of the array of objects in an object, if the array has the records (None if not).
 
-    `sample` is the beginning of a file. An object with a title is a record itself, unless its list has titles, too.
+    `sample` is the beginning of a file. An object with a title is a record itself, unless its list has titles, too. So
+    is a row of an output of `classify`.
 
     >>> list_key('{"count": 2, "products": [{"title": "Mug"}, {"title": "Pan"}]}')
     'products'
     """
     scanner = Scanner(io.StringIO(sample).read)
     lists: dict[str, object] = {}
-    titled = False
+    keys, titled = set[str](), False
     try:
         for key in members(scanner):
+            keys.add(key)
             scanner.require(":")
             if scanner.peek() == "[":
                 for number, text in enumerate(elements(scanner)):
@@ -275,7 +278,7 @@ def list_key(sample: str) -> str | None:
                         lists[key] = value_of(text)
             else:
                 titled |= scanner.value()[0] == '"' and _is_title(key)
-        if scanner.peek():  # several objects: each is a record
+        if scanner.peek() or has_results(keys):  # several objects: each is a record
             return None
     except ValueError:  # the sample ends, or reading finds the fault
         pass
@@ -287,6 +290,15 @@ def list_key(sample: str) -> str | None:
 
 def _is_title(key: str) -> bool:
     return re.sub(r"[\s_\-]", "", key).casefold() in FIELDS["title"].headers
+
+
+def begins_with_object(text: str) -> bool:
+    """Return True if a text begins with an object, also one with keys as in Python or JavaScript.
+
+    >>> begins_with_object('{"title": "Mug"}'), begins_with_object("{size},title")
+    (True, False)
+    """
+    return bool(re.match(r"""\s*\{\s*(?:["'}]|\w+\s*:)""", text))
 
 
 def is_document(sample: str) -> bool:

@@ -13,7 +13,6 @@ from shelfwise.indexer.reading.reader import Origin, Reader, Variant
 from shelfwise.indexer.reading.rejects import Reject, Rejects
 from shelfwise.indexer.reading.report import Moves, ReadingReport, ReadingSurvey
 from shelfwise.indexer.reading.seen import SeenColumns, UnusableError
-from shelfwise.indexer.reading.sources import plain_records
 
 FIRST = 10_000  # rows that are looked at before the first one is read
 
@@ -67,7 +66,7 @@ class ListingReader:
     def of_file(cls, source: RecordFile, options: ReadOptions, labelled: bool = False) -> "ListingReader":
         """Look at the first rows of an opened file. Raise InputError if it is damaged or a column is missing."""
         origin = Origin(source.name, source.format, source.encoding)
-        return cls(origin, source.columns, plain_records(source), options, labelled, lambda: source.notices)
+        return cls(origin, source.columns, source.records(), options, labelled, lambda: source.notices)
 
     @classmethod
     def of_rows(

@@ -5,14 +5,11 @@ from dataclasses import dataclass
 
 from shelfwise.indexer.item import Item
 from shelfwise.indexer.reading.files import Record, RecordFile
-from shelfwise.indexer.reading.guard import has_results, unguarded
 from shelfwise.indexer.reading.options import ReadOptions
 from shelfwise.indexer.reading.reader import Origin, Reader, Variant
 from shelfwise.indexer.reading.rejects import IN_MEMORY, Reject
 from shelfwise.indexer.reading.seen import SeenColumns, UnusableError
 from shelfwise.indexer.reading.spool import ROWS, Batch, Spool
-
-GUARDED = ("csv", "tsv", "excel")  # formats whose texts a spreadsheet may run as formulas
 
 
 @dataclass
@@ -28,7 +25,7 @@ class Spooled:
     def of(cls, source: RecordFile, options: ReadOptions) -> "Spooled":
         """Read an opened file. Raise InputError if it is damaged."""
         seen = SeenColumns.of(source.columns, options)
-        spool = _filled(seen, plain_records(source), source.name)
+        spool = _filled(seen, source.records(), source.name)
         return cls(Origin(source.name, source.format, source.encoding), tuple(source.notices), seen, spool)
 
     @classmethod
@@ -47,19 +44,6 @@ class Spooled:
                     yield reader.rejected(row)
                 else:
                     yield reader.row(row[0], dict(zip(names, row[1], strict=True)))
-
-
-def plain_records(source: RecordFile) -> Iterator[Record | Reject]:
-    """Yield the records of a file. In an output of Shelfwise, texts lose the guard against formulas."""
-    if source.format not in GUARDED or not has_results(source.columns):
-        yield from source.records()
-        return
-    for record in source.records():
-        if isinstance(record, Reject):
-            yield record
-            continue
-        values = {name: unguarded(value) if isinstance(value, str) else value for name, value in record.values.items()}
-        yield Record(record.line, values)
 
 
 def _filled(seen: SeenColumns, records: Iterable[Record | Reject], file: str) -> Spool:

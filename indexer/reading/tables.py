@@ -112,7 +112,8 @@ class _Table:
             self._remark("header", f"line {line} repeats the header: skipped")
             return None
         full = [cell for cell in folded if cell]
-        if len(full) > 1 and set(full) <= set(self._header):
+        names = set(full)
+        if 2 * len(names) > len(self._header) and len(names) == len(full) > 1 and names <= set(self._header):
             reason = "names of columns in another order than in the header: files were joined"
             return Reject(self._name, line, "", value, "repeated_header", reason)
         if len(cells) != width:

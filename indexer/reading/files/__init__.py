@@ -23,6 +23,7 @@ from typing import IO, Any, Protocol, TextIO, cast
 from shelfwise.indexer.errors import InputError, first_line
 from shelfwise.indexer.reading.compression import UNREADABLE, decompressed
 from shelfwise.indexer.reading.encodings import Detected, EncodingError, detect
+from shelfwise.indexer.reading.guard import GUARDED, has_results, unguarded
 from shelfwise.indexer.reading.rejects import Reject
 
 SAMPLE_BYTES = 1 << 20  # bytes used to detect encoding, format and delimiter
@@ -292,7 +293,7 @@ def _opened(raw: io.BufferedReader, name: str, path: Path | None, options: FileO
     fmt = _certain_format(sample, options.format, suffixes)
     known = formats()
     if fmt and not known[fmt].IS_TEXT:
-        return RecordFile(name, fmt, "", [], known[fmt].opened(source))
+        return RecordFile(name, fmt, "", [], _content(fmt, source))
     found = Detected(options.encoding) if options.encoding else _detected(sample, name)
     wide = "16" in found.encoding or "32" in found.encoding  # units of several bytes: the sample may end within one
     text = sample.decode(found.encoding, "replace" if wide else "surrogateescape").lstrip("\ufeff")
@@ -304,7 +305,27 @@ def _opened(raw: io.BufferedReader, name: str, path: Path | None, options: FileO
         others = (one for one, form in known.items() if one != DEFAULT_FORMAT and form.recognises(text))
         fmt = next(others, DEFAULT_FORMAT)
     source = replace(source, encoding=found.encoding, sample=text)
-    return RecordFile(name, fmt, found.encoding, list(found.notices), known[fmt].opened(source))
+    return RecordFile(name, fmt, found.encoding, list(found.notices), _content(fmt, source))
+
+
+def _content(fmt: str, source: Source) -> Content:
+    """Return the content of a file. An output of `classify` loses its guards against formulas, in names and texts."""
+    content = formats()[fmt].opened(source)
+    if fmt not in GUARDED or not has_results(content.columns):
+        return content
+    names = {column: unguarded(column) for column in content.columns}
+    if len({*names.values()}) < len(names):  # one was added by hand
+        names = {}
+
+    def records() -> Records:
+        for record in content.records():
+            if isinstance(record, Record):
+                values = record.values.items()
+                plain = {names.get(one, one): unguarded(it) if isinstance(it, str) else it for one, it in values}
+                record = Record(record.line, plain)
+            yield record
+
+    return replace(content, columns=[names.get(column, column) for column in content.columns], records=records)
 
 
 def _detected(sample: bytes, name: str) -> Detected:

@@ -2,14 +2,14 @@
 
 from shelfwise.indexer.reading.files import Content, Source
 from shelfwise.indexer.reading.json_records import document, lines
-from shelfwise.indexer.reading.json_text import is_document, list_key
+from shelfwise.indexer.reading.json_text import begins_with_object, is_document, list_key
 
 SUFFIXES, MAGIC, IS_TEXT = (".jsonl", ".ndjson"), (), True
 
 
 def recognises(text: str) -> bool:
     """Return True if the text begins with an object."""
-    return text.lstrip()[:1] == "{"
+    return begins_with_object(text)
 
 
 def opened(source: Source) -> Content:
