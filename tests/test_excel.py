@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shelfwise.indexer.errors import InputError
-from shelfwise.indexer.reading.files import FileOptions, Record, excel, open_records
+from shelfwise.indexer.reading import workbooks
+from shelfwise.indexer.reading.files import FileOptions, Record, open_records
 
 ODS = "application/vnd.oasis.opendocument.spreadsheet"
 
@@ -35,7 +36,7 @@ def archive(**parts):
     return out.getvalue()
 
 
-def ods(rows):
+def ods(rows, changed=str):
     cell = '<table:table-cell office:value-type="string"><text:p>{}</text:p></table:table-cell>'
     cells = "".join(f"<table:table-row>{''.join(map(cell.format, row))}</table:table-row>" for row in rows)
     urn = "urn:oasis:names:tc:opendocument:xmlns"
@@ -43,7 +44,7 @@ def ods(rows):
         xmlns:table="{urn}:table:1.0" xmlns:text="{urn}:text:1.0"><office:body><office:spreadsheet>
         <table:table table:name="Goods">{cells}</table:table></office:spreadsheet></office:body></office:document-content>"""
     manifest = '<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>'
-    return archive(**{"mimetype": ODS, "META-INF/manifest.xml": manifest, "content.xml": content})
+    return archive(**{"mimetype": ODS, "META-INF/manifest.xml": manifest, "content.xml": changed(content)})
 
 
 def xls(rows):
@@ -164,6 +165,7 @@ def damaged(content):
         ("c.xlsx", b"PK\x03\x04....", "damaged_file"),
         ("c.xlsx", archive(**{"goods.csv": "id,title\n1,mug\n"}), "is_an_archive"),
         ("c.zip", archive(), "is_an_archive"),
+        ("c.xlsb", archive(**{"xl/workbook.bin": ""}), "binary_workbook"),
         ("c.xlsx", archive(**{"xl/workbook.xml": "<workbook/>"}), "damaged_file"),
         ("c.xlsx", xls(ROWS)[:512] + "EncryptedPackage".encode("utf-16-le"), "password_protected"),
         ("c.xlsx", workbook(("A", [])), "empty_file"),
@@ -177,10 +179,55 @@ def test_unusable_workbooks_are_refused(tmp_path, name, content, code):
 
 
 def test_a_workbook_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(excel, "MAX_EXPANDED", 2_000)
+    monkeypatch.setattr(workbooks, "MAX_EXPANDED", 2_000)
     with pytest.raises(InputError) as error:
         read(tmp_path, workbook(("A", ROWS)))
     assert error.value.code == "spreadsheet_too_large"
+
+
+@pytest.mark.parametrize(("rows", "columns", "refused"), [(1, 1, False), (1_000_000, 16_000, True)])
+def test_repeated_cells_that_would_fill_the_memory_are_refused(tmp_path, rows, columns, refused):
+    empty = f'<table:table-row table:number-rows-repeated="{1 << 20}"><table:table-cell/></table:table-row>'
+    row = f'<table:table-row table:number-rows-repeated="{rows}"><table:table-cell table:number-columns-repeated="{columns}"'
+
+    def repeated(content):
+        content = content.replace("<table:table-row><table:table-cell", row, 1)
+        return content.replace("</table:table>", f"{empty}</table:table>")
+
+    content = ods(ROWS, repeated)
+    if not refused:
+        assert read(tmp_path, content)[0] == RECORDS
+        return
+    with pytest.raises(InputError, match="1,000,002 rows and 16,001 columns") as error:
+        read(tmp_path, content)
+    assert error.value.code == "spreadsheet_too_large"
+
+
+def test_a_cell_far_away_in_an_old_workbook_takes_no_memory(tmp_path):
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("Goods")
+    for place, cell in [((0, 0), "id"), ((0, 1), "title"), ((1, 0), 12.0), ((65_535, 1), "mug"), ((65_535, 255), "x")]:
+        sheet.write(*place, cell)
+    book.save(tmp_path / "c.xls")
+    with open_records(tmp_path / "c.xls") as source:
+        assert list(source.records()) == [
+            Record(2, {"id": 12, "title": None}),
+            Record(65_536, {"id": None, "title": "mug", "column_256": "x"}),
+        ]
+
+
+def test_dates_of_an_old_workbook_are_text(tmp_path):
+    forms = [xlwt.easyxf(num_format_str=form) for form in ("yyyy-mm-dd", "yyyy-mm-dd hh:mm", "hh:mm")]
+    moments = [datetime.date(2026, 11, 27), datetime.datetime(2026, 11, 27, 8, 30), datetime.time(8, 30)]
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("Goods")
+    for column, (name, moment, form) in enumerate(zip(("day", "moment", "time"), moments, forms, strict=True)):
+        sheet.write(0, column, name)
+        sheet.write(1, column, moment, form)
+    book.save(tmp_path / "c.xls")
+    with open_records(tmp_path / "c.xls") as source:
+        (record,) = source.records()
+    assert record.values == {"day": "2026-11-27", "moment": "2026-11-27T08:30:00", "time": "08:30:00"}
 
 
 def test_a_cell_far_away_is_refused_unless_it_is_only_formatted(tmp_path):

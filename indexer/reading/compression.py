@@ -5,12 +5,14 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, cast
 
 from backports import zstd
 
 BUFFER = 1 << 20  # bytes that a reader can look ahead
 LAYERS = 2  # data that is compressed twice is read, too
+_XZ_MEMORY = 1 << 28  # bytes: what `xz -9` needs four times over; a file can ask for 4 GiB
 _STEP = 1 << 16  # bytes expanded at a time: limits the memory for data that expands a lot
 
 # What reading truncated or damaged data raises.
@@ -53,7 +55,7 @@ class _Gunzip:
 _KINDS: tuple[tuple[bytes, str, Callable[[], _Decompressor]], ...] = (
     (b"\x1f\x8b", ".gz", _Gunzip),
     (b"BZh", ".bz2", bz2.BZ2Decompressor),
-    (b"\xfd7zXZ\x00", ".xz", lzma.LZMADecompressor),
+    (b"\xfd7zXZ\x00", ".xz", partial(lzma.LZMADecompressor, memlimit=_XZ_MEMORY)),
     (b"\x28\xb5\x2f\xfd", ".zst", zstd.ZstdDecompressor),
 )
 
