@@ -55,7 +55,7 @@ def run_shelfwise(one: Set, folder: Path, minutes: float) -> dict[str, Any]:
     tested = measured("evaluate", one.test, "--store", store, "--json", folder / "figures.json")
     found: dict[str, Any] = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
     info = json.loads(measured("info", "--store", store, "--json")["stdout"])
-    for large in ("categories", "baselines"):
+    for large in ("categories", "baselines", "reading"):
         del found[large]
     for name in ("weighted_f1", "macro_f1"):
         found[f"levels_{name}"] = float(np.mean([level[name] for level in found["levels"]]))

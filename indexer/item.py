@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from operator import attrgetter
 from typing import Annotated, NamedTuple, get_type_hints
 
 RECIPE = "title, brand, attributes, description[:300]; v1"  # a store refuses vectors of another recipe
@@ -227,9 +228,13 @@ def names_of(*roles: str) -> tuple[str, ...]:
 CONTENT = tuple(name for name, field in FIELDS.items() if field.role != ID)
 
 
+_content = attrgetter(*CONTENT)
+
+
 def content_of(item: Item) -> tuple[str, ...]:
     """Return the values of CONTENT: all fields of an item except its id."""
-    return tuple(getattr(item, name) for name in CONTENT)
+    values: tuple[str, ...] = _content(item)
+    return values
 
 
 def derived_id(item: Item) -> str:

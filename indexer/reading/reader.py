@@ -29,6 +29,7 @@ from shelfwise.indexer.reading.report import FileReport, Finding, Tally
 from shelfwise.indexer.reading.seen import SeenColumns
 
 AS_WRITTEN = names_of(ID, TEXT, IMAGE, KEPT)  # fields stored as the shop wrote them
+SHORTEST_LIMIT = min(declared.longest for declared in FIELDS.values())
 LABELS_CACHED = 100_000  # distinct values of a category column
 # Control characters, and lone surrogates, which no encoding can write. None of them is printable.
 _UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -171,25 +172,14 @@ class Reader:
         return "; ".join(f"{column}: {texts[column]}" for column in use.columns if texts[column])
 
     def _item(self, values: dict[str, str]) -> Item | Fault:
-        said = dict.fromkeys(AS_WRITTEN, "")
-        for name, value in values.items():
-            if name not in said:
-                continue
-            declared = FIELDS[name]
-            if len(value) > declared.longest and declared.shortened:
-                self.tally.shortened += 1
-                value = value[: declared.longest]
-            if (len(value) > declared.longest or not value.isprintable()) and (fault := fault_in(name, value)):
-                return fault
-            said[name] = value.strip()
+        # One look at all values is enough for nearly all rows.
+        suspect = not "".join(values.values()).isprintable() or max(map(len, values.values())) > SHORTEST_LIMIT
+        if suspect and (fault := self._fault_or_cut(values)):
+            return fault
+        said = {name: value.strip() for name, value in values.items() if name in AS_WRITTEN}
         if not self.labelled:
             item = Item(**said)
             return item if item.id else replace(item, id=derived_id(item))
-        for name in (PATH, LEAF):
-            value = values.get(name, "")
-            suspect = not value.isprintable() or len(value) > FIELDS[name].longest
-            if suspect and (fault := fault_in(name, value.translate(_WITHOUT_MARKS))):
-                return fault
         labels, leaf = self._label(PATH, values), self._label(LEAF, values)
         name = leaf.path and leaf_of(leaf.path)
         source = PATH
@@ -203,6 +193,19 @@ class Reader:
             said["also_in"] = ALSO_SEPARATOR.join(labels.also_in)
         item = Item(**said, category=name or leaf_of(labels.path), category_path=labels.path)
         return checked(item, labelled=True, leaf=LEAF in values)
+
+    def _fault_or_cut(self, values: dict[str, str]) -> Fault | None:
+        """Return the first fault in the values, or None after too long texts that may be cut are cut in place."""
+        for name, value in values.items():
+            longest = FIELDS[name].longest
+            if name in (PATH, LEAF):
+                value = value.translate(_WITHOUT_MARKS)
+            elif FIELDS[name].shortened and len(value) > longest:
+                self.tally.shortened += 1
+                values[name] = value = value[:longest]
+            if fault := fault_in(name, value):
+                return fault
+        return None
 
     def _label(self, one: str, values: Mapping[str, str]) -> Categories:
         """Return the categories in the value of a field, after a lookup: a catalog has few different values."""

@@ -150,7 +150,7 @@ class Moves:
 
 @dataclass
 class Tally:
-    """ItemCounts of the rows of one source, as they are read."""
+    """Counts of the rows of one source, as they are read."""
 
     rows: int = 0
     variants: int = 0

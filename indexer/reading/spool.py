@@ -52,7 +52,7 @@ class Spool:
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="shelfwise-")  # noqa: SIM115  # closed by `close`
-        self.batches = 0
+        self._sizes: list[int] = []  # bytes of each batch
 
     def close(self) -> None:
         """Delete the file."""
@@ -64,14 +64,15 @@ class Spool:
             (place, (one.file, one.line, one.column, one.value, one.code, one.reason))
             for place, one in batch.rejects.items()
         ]
-        marshal.dump((batch.lines, batch.columns, rejects), self._file)
-        self.batches += 1
+        content = marshal.dumps((batch.lines, batch.columns, rejects))
+        self._file.write(content)
+        self._sizes.append(len(content))
 
     def read(self) -> Iterator[Batch]:
         """Yield all batches in order."""
         self._file.seek(0)
-        for _ in range(self.batches):
-            lines, columns, rejects = marshal.load(self._file)
+        for size in self._sizes:
+            lines, columns, rejects = marshal.loads(self._file.read(size))
             yield Batch(lines, columns, dict(map(_reject, rejects)))
 
 
