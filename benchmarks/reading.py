@@ -6,7 +6,8 @@
 The catalogs are invented rows of random words, with five columns. `inspect` reads, cleans and reports on a catalog, and
 `classify` decides on it with the hashing encoder and a small store. Each format is measured at a tenth of the rows and
 at all rows, each command in its own process; `growth` is the ratio of their peaks of memory. `speed` compares the rows
-a second of CPU time of `inspect` and of `read_catalog` of an older CHECKOUT on the same CSV file, in turns. Results go to benchmarks/results/reading.json; formats that it has at the same commit are not measured again.
+a second of CPU time of `inspect` and of `read_catalog` of an older CHECKOUT on the same CSV file, in turns. Results go
+to benchmarks/results/reading.json; formats that it has at the same commit are not measured again.
 """
 
 import csv

@@ -11,8 +11,10 @@ from typing import Self, TypeVar, cast
 from shelfwise.classifier.changing.maintenance import Report
 from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.errors import ShelfwiseError, StoreError
+from shelfwise.indexer.reading.options import ReadOptions
 from shelfwise.indexer.store.disk import MANIFEST
 from shelfwise.indexer.store.manifest import read_manifest
+from shelfwise.indexer.store.memory import memory_of
 from shelfwise.indexer.store.migration import migrated
 
 Answered = TypeVar("Answered")
@@ -134,6 +136,10 @@ class OpenStore:
             raise self._is_closed()
         if not (self._folder / MANIFEST).exists():
             read_manifest(self._folder)  # raises the error that applies
+
+    def _options(self, options: ReadOptions) -> ReadOptions:
+        """Return the options with the columns that the store remembers."""
+        return memory_of(self._folder).options(options)
 
     def _is_closed(self) -> StoreError:
         return StoreError("store_closed", f"store {self._path} is closed", "an open store", "open it again")

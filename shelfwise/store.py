@@ -98,7 +98,7 @@ class Store(OpenStore):
         top = arguments.whole("top", top, 1)
         arguments.choice("tier", tier, TIERS)
         shown = None if neighbors is None else arguments.whole("neighbors", neighbors, 0)
-        options, watched = options_of(columns), watched_by(progress)
+        options, watched = self._options(options_of(columns)), watched_by(progress)
         self._require_usable()
         items, single = read_items(listings, options)
         with watched as watch:
@@ -174,7 +174,7 @@ class Store(OpenStore):
         >>> report.added, report.new_categories, [reject.code for reject in report.rejects]
         (1, ('Kitchen > Air Fryers',), ['empty_title'])
         """
-        options, watched = options_of(**reading), watched_by(progress)
+        options, watched = self._options(options_of(**reading)), watched_by(progress)
         self._require_usable()
         read, rejects = read_labelled(items, options)
         with self._changing(), watched as watch:
@@ -287,7 +287,7 @@ class Store(OpenStore):
 
         arguments.choice("tier", tier, TIERS)
         arguments.flag("baselines", baselines)
-        options, watched = options_of(**reading), watched_by(progress)
+        options, watched = self._options(options_of(**reading)), watched_by(progress)
         classifier, rejects = self.classifier, RejectList()
         with watched as watch:
             batches = labelled_batches(labelled, options, rejects, LISTINGS_AT_A_TIME[tier])

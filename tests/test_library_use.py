@@ -271,6 +271,9 @@ def test_the_columns_that_a_user_named_are_remembered(tmp_path):
     assert store.report.reading.files[0].columns[0].why == "named"
     again = sw.build(store.path, [*rows, {"product": "blue mug", "aisle": "Mugs"}])
     assert (len(again), again.report.reading.files[0].columns[0].why) == (5, "as before")
+    assert again.add([{"product": "green mug", "aisle": "Mugs"}]).added == 1
+    assert again.classify({"product": "white mug"}).evidence
+    assert again.evaluate([{"product": "white mug", "aisle": "Mugs"}]).accuracy == 1
 
 
 def test_an_accepted_finding_does_not_stop_the_next_build(tmp_path):

@@ -5,7 +5,9 @@ import re
 import threading
 from pathlib import Path
 
-from conftest import ask
+from conftest import ask, client_of
+
+import shelfwise as sw
 
 NEW = "Home > Kitchen > Air Fryers"
 
@@ -38,9 +40,9 @@ def test_every_text_of_the_templates_has_a_chinese_translation():
     assert used <= known.keys(), sorted(used - known.keys())
 
 
-def test_an_uploaded_file_is_classified_and_its_rejects_are_listed(client):
-    rows = "id,title\n" + "".join(f"{i},blue rain boot {i}\n" for i in range(300)) + "x,too,many\n"
-    sent = client.post("/classify/file", files={"file": ("../../new.csv", rows.encode())}, follow_redirects=False)
+def uploaded(client, name, content):
+    """Upload a file, and return the address of its page when all rows are classified."""
+    sent = client.post("/classify/file", files={"file": (name, content)}, follow_redirects=False)
     assert sent.status_code == 303
     place = sent.headers["location"]
     for _ in range(200):
@@ -48,6 +50,20 @@ def test_an_uploaded_file_is_classified_and_its_rejects_are_listed(client):
         if "Download decisions" in page:
             break
         threading.Event().wait(0.05)
+    return place
+
+
+def test_an_uploaded_file_is_read_with_the_columns_that_the_store_remembers(tmp_path):
+    rows = [{"product": f"{one} {i}", "aisle": one} for one in ("mug", "pan") for i in range(4)]
+    sw.build(tmp_path / "store", rows, encoder="hashing", columns={"title": "product", "category": "aisle"}).close()
+    with client_of(tmp_path / "store") as client:
+        place = uploaded(client, "new.csv", b"note,product\na,mug 9\n")
+        assert client.get(f"{place}/decided").text.splitlines()[1].startswith("a,mug 9,mug,mug,")
+
+
+def test_an_uploaded_file_is_classified_and_its_rejects_are_listed(client):
+    rows = "id,title\n" + "".join(f"{i},blue rain boot {i}\n" for i in range(300)) + "x,too,many\n"
+    place = uploaded(client, "../../new.csv", rows.encode())
     decided = client.get(f"{place}/decided").content.decode("utf-8-sig").splitlines()
     assert len(decided) == 301
     assert decided[1].startswith("0,blue rain boot 0,Boots,")
@@ -56,12 +72,7 @@ def test_an_uploaded_file_is_classified_and_its_rejects_are_listed(client):
 
 def test_a_json_lines_upload_gives_json_lines(client):
     rows = json.dumps({"id": "1", "title": "blue rain boot"}).encode()
-    sent = client.post("/classify/file", files={"file": ("new.jsonl", rows)}, follow_redirects=False)
-    place = sent.headers["location"]
-    for _ in range(200):
-        if "Download decisions" in client.get(place).text:
-            break
-        threading.Event().wait(0.05)
+    place = uploaded(client, "new.jsonl", rows)
     assert json.loads(client.get(f"{place}/decided").content.splitlines()[0])["id"] == "1"
 
 

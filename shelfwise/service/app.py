@@ -94,7 +94,7 @@ def create_app(config: Config) -> FastAPI:
             writer.start()
             stack.callback(writer.stop)
             intake = await stack.enter_async_context(Intake(queue))
-            jobs = Jobs()
+            jobs = Jobs(config.store)
             stack.callback(jobs.close)
             batcher = await stack.enter_async_context(Batcher[Ask, Answer](work, config.at_once))
             app.state.shelfwise = State(

@@ -25,6 +25,7 @@ from shelfwise.indexer.reading.listings import Listing, ListingReader
 from shelfwise.indexer.reading.options import ReadOptions
 from shelfwise.indexer.reading.rejects import RejectFile
 from shelfwise.indexer.reading.report import ReadingReport
+from shelfwise.indexer.store.memory import memory_of
 from shelfwise.service.batching import RETRY_AFTER, OverloadError
 
 JOBS_KEPT = 20  # files; the oldest finished one is deleted for a new one
@@ -74,7 +75,9 @@ ClassifyListings = Callable[[Sequence[Item], bool], Awaitable[Sequence[Decision]
 class Jobs:
     """The uploaded files of one service. Their ids are secrets, so that only the uploader can read the results."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Path) -> None:
+        """Keep uploaded files for the service of `store`, whose remembered columns count."""
+        self._store = store
         self._folder = Path(tempfile.mkdtemp(prefix="shelfwise-"))
         self._jobs, self._tasks = dict[str, Job](), set[asyncio.Task[None]]()
 
@@ -120,7 +123,7 @@ class Jobs:
 
     async def _run(self, classify: ClassifyListings, job: Job, file: Path) -> None:
         try:
-            await _classify(classify, job, file)
+            await _classify(classify, job, file, memory_of(self._store).options(ReadOptions()))
         except ShelfwiseError as error:
             job.problem = str(error).replace(str(file), job.name).replace(str(job.rejects), "the rejected rows")
         except Exception:
@@ -134,14 +137,14 @@ class Jobs:
 ENDINGS = frozenset(suffix for one in formats().values() for suffix in one.SUFFIXES)
 
 
-async def _classify(classify: ClassifyListings, job: Job, file: Path) -> None:
+async def _classify(classify: ClassifyListings, job: Job, file: Path, options: ReadOptions) -> None:
     with (
         open_records(file) as records,
         RejectFile(job.rejects) as rejects,
         job.decided.open("w+b") as out,
         ExitStack() as stack,
     ):
-        reader = await asyncio.to_thread(ListingReader.of_file, records, ReadOptions())
+        reader = await asyncio.to_thread(ListingReader.of_file, records, options)
         layout = _layout(records, reader.columns)
         writer = stack.enter_context(writer_for(out, layout))
         job.format, job.reading = layout.format, reader.report()
