@@ -77,6 +77,13 @@ def test_a_workbook_of_an_export_gives_the_same_items(tmp_path, file):
     assert read_catalog([path], RejectList()).items == read_catalog([FILES / file], RejectList()).items
 
 
+def test_values_without_meaning_and_escaped_line_breaks_do_not_reach_an_item():
+    apron = read_catalog([FILES / "shopify.csv"], RejectList()).items["linen-apron"]
+    jacket = read_catalog([FILES / "woocommerce.csv"], RejectList()).items["501"]
+    assert (apron.attributes, jacket.description) == ("", "Two layers.\nPacks into its pocket.")
+    assert jacket.attributes == "Size: M, L; Color: Moss"
+
+
 def without_parents(paths):
     return [path for path in paths if not any(other.startswith(f"{path} > ") for other in paths)]
 

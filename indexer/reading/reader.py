@@ -83,6 +83,7 @@ class Reader:
     _labels: dict[tuple[str, str], Categories] = field(default_factory=dict)
     _moved_from: dict[tuple[str, str], str] = field(default_factory=dict)
     _product: Texts | None = None
+    _pairs: tuple[tuple[str, str], ...] | None = None  # columns of attributes: with the name, and with the value
 
     @classmethod
     def of(cls, origin: Origin, seen: SeenColumns, labelled: bool) -> "Reader":
@@ -96,7 +97,7 @@ class Reader:
 
     def choose_again(self) -> None:
         """Choose the columns again, after some have appeared late."""
-        self.uses = self.seen.chosen(self.labelled, self.origin.name)
+        self.uses, self._pairs = self.seen.chosen(self.labelled, self.origin.name), None
 
     def paths(self) -> Counter[str]:
         """Return the categories in the values that were seen, with their numbers of rows."""
@@ -160,15 +161,18 @@ class Reader:
         return reject
 
     def _value(self, use: ColumnUse, texts: Texts) -> str:
+        profile = self.seen.profile
         if len(use.columns) == 1:
-            return texts[use.columns[0]]
+            text = texts[use.columns[0]]
+            lines = profile.newline if profile and use.field == "description" else ""
+            return text.replace(lines, "\n") if lines else text
         if use.field == PATH:
             return LEVEL_MARK.join(filter(None, (clean(texts[column]) for column in use.columns)))
-        if self.seen.profile and use.why == BY_PROFILE:
-            pairs = self.seen.profile.attributes_of(use.columns)
-            return "; ".join(
-                f"{texts[name] if name else value}: {texts[value]}" for name, value in pairs if texts[value]
-            )
+        if profile and use.why == BY_PROFILE:
+            if self._pairs is None:
+                self._pairs = profile.attributes_of(use.columns)
+            pairs = ((name, value) for name, value in self._pairs if texts[value] and texts[value] not in profile.empty)
+            return "; ".join(f"{texts[name] if name else value}: {texts[value]}" for name, value in pairs)
         return "; ".join(f"{column}: {texts[column]}" for column in use.columns if texts[column])
 
     def _item(self, values: dict[str, str]) -> Item | Fault:

@@ -21,7 +21,7 @@ NO_PROFILE = "none"
 ATTRIBUTES, LEVELS = "attributes", "category_levels"  # LEVELS: a column for each level, the root first
 _PLACEHOLDERS = {"{n}": r"(\d+)[\s_\-:]*", "{rest}": r"(?:(?<=[\W_])|(?=[\W_])).*"}
 _REQUIRED = {"title", "source", "signature", "columns"}
-_OPTIONAL = {"levels", "between", "drop", "header", "variants"}
+_OPTIONAL = {"levels", "between", "drop", "empty", "newline", "header", "variants"}
 _RULE = {"same", "blank", "where"}
 
 
@@ -63,8 +63,10 @@ class Profile:
 
     In a cell, `levels` is the sign between the levels of a category, and `between` has the signs between categories
     (each is one character); both are empty if the platform fixes none.
-    `drop` are names of root levels without meaning. If `header` is not empty, the header is the first line with one of
-    these columns. A row is a variant if one of the rules `variants` holds.
+    `drop` are names of root levels without meaning, and `empty` values of attributes without one. `newline` is what a
+    description has in place of line breaks (empty if it has them).
+    If `header` is not empty, the header is the first line with one of these columns. A row is a variant if one of the
+    rules `variants` holds.
     """
 
     name: str
@@ -76,6 +78,8 @@ class Profile:
     levels: str = ""
     between: str = ""
     drop: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
+    newline: str = ""
     header: tuple[str, ...] = ()
     variants: tuple[VariantRule, ...] = ()
 
@@ -184,9 +188,10 @@ def profile_of(name: str, text: str) -> Profile:
         columns={field: _strings(found, f"{name}: {field}") for field, found in columns.items()},
         attributes=attributes,
         drop=_strings(data.get("drop", []), f"{name}: drop"),
+        empty=_strings(data.get("empty", []), f"{name}: empty"),
         header=_strings(data.get("header", []), f"{name}: header"),
         variants=tuple(_rule(rule, name) for rule in data.get("variants", [])),
-        **{key: _string(data.get(key, ""), f"{name}: {key}") for key in ("levels", "between")},
+        **{key: _string(data.get(key, ""), f"{name}: {key}") for key in ("levels", "between", "newline")},
         **{key: " ".join(_string(data[key], f"{name}: {key}", blank=False).split()) for key in ("title", "source")},
     )
 
