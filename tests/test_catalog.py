@@ -170,3 +170,10 @@ def test_the_report_without_items_counts_as_the_catalog_does(tmp_path):
 def items_of(tmp_path, text, **options):
     (tmp_path / "c.csv").write_text(text, encoding="utf-8")
     return items(tmp_path / "c.csv", **options)
+
+
+def test_a_further_category_that_is_too_long_is_left_out(tmp_path):
+    row = {"title": "mug", "categories": [["Home", "Mugs"], ["x" * 600], ["Gifts"]]}
+    (tmp_path / "c.jsonl").write_text(json.dumps(row))
+    (item,) = items(tmp_path / "c.jsonl")
+    assert (item.category_path, item.also_in) == ("Home > Mugs", "Gifts")

@@ -220,11 +220,10 @@ class Reader:
         use = next((use for use in self.uses if use.field == one), None)
         rule = self.rules.get(use.columns[0], CategoryRule()) if use else CategoryRule()
         found = rule.split(raw)
-        if self.moved:
-            if found.path in self.moved:
-                self._moved_from[one, raw] = found.path
-            also_in = dict.fromkeys(self.moved.get(path, path) for path in found.also_in)
-            found = Categories(self.moved.get(found.path, found.path), tuple(also_in))
+        if found.path in self.moved:
+            self._moved_from[one, raw] = found.path
+        also_in = dict.fromkeys(self.moved.get(path, path) for path in found.also_in if not fault_of(path))
+        found = Categories(self.moved.get(found.path, found.path), tuple(also_in))
         if len(self._labels) < LABELS_CACHED:
             self._labels[one, raw] = found
         return found
