@@ -3,6 +3,17 @@
 from cells import TIERS, accepted_of, gib_of, machine_line, median_of, results_of, time_of
 
 
+def encodings_table() -> str:
+    """Return how many files with letters of each language and encoding are refused, in Markdown."""
+    content = results_of("encodings")
+    lines = ["| letters, encoding | refused of 100 files with 5 rows | with 50 | with 500 |", "|---|---|---|---|"]
+    for name, sizes in content["sets"]["main"].items():
+        if name != "machine":
+            refused = " | ".join(f"{sizes[rows]['refused']}" for rows in ("5", "50", "500"))
+            lines.append(f"| {name} | {refused} |")
+    return "\n".join([*lines, "", machine_line(content)])
+
+
 def accuracy_summary() -> str:
     """Return the accuracy of Shelfwise next to that of others, one row a catalog, in Markdown."""
     content = results_of("accuracy")

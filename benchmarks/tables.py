@@ -22,7 +22,7 @@ from cells import (
     their_row,
 )
 from harness import ROOT
-from summaries import accuracy_summary, costs_table, speed_summary
+from summaries import accuracy_summary, costs_table, encodings_table, speed_summary
 
 NAMES = {
     "linear_svc": "TF-IDF + LinearSVC",
@@ -315,6 +315,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "serving-amx": partial(serving_table, "serving-amx"),
         "faults": faults_table,
         "readers": readers_table,
+        "encodings": encodings_table,
     },
     "docs/operations.md": {"costs": costs_table},
     "docs/choices.md": {

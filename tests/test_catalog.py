@@ -172,6 +172,14 @@ def items_of(tmp_path, text, **options):
     return items(tmp_path / "c.csv", **options)
 
 
+def test_a_category_number_beside_a_path_is_not_its_name(tmp_path):
+    (tmp_path / "c.csv").write_text("title,category,category_path\nmug,267,Home > Mugs\npan,Pans,Home > Pan\n")
+    assert [(item.category, item.category_path) for item in items(tmp_path / "c.csv")] == [
+        ("Mugs", "Home > Mugs"),
+        ("Pans", "Home > Pan"),
+    ]
+
+
 def test_a_further_category_that_is_too_long_is_left_out(tmp_path):
     row = {"title": "mug", "categories": [["Home", "Mugs"], ["x" * 600], ["Gifts"]]}
     (tmp_path / "c.jsonl").write_text(json.dumps(row))

@@ -186,6 +186,8 @@ class Reader:
             return item if item.id else replace(item, id=derived_id(item))
         labels, leaf = self._label(PATH, values), self._label(LEAF, values)
         name = leaf.path and leaf_of(leaf.path)
+        if name.isdecimal():  # the number of a category, as in a feed of Google: the path has its name
+            name = ""
         source = PATH
         if not labels.path:
             labels, name, source = leaf, "", LEAF
