@@ -1,3 +1,4 @@
+import csv
 import json
 
 import pytest
@@ -178,6 +179,47 @@ def test_a_category_number_beside_a_path_is_not_its_name(tmp_path):
         ("Mugs", "Home > Mugs"),
         ("Pans", "Home > Pan"),
     ]
+
+
+def test_ids_that_became_large_floats_are_found(tmp_path):
+    rows = [{"id": 6.935678901234566e17 + 1e4 * i, "title": f"mug {i}", "category": "Mugs"} for i in range(3)]
+    (tmp_path / "c.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert [finding.rule for finding in read(tmp_path / "c.jsonl").report.findings if finding.stops] == ["rounded_ids"]
+
+
+def test_a_platforms_other_columns_do_not_give_a_missing_category(tmp_path):
+    rows = "sku,attribute_set_code,product_type,categories,name\n1,Default,simple,Default Category/Mugs,mug\n"
+    (tmp_path / "c.csv").write_text(f"{rows}2,Default,simple,,pan\n")
+    assert [item.category_path for item in items(tmp_path / "c.csv")] == ["Mugs"]
+    assert [bad["code"] for bad in rejects(tmp_path / "REJECTS.jsonl")] == ["empty_category"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "path"),
+    [
+        ('["Home", "Mugs"]', "Home > Mugs"),
+        ("['Home', 'Mugs']", "Home > Mugs"),
+        ('["Home >> Mugs"]', "Home > Mugs"),
+        ("[new] Mugs", "[new] Mugs"),
+        ("[new]", "[new]"),
+    ],
+)
+def test_a_list_as_text_is_a_list(tmp_path, cell, path):
+    with (tmp_path / "c.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([("title", "categories"), ("mug", cell)])
+    assert [item.category_path for item in items(tmp_path / "c.csv")] == [path]
+
+
+def test_the_term_of_an_atom_feed_is_its_category(tmp_path):
+    entry = '<entry><id>1</id><title>Mug</title><category term="Home &gt; Mugs"/></entry>'
+    (tmp_path / "c.xml").write_text(f'<feed xmlns="http://www.w3.org/2005/Atom">{entry}</feed>')
+    assert [item.category_path for item in items(tmp_path / "c.xml")] == ["Home > Mugs"]
+
+
+def test_json_lines_that_are_all_rejects_say_why(tmp_path):
+    (tmp_path / "c.jsonl").write_text('{"title": "mug \\ud83d"}\n{"title": "pan \\ud83d"}\n')
+    with pytest.raises(InputError, match="all 2 were rejected, the first in line 1"):
+        read(tmp_path / "c.jsonl")
 
 
 def test_a_further_category_that_is_too_long_is_left_out(tmp_path):

@@ -139,7 +139,10 @@ class JointReading:
         """Add all items to `into`, and return the report."""
         for source in self._sources:
             if not source.seen.names:
-                raise no_rows(source.origin.name)
+                before = rejects.count
+                for reject in source.rejects():
+                    rejects.add(reject)
+                require_rows(source.origin.name, rejects.count - before, rejects, usable=False)
         readers = [Reader.of(source.origin, source.seen, self._is_labelled(source.seen)) for source in self._sources]
         paths = sum((reader.paths() for reader in readers), Counter())
         survey = ReadingSurvey(Moves.among(paths, self._options.merge_spellings))

@@ -25,7 +25,7 @@ SAMPLED_VALUES = 20_000  # distinct values that decide a rule
 ARROWS = ("->", "=>", ">>", ">", "»", "›")
 OTHERS = ("::", "|", "/", ",", "-")  # the first that fits splits: those that names rarely contain come first
 CATEGORY_SIGNS = ("\n", ";", "|", ",")  # between categories, if the cells show it; names may contain the last two
-NAME_KEYS = ("name", "title", "label", "path")  # of a list's object, the first that it has
+NAME_KEYS = ("name", "title", "label", "path", "term")  # of a list's object, the first that it has
 
 # The longest sign counts: ">" is not part of a longer one. Repetitions are bounded, so that a long run takes no time.
 _FORMS = {

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shelfwise.indexer.item import Item
-from shelfwise.indexer.reading.catalog import no_rows, require_rows
+from shelfwise.indexer.reading.catalog import require_rows
 from shelfwise.indexer.reading.files import Record, RecordFile
 from shelfwise.indexer.reading.options import ReadOptions
 from shelfwise.indexer.reading.reader import Origin, Reader, Variant
-from shelfwise.indexer.reading.rejects import Reject, Rejects
+from shelfwise.indexer.reading.rejects import Reject, RejectList, Rejects
 from shelfwise.indexer.reading.report import Moves, ReadingReport, ReadingSurvey
 from shelfwise.indexer.reading.seen import SeenColumns, UnusableError
 
@@ -54,7 +54,11 @@ class ListingReader:
             if isinstance(record, Record) and self._seen.lacks(record.values):
                 self._seen.add_names(record.values)
         if not self._seen.names:
-            raise no_rows(origin.name)
+            unusable = RejectList()
+            for record in self._first:
+                if isinstance(record, Reject):
+                    unusable.add(record)
+            require_rows(origin.name, len(self._first), unusable, usable=False)
         self._see_values()
         self._reader = Reader.of(origin, self._seen, labelled)
         self._survey = ReadingSurvey(Moves.among(self._reader.paths(), options.merge_spellings))

@@ -164,7 +164,7 @@ class Tally:
 
     def take(self, item: Item) -> None:
         """Count what looks wrong in an item."""
-        if "E+" in item.id and ROUNDED.fullmatch(item.id):
+        if ("E+" in item.id or "e+" in item.id) and ROUNDED.fullmatch(item.id):
             self.rounded_ids += 1
             self.rounded_id = self.rounded_id or item.id
         title = item.title

@@ -97,7 +97,7 @@ class SeenColumns:
         texts = []
         for column, convert in self._convert:
             value = values.get(column)
-            if type(value) is not str:
+            if type(value) is not str or (convert is category_text and value[:1] == "["):
                 try:
                     value = convert(value_in(values, column) if value is None else value)
                 except (TypeError, ValueError, RecursionError) as error:
@@ -132,6 +132,8 @@ class SeenColumns:
             taken = uses[PATH].columns if one == LEAF and PATH in uses else ()
             choices = [choice for choice in self._choices(one) if choice.why == NAMED or self._plausible(choice)]
             choices = [choice for choice in choices if choice.why == NAMED or not set(choice.columns) & set(taken)]
+            if one == LEAF and PATH in uses and uses[PATH].why == BY_PROFILE:  # the platform's category is the path
+                choices = [choice for choice in choices if choice.why in (NAMED, BY_PROFILE)]
             with_values = [choice for choice in choices if self.filled.intersection(choice.columns)]
             if choices:
                 uses[one] = (with_values or choices)[0]

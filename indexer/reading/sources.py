@@ -35,6 +35,11 @@ class Spooled:
         spool = _filled(seen, (Record(place, dict(values)) for place, values in enumerate(rows)), IN_MEMORY)
         return cls(Origin(name), (), seen, spool)
 
+    def rejects(self) -> Iterator[Reject]:
+        """Yield the rows that are rejects before anything is known of the columns."""
+        for batch in self.spool.read():
+            yield from batch.rejects.values()
+
     def rows(self, reader: Reader) -> Iterator[Item | Variant | Reject]:
         """Yield what each row is, in order."""
         names = self.seen.used

@@ -1,6 +1,9 @@
 """Texts of cells: of numbers, dates, and of the objects and lists that JSON, Parquet and XML files hold."""
 
+import ast
+import contextlib
 import datetime
+import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from uuid import UUID
@@ -63,7 +66,20 @@ def category_text(value: object) -> str:
         value = value.tolist()
     if isinstance(value, Mapping):
         return name_text(value)
+    if isinstance(value, str):
+        value = _list_in(value)
     return marked_list(value) if isinstance(value, list | tuple) else text_of(value)
+
+
+def _list_in(text: str) -> object:
+    """Return the list that a text is in JSON or Python, as a column of lists has in CSV; else the text."""
+    if not (text[:1] == "[" and text.rstrip()[-1:] == "]"):
+        return text
+    for read in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            found: object = read(text)
+            return found
+    return text
 
 
 def _joined(values: Sequence[object]) -> str:
