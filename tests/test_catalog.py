@@ -210,6 +210,24 @@ def test_a_list_as_text_is_a_list(tmp_path, cell, path):
     assert [item.category_path for item in items(tmp_path / "c.csv")] == [path]
 
 
+@pytest.mark.parametrize(
+    ("header", "levels", "path"),
+    [
+        ("Product Category,Sub Category", "Home,Mugs", "Home > Mugs"),
+        ("Category,Sub Category 1,Sub Category 2", "Home,Kitchen,Mugs", "Home > Kitchen > Mugs"),
+        ("category_l0,category_l1,category_l2", "Home,Kitchen,Mugs", "Home > Kitchen > Mugs"),
+        ("Hauptwarengruppe,Warengruppe,Unterwarengruppe", "Haus,Küche,Tassen", "Haus > Küche > Tassen"),
+        ("Kategorie,Unterkategorie", "Haus,Tassen", "Haus > Tassen"),
+        ("类目,子类目", "家居,杯子", "家居 > 杯子"),
+        ("level1,level2,level3", "Home,Home > Kitchen,Home > Kitchen > Mugs", "Home > Kitchen > Mugs"),
+        ("level1,level2", "Home,Homewear > Mugs", "Home > Homewear / Mugs"),
+    ],
+)
+def test_columns_of_levels_are_joined(tmp_path, header, levels, path):
+    (tmp_path / "c.csv").write_text(f"title,{header}\nmug,{levels}\n", encoding="utf-8")
+    assert [item.category_path for item in items(tmp_path / "c.csv")] == [path]
+
+
 def test_the_term_of_an_atom_feed_is_its_category(tmp_path):
     entry = '<entry><id>1</id><title>Mug</title><category term="Home &gt; Mugs"/></entry>'
     (tmp_path / "c.xml").write_text(f'<feed xmlns="http://www.w3.org/2005/Atom">{entry}</feed>')

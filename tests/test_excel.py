@@ -125,6 +125,22 @@ def test_a_title_empty_rows_and_empty_columns_are_skipped(tmp_path):
     assert notices == ["skipped what is above the header, which is row 3"]
 
 
+def test_a_sheet_of_notes_and_a_hidden_sheet_are_not_the_table(tmp_path):
+    out = io.BytesIO()
+    with xlsxwriter.Workbook(out, {"in_memory": True}) as book:
+        lists, notes, goods = (book.add_worksheet(name) for name in ("Lists", "Read me", "Goods"))
+        goods.activate()
+        lists.hide()
+        for sheet, rows in ((lists, [("code", "word")]), (notes, [("Prices without tax",)]), (goods, ROWS)):
+            for number, row in enumerate(rows):
+                sheet.write_row(number, 0, row)
+    assert read(tmp_path, out.getvalue()) == (
+        RECORDS,
+        ["read the sheet Goods, not the others with rows: Lists, Read me"],
+        ["id", "title"],
+    )
+
+
 def test_a_repeated_column_is_renamed_as_in_a_table(tmp_path):
     rows = [("id", "image", "title", "image"), ("1", "a.jpg", "mug", "b.jpg")]
     (record,), notices, columns = read(tmp_path, workbook(("A", rows)))

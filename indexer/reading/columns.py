@@ -19,8 +19,8 @@ Columns = Mapping[str, tuple[str, ...]]  # source columns by field
 
 _KIND = "(?:类目|分类|品类|类别)"
 _LEVELS = re.compile(
-    rf"(?:product)?(?:category|cat|{_KIND})(?:level|lvl|l)?(?P<a>[1-9])(?:name)?"
-    rf"|(?:level|lvl|l)(?P<b>[1-9])(?:category|cat|{_KIND})?(?:name)?"
+    rf"(?:product)?(?:category|cat|{_KIND})(?:level|lvl|l)?(?P<a>[0-9])(?:name)?"
+    rf"|(?:level|lvl|l)(?P<b>[0-9])(?:category|cat|{_KIND})?(?:name)?"
     rf"|(?P<c>[一二三四五六七八九])级(?:商品)?{_KIND}(?:名称)?"
 )
 _NUMERALS = "一二三四五六七八九"
@@ -28,6 +28,15 @@ _CHAINS = (  # headers of columns of which each divides the one before it
     ("大类", "中类", "小类", "细类"),
     ("maincategory", "subcategory", "subsubcategory"),
     ("category", "subcategory", "subsubcategory"),
+    ("category", "subcategory1", "subcategory2", "subcategory3"),
+    ("productcategory", "subcategory", "subsubcategory"),
+    ("kategorie", "unterkategorie", "unterunterkategorie"),
+    ("hauptkategorie", "kategorie", "unterkategorie"),
+    ("warengruppe", "unterwarengruppe"),
+    ("warengruppe", "untergruppe"),
+    ("hauptwarengruppe", "warengruppe", "unterwarengruppe"),
+    ("类目", "子类目"),
+    ("分类", "子分类"),
 )
 
 
@@ -100,7 +109,7 @@ def read_mapping(path: Path) -> dict[str, tuple[str, ...]]:
 def level_columns(names: Sequence[str]) -> tuple[str, ...]:
     """Return the columns that hold one level of the category each, the highest level first.
 
-    There are at least two of them, with consecutive numbers, or with headers of one of _CHAINS.
+    There are at least two of them, with consecutive numbers from 0 or 1, or with headers of one of _CHAINS.
 
     >>> level_columns(["id", "二级类目", "一级类目", "title"])
     ('一级类目', '二级类目')
@@ -113,10 +122,8 @@ def level_columns(names: Sequence[str]) -> tuple[str, ...]:
             numbered[_NUMERALS.find(text) + 1 or int(text)] = name
     first = min(numbered, default=0)
     run = [numbered[level] for level in range(first, first + len(numbered)) if level in numbered]
-    if first == 1 and len(run) > 1:
+    if first <= 1 and len(run) > 1:
         return tuple(run)
-    for chain in _CHAINS:
-        found = [plain[header] for header in chain if header in plain]
-        if len(found) > 1 and chain[0] in plain:
-            return tuple(found)
-    return ()
+    chains = [[plain[header] for header in chain if header in plain] for chain in _CHAINS if chain[0] in plain]
+    longest = max(chains, key=len, default=[])
+    return tuple(longest) if len(longest) > 1 else ()

@@ -34,6 +34,7 @@ LABELS_CACHED = 100_000  # distinct values of a category column
 # Control characters, and lone surrogates, which no encoding can write. None of them is printable.
 _UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _WITHOUT_MARKS = str.maketrans("", "", LEVEL_MARK + CATEGORY_MARK)  # set by `category_text` between names of lists
+_BELOW = re.compile(r"\s*[>›»]+\s*(?=\S)")  # between a path and the name of a level below it
 Texts = Mapping[str, str]  # texts of a row by column
 
 
@@ -167,7 +168,7 @@ class Reader:
             lines = profile.newline if profile and use.field == "description" else ""
             return text.replace(lines, "\n") if lines else text
         if use.field == PATH:
-            return LEVEL_MARK.join(filter(None, (clean(texts[column]) for column in use.columns)))
+            return LEVEL_MARK.join(_levels(clean(texts[column]) for column in use.columns))
         if profile and use.why == BY_PROFILE:
             if self._pairs is None:
                 self._pairs = profile.attributes_of(use.columns)
@@ -229,6 +230,15 @@ class Reader:
         if len(self._labels) < LABELS_CACHED:
             self._labels[one, raw] = found
         return found
+
+
+def _levels(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the level in each text but empty ones. A text may repeat the path of the one before: "A", "A > B"."""
+    before = ""
+    for text in filter(None, texts):
+        below = _BELOW.match(text, len(before)) if before and text.startswith(before) else None
+        yield text[below.end() :] if below else text
+        before = text
 
 
 def fault_in(name: str, value: str) -> Fault | None:

@@ -31,17 +31,19 @@ Called = TypeVar("Called")
 
 
 class Sheet(NamedTuple):
-    """A sheet: its name, its number of rows, and a function that yields the values of each."""
+    """A sheet: its name, its numbers of rows and columns, and a function that yields the values of each row."""
 
     name: str
     height: int
+    width: int
     rows: Callable[[], Iterator[list[object]]]
 
 
 class Workbook(NamedTuple):
-    """A workbook: the names of its sheets with cells, and a function that reads one of them into memory."""
+    """A workbook: the names of its sheets with cells, those that are hidden, and a function that reads one of them."""
 
     names: list[str]
+    hidden: frozenset[str]
     sheet: Callable[[str], Sheet]
 
 
@@ -69,7 +71,7 @@ def open_workbook(file: IO[bytes], name: str) -> Workbook:
 
 
 def _workbook(file: IO[bytes], name: str) -> Workbook:
-    from python_calamine import CalamineWorkbook, SheetTypeEnum
+    from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
     book = _called(lambda: CalamineWorkbook.from_filelike(file), name)
 
@@ -80,9 +82,11 @@ def _workbook(file: IO[bytes], name: str) -> Workbook:
 
     def sheet(one: str) -> Sheet:
         found = _called(lambda: book.get_sheet_by_name(one), name)
-        return Sheet(one, found.height, partial(rows, found))
+        return Sheet(one, found.height, found.width, partial(rows, found))
 
-    return Workbook([one.name for one in book.sheets_metadata if one.typ == SheetTypeEnum.WorkSheet], sheet)
+    found = [one for one in book.sheets_metadata if one.typ == SheetTypeEnum.WorkSheet]
+    hidden = frozenset(one.name for one in found if one.visible != SheetVisibleEnum.Visible)
+    return Workbook([one.name for one in found], hidden, sheet)
 
 
 def _old_workbook(content: bytes, name: str) -> Workbook:
@@ -115,9 +119,9 @@ def _old_workbook(content: bytes, name: str) -> Workbook:
             found = book.sheet_by_name(one)
         except Exception as error:
             raise _damaged(name, first_line(error)) from None
-        return Sheet(one, found.nrows, partial(rows, found))
+        return Sheet(one, found.nrows, found.ncols, partial(rows, found))
 
-    return Workbook(book.sheet_names(), sheet)
+    return Workbook(book.sheet_names(), frozenset(), sheet)
 
 
 def _moment(number: float, datemode: int) -> object:

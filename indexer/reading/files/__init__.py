@@ -72,7 +72,7 @@ class Source:
 
     `name` is its name for users, `path` its place on disk (None if it is compressed or no regular file), and `stream`
     has its bytes from the start, decompressed. A text format also has its `encoding` and `sample`, the beginning of the
-    text. `sheet` is the sheet to read of a spreadsheet, by name or number from 1 (None for the first one with rows).
+    text. `sheet` is the sheet to read of a spreadsheet, by name or number from 1 (None for the first table).
     """
 
     name: str

@@ -24,8 +24,9 @@ def recognises(text: str) -> bool:
 def opened(source: Source) -> Content:
     """Return the columns of the header, and the rows below it, of a sheet.
 
-    The sheet is `source.sheet`, by its name or its number from 1, or the first one with rows. The header is found
-    as in a table. Raise the errors of `open_workbook`, and InputError for an unknown sheet or one without rows.
+    The sheet is `source.sheet`, by its name or its number from 1, or the first visible one that may be a table. The
+    header is found as in a table. Raise the errors of `open_workbook`, and InputError for an unknown sheet or one
+    without rows.
     """
     notices: list[str] = []
     with source.file() as file:
@@ -47,7 +48,7 @@ def opened(source: Source) -> Content:
 
 
 def _sheet(workbook: Workbook, source: Source, notices: list[str]) -> Sheet:
-    """Return the sheet that was asked for, or the first one with rows."""
+    """Return the sheet that was asked for, or the first visible one with two columns, or the first one with rows."""
     names, asked = workbook.names, source.sheet
     if asked is not None:
         number = int(asked) - 1 if asked.isdecimal() and asked not in names else -1
@@ -60,10 +61,12 @@ def _sheet(workbook: Workbook, source: Source, notices: list[str]) -> Sheet:
     filled = [sheet for sheet in map(workbook.sheet, names) if sheet.height]
     if not filled:
         raise InputError("empty_file", f"{source.name} has no rows", "a header line and rows", "name another file")
+    tables = (sheet for sheet in filled if sheet.width > 1 and sheet.name not in workbook.hidden)
+    found = next(tables, filled[0])
     if len(filled) > 1:
-        others = listed(sheet.name for sheet in filled[1:])
-        notices.append(f"read the sheet {filled[0].name}, not the others with rows: {others}")
-    return filled[0]
+        others = listed(sheet.name for sheet in filled if sheet is not found)
+        notices.append(f"read the sheet {found.name}, not the others with rows: {others}")
+    return found
 
 
 def _rows(sheet: Sheet) -> Iterator[SheetRow]:
