@@ -14,7 +14,6 @@ import click
 from shelfwise.commands.options import (
     AS_JSON,
     DEVICE,
-    FORMATS,
     MERGE_SPELLINGS,
     OUTPUT_FORMATS,
     STORE,
@@ -49,7 +48,6 @@ class ClassifyCommand:
     top: int
     neighbors: int | None
     raw: bool
-    fmt: str | None
     output_format: str | None
     output_encoding: str | None
     tier: str
@@ -93,9 +91,6 @@ class EvaluateCommand:
 @click.option("--neighbors", type=click.IntRange(0), help="Similar items to show as evidence.  [default: 3]")
 @click.option("--raw", is_flag=True, help="Do not escape CSV cells that a spreadsheet would run as formulas.")
 @click.option(
-    "--format", "fmt", default=None, type=click.Choice(FORMATS), help="Format of the input.  [default: detected]"
-)
-@click.option(
     "--output-format",
     default=None,
     type=click.Choice(OUTPUT_FORMATS),
@@ -135,7 +130,7 @@ def classify(asked: ClassifyCommand) -> None:
     from shelfwise.indexer.reading.rejects import RejectFile
 
     refuse_overwriting((asked.listings,), asked.source.rejects, asked.output, asked.source.mapping)
-    options = asked.source.read(asked.store, asked.fmt)
+    options = asked.source.read(asked.store)
     counts: Counter[str] = Counter()
     start = time.monotonic()
     with contextlib.ExitStack() as stack:

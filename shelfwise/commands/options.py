@@ -118,11 +118,12 @@ class InputOptions:
     mapping: Path | None
     profile: str | None
     sheet: str | None
+    format: str | None
     encoding: str | None
     rejects: Path
     merge_spellings: bool = False
 
-    def read(self, store: Path | None = None, fmt: str | None = None) -> "ReadOptions":
+    def read(self, store: Path | None = None) -> "ReadOptions":
         """Return the options for the library, with what the store remembers.
 
         Raise click.UsageError if columns are invalid, and InputError if the mapping cannot be read.
@@ -135,7 +136,7 @@ class InputOptions:
             columns=self.named(),
             profile=self.profile,
             merge_spellings=self.merge_spellings,
-            file=FileOptions(self.encoding, fmt, self.sheet),
+            file=FileOptions(self.encoding, self.format, self.sheet),
         )
         return options if store is None else memory_of(store).options(options)
 
@@ -199,7 +200,8 @@ def reads_input(command: Callable[..., None]) -> Callable[..., None]:
         type=click.Choice([*PROFILES, "none"]),
         help="Platform that exported the input.  [default: recognised by its headers]",
     )
-    @click.option("--sheet", type=Utf8(), help="Sheet of a spreadsheet, by name or number.  [default: first with rows]")
+    @click.option("--sheet", type=Utf8(), help="Sheet of a spreadsheet, by name or number.  [default: the first table]")
+    @click.option("--format", type=click.Choice(FORMATS), help="Format of the input.  [default: detected]")
     @click.option("--encoding", default=None, help="Encoding of the input, e.g. gb18030.  [default: detected]")
     @click.option(
         "--rejects",
