@@ -45,7 +45,7 @@ def test_columns_can_be_named_and_joined(tmp_path):
     assert (item.title, item.attributes) == ("T", "g: Men")
 
 
-@pytest.mark.parametrize("text", ["title", "title=", "colour=x", "title=a+b"])
+@pytest.mark.parametrize("text", ["title", "title=", "colour=x", "title=a+b", "title=a,title=b"])
 def test_invalid_column_options_are_refused(run, catalog_file, text):
     shown = run("build", catalog_file, "--store", "s", "--columns", text)
     assert shown.exit_code == 2
@@ -118,6 +118,44 @@ def test_missing_columns_are_listed(tmp_path, header, columns, said):
     (tmp_path / "c.csv").write_text(f"{header}\n{'x,' * header.count(',')}x\n")
     with pytest.raises(InputError, match=said):
         read(tmp_path / "c.csv", columns=columns)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            {"title": {"en": "mug", "de": "Tasse"}, "category": "A"},
+            "objects in the column title, with en, de: .*title.en",
+        ),
+        (
+            {"title": "mug", "category": {"l1": "A", "l2": "B"}},
+            "objects in the column category, with l1, l2: .*category.l1",
+        ),
+        ({"title": "mug", "category": [{"l1": "A"}]}, "an object without a name: it has l1"),
+    ],
+)
+def test_objects_without_a_name_are_no_titles_and_no_categories(tmp_path, row, said):
+    (tmp_path / "c.json").write_text(json.dumps([row, row]))
+    with pytest.raises(InputError, match=said):
+        read(tmp_path / "c.json")
+
+
+def test_a_column_of_objects_does_not_stand_before_a_column_of_titles(tmp_path):
+    row = {"title": {"en": "mug"}, "name": "Blue mug", "category": {"id": 3, "name": "Mugs"}}
+    (tmp_path / "c.json").write_text(json.dumps([row]))
+    (item,) = items(tmp_path / "c.json")
+    assert (item.title, item.category) == ("Blue mug", "Mugs")
+    (item,) = items(tmp_path / "c.json", columns={"title": ("title.en",)})
+    assert item.title == "mug"
+
+
+@pytest.mark.parametrize("cell", ["\\N", "NULL", "nan", "N/A", "#N/A", "None", " - "])
+def test_what_programs_write_for_a_missing_category_is_none(tmp_path, cell):
+    with RejectFile(tmp_path / "REJECTS.jsonl") as bad:
+        (tmp_path / "c.csv").write_text(f"title,category\nmug,{cell}\npan,Home > {cell}\n")
+        catalog = read_catalog([tmp_path / "c.csv"], bad)
+    assert [item.category_path for item in catalog.items.values()] == ["Home"]
+    assert bad.first.code == "empty_category"
 
 
 def test_no_reject_file_is_written_without_rejects(tmp_path):
@@ -221,6 +259,12 @@ def test_a_list_as_text_is_a_list(tmp_path, cell, path):
         ("类目,子类目", "家居,杯子", "家居 > 杯子"),
         ("level1,level2,level3", "Home,Home > Kitchen,Home > Kitchen > Mugs", "Home > Kitchen > Mugs"),
         ("level1,level2", "Home,Homewear > Mugs", "Home > Homewear / Mugs"),
+        ("level1,level2,category", "Home,Kitchen,Mugs", "Home > Kitchen > Mugs"),
+        ("level1,level2,category", "Home,,Mugs", "Home > Mugs"),
+        ("level1,level2,category", "Home,Mugs,Mugs", "Home > Mugs"),
+        ("level1,level2,category", "Home,Mugs,267", "Home > Mugs"),
+        ("level1,level2,category", "Home,Mugs,Home > Mugs", "Home > Mugs"),
+        ("level1,level2,level3", "Home,Mugs,N/A", "Home > Mugs"),
     ],
 )
 def test_columns_of_levels_are_joined(tmp_path, header, levels, path):

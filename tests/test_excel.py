@@ -141,6 +141,27 @@ def test_a_sheet_of_notes_and_a_hidden_sheet_are_not_the_table(tmp_path):
     )
 
 
+def test_a_hidden_sheet_of_an_old_workbook_is_not_the_table(tmp_path):
+    book = xlwt.Workbook()
+    for name, rows, visibility in (("Lists", [("code", "word")], 1), ("Goods", ROWS, 0)):
+        sheet = book.add_sheet(name)
+        sheet.visibility = visibility
+        for number, row in enumerate(rows):
+            for column, value in enumerate(row):
+                sheet.write(number, column, value)
+    out = io.BytesIO()
+    book.set_active_sheet(1)
+    book.save(out)
+    assert read(tmp_path, out.getvalue(), "c.xls")[0] == RECORDS
+
+
+@pytest.mark.parametrize("name", ["c.xls", "c.xlsx", "c.ods", "c.parquet"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_text_under_the_name_of_a_workbook_is_read_as_text(tmp_path, name, encoding):
+    text = "".join("\t".join(row) + "\n" for row in ROWS)
+    assert read(tmp_path, text.encode(encoding), name)[0] == RECORDS
+
+
 def test_a_repeated_column_is_renamed_as_in_a_table(tmp_path):
     rows = [("id", "image", "title", "image"), ("1", "a.jpg", "mug", "b.jpg")]
     (record,), notices, columns = read(tmp_path, workbook(("A", rows)))
@@ -185,7 +206,7 @@ def damaged(content):
         ("c.xlsx", archive(**{"xl/workbook.xml": "<workbook/>"}), "damaged_file"),
         ("c.xlsx", xls(ROWS)[:512] + "EncryptedPackage".encode("utf-16-le"), "password_protected"),
         ("c.xlsx", workbook(("A", [])), "empty_file"),
-        ("c.xlsx", b"title,price\nmug,3\n", "damaged_file"),
+        ("c.xlsx", b"title,price\0mug,3\n", "damaged_file"),
     ],
 )
 def test_unusable_workbooks_are_refused(tmp_path, name, content, code):

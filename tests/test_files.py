@@ -123,3 +123,21 @@ def test_any_bytes_give_records_rejects_or_one_clear_error(tmp_path_factory, con
     except InputError:
         return
     assert all(isinstance(row, Record | Reject) for row in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "cells", "spaced"),
+    [
+        ('id, title\n1, "mug, red"\n2, "cup"\n', ["mug, red", "cup"], True),
+        ('id; title\n1;  "mug; ""red""\nlarge"\n2; 5" pan\n', ['mug; "red"\nlarge', '5" pan'], True),
+        ('id,title\n1," ""x"" y"\n2, z\n', [' "x" y', " z"], False),
+        ('id,title\n1, "best\n2, z\n', [' "best', " z"], False),
+        ('id,title\n1, "L" wide\n2, z\n', [' "L" wide', " z"], False),
+    ],
+)
+def test_blanks_may_stand_before_the_quotes_around_fields(tmp_path, text, cells, spaced):
+    (tmp_path / "c.csv").write_text(text)
+    with open_records(tmp_path / "c.csv") as source:
+        records = list(source.records())
+    assert [list(record.values.values())[1] for record in records] == cells
+    assert source.notices == (["blanks before the quotes around fields are left out"] if spaced else [])

@@ -49,6 +49,46 @@ def test_all_forms_give_the_same_records(tmp_path, name):
         assert [record.values for record in source.records()] == ROWS
 
 
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ('{"status": "ok", "data": {"total": 1, "products": [{"title": "mug"}]}}', "data.products"),
+        ('{"a": {"b": {"c": {"rows": [{"title": "mug"}]}}}, "more": {"title": "x"}}', "a.b.c.rows"),
+        ('{"filters": [{"key": 1}], "products": []}', "filters"),
+        ('{"filters": {"names": [{"key": 1}]}, "data": {"names": [], "goods": [{"title": "mug"}]}}', "data.goods"),
+        ('{"options": {"all": [{"title": "size"}]}, "goods": [{"artikel": "mug"}]}', "goods"),
+        ('{"title": "mug", "variants": {"all": [{"title": "red"}]}}', None),
+        ('{"data": {"images": [{"url": "x"}]}, "artikel": "mug"}', None),
+        ('{"data": [1, 2]}', None),
+    ],
+)
+def test_the_list_of_records_is_found_in_inner_objects(tmp_path, text, path):
+    records, notices, _ = read(tmp_path, text)
+    assert notices == ([f"read the list under {path}"] if path else [])
+    assert len(records) == 1
+    assert path is None or ("data" not in records[0].values and records[0].values)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"id": [1, 2], "title": ["mug", "pan"]}',
+        '{"id": {"0": 1, "1": 2}, "title": {"0": "mug", "1": "pan"}}',
+        '{"columns": ["id", "title"], "index": [0], "data": [[1, "mug"]]}',
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("name", ["c.json", "c.jsonl"])
+def test_an_object_of_columns_is_refused(tmp_path, text, indent, name):
+    with pytest.raises(InputError, match=r"is an object of columns: .*an object for each row"):
+        read(tmp_path, json.dumps(json.loads(text), indent=indent), name)
+
+
+def test_a_listing_of_lists_is_no_object_of_columns(tmp_path):
+    row = {"title": "mug", "tags": ["a", "b"], "sizes": ["S", "M"]}
+    assert [record.values for record in read(tmp_path, json.dumps(row))[0]] == [row]
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_text_is_read_in_pieces_of_any_size(tmp_path, name, monkeypatch):
     for size in (1, 2, 7):

@@ -161,15 +161,10 @@ class JointReading:
         return survey.report(into.counts())
 
 
-def no_rows(name: str) -> InputError:
-    """Return the error for a source without rows."""
-    return InputError("no_rows", f"{name} has no rows", "at least one row", "add rows to it")
-
-
 def require_rows(name: str, rows: int, rejects: Rejects, usable: bool) -> None:
     """Raise InputError if a source has no rows, or if no row is usable."""
     if rows == 0:
-        raise no_rows(name)
+        raise InputError("no_rows", f"{name} has no rows", "at least one row", "add rows to it")
     if not usable and rejects.first is not None:
         first = rejects.first
         raise InputError(

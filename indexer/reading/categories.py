@@ -15,6 +15,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import NamedTuple
 
+from shelfwise.indexer.errors import listed
 from shelfwise.indexer.item import PATH_SEPARATOR, clean, leaf_of
 
 LEVEL_MARK, CATEGORY_MARK = "\x1f", "\x1e"  # between the levels of a list, and between its categories
@@ -25,6 +26,8 @@ SAMPLED_VALUES = 20_000  # distinct values that decide a rule
 ARROWS = ("->", "=>", ">>", ">", "»", "›")
 OTHERS = ("::", "|", "/", ",", "-")  # the first that fits splits: those that names rarely contain come first
 CATEGORY_SIGNS = ("\n", ";", "|", ",")  # between categories, if the cells show it; names may contain the last two
+# What databases, spreadsheets and data frames write where a category, or one of its levels, is missing.
+NO_NAMES = {"\\N", "NULL", "null", "(null)", "None", "NaN", "nan", "N/A", "n/a", "#N/A", "<NA>", "-", "--"}
 NAME_KEYS = ("name", "title", "label", "path", "term")  # of a list's object, the first that it has
 
 # The longest sign counts: ">" is not part of a longer one. Repetitions are bounded, so that a long run takes no time.
@@ -143,7 +146,7 @@ class CategoryRule:
             yield [name for element in elements for name in _split(self._without_ids(element), sign)]
 
     def _path(self, names: list[str]) -> str:
-        names = [name for name in map(_without_arrows, names) if name]
+        names = [name for name in map(_without_arrows, names) if name and name not in NO_NAMES]
         while names and names[0] in self.drop:
             names = names[1:]
         return PATH_SEPARATOR.join(names)
@@ -319,6 +322,8 @@ def _element(value: object) -> str:
         return _element(value[key])
     if isinstance(value, int | float | Decimal):
         return str(value).removesuffix(".0")
+    if isinstance(value, Mapping):
+        raise TypeError(f"an object without a name: it has {listed(value)}")
     raise TypeError(f"a value of type {type(value).__name__}")
 
 

@@ -14,7 +14,7 @@ from shelfwise.indexer.reading.headers import normalised
 # Why a column gives a field.
 NAMED, REMEMBERED, BY_PROFILE, BY_HEADER, BY_LEVELS = "named", "as before", "profile", "header", "levels"
 MAPPING = 'an object such as {"title": "name", "attributes": ["colour", "size"]}'
-PATH, LEAF = "category_path", "category"
+TITLE, PATH, LEAF = "title", "category_path", "category"
 Columns = Mapping[str, tuple[str, ...]]  # source columns by field
 
 _KIND = "(?:类目|分类|品类|类别)"

@@ -71,12 +71,16 @@ class LineSpool:
         self._close()
 
 
-def read_cells(lines: Iterator[str], delimiter: str, name: str) -> Generator[Cells | Reject, None, None]:
+def read_cells(
+    lines: Iterator[str], delimiter: str, name: str, spaced: bool = False
+) -> Generator[Cells | Reject, None, None]:
     """Yield each record that is not blank, or its reject. `lines` keep their line ends; `name` is the file's.
 
-    Each line is read at most twice, so damage costs no more than a second reading.
+    With `spaced`, blanks may stand before the quotes around a field. Each line is read at most twice, so damage costs
+    no more than a second reading.
     """
-    dialect = csv.reader((), delimiter=delimiter, strict=True).dialect  # made once: it costs more than a short line
+    # Made once: it costs more than a short line.
+    dialect = csv.reader((), delimiter=delimiter, strict=True, skipinitialspace=spaced).dialect
 
     def parsed(text: Iterable[str]) -> list[str]:
         return next(csv.reader(text, dialect))

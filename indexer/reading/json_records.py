@@ -1,9 +1,9 @@
 """Records of JSON lines and JSON documents."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
-from shelfwise.indexer.errors import InputError
+from shelfwise.indexer.errors import InputError, listed
 from shelfwise.indexer.reading.files import Content, Record, Records, Source, decodable
 from shelfwise.indexer.reading.json_text import (
     Scanner,
@@ -20,40 +20,62 @@ def lines(source: Source) -> Content:
     """Return the keys of the first objects, and the objects, one on each line.
 
     Objects that follow each other on a line are read, too. A line that is not JSON becomes a reject. Raise InputError
-    if the first one is not JSON.
+    if the first one is not JSON, or if there is only one, which holds columns.
     """
     texts = (text.strip() for text in source.sample.strip().split("\n"))
     found = [record for text in texts for record in _of_line(text, 0, source.name)]
     if isinstance(found[0], Reject) and found[0].code == "bad_json":
         raise _not_json(f"{source.name}: the first line is {found[0].reason}")
-    return Content(_keys(found), lambda: _lines(source))
+    return Content(_keys(found, source.name), lambda: _lines(source))
 
 
-def document(source: Source, key: str | None) -> Content:
+def document(source: Source, path: Sequence[str] | None) -> Content:
     """Return the keys of the first objects, and the objects, of an array, or of objects over several lines.
 
-    With a `key`, read the array under it in an object. A record's line is its position, from 1. Raise InputError if the
-    first object is not JSON.
+    With a `path`, read the array under these keys, one within the other. A record's line is its position, from 1. Raise
+    InputError if the first object is not JSON, or holds columns instead of a record.
     """
     found: list[Record | Reject] = []
     try:
-        texts = _texts(Scanner(io.StringIO(source.sample).read), key)
+        texts = _texts(Scanner(io.StringIO(source.sample).read), path)
         found.extend(record_of(text, 0, source.name) for text in texts)
     except TruncatedError:  # the sample ends, or reading finds that the file does
         pass
     except ValueError as error:
         if not found:
             raise _not_json(f"{source.name}: the first object is not JSON: {error}") from None
-    notices = [] if key is None else [f"read the list under {key}"]
-    return Content(_keys(found), lambda: _document(source, key), notices=notices)
+    notices = [] if path is None else [f"read the list under {'.'.join(path)}"]
+    return Content(_keys(found, source.name), lambda: _document(source, path), notices=notices)
 
 
-def _keys(found: list[Record | Reject]) -> list[str]:
-    return list(dict.fromkeys(key for record in found if isinstance(record, Record) for key in record.values))
+def _keys(found: list[Record | Reject], name: str) -> list[str]:
+    records = [record for record in found if isinstance(record, Record)]
+    if len(found) == 1 and records and _holds_columns(records[0].values):
+        raise InputError(
+            "json_of_columns",
+            f"{name} is an object of columns: {listed(records[0].values)}",
+            "an object for each row",
+            "write it by rows, in pandas with to_json(orient='records')",
+        )
+    return list(dict.fromkeys(key for record in records for key in record.values))
 
 
-def _texts(scanner: Scanner, key: str | None) -> Iterator[str]:
-    return values(scanner) if key is None else listed_values(scanner, key)
+def _holds_columns(values: Mapping[str, object]) -> bool:
+    """Return True if a record is a table by columns: each value is a list of all rows, or an object of them by number.
+
+    Also True for a table with its `columns` and `data` apart, as pandas writes it with orient="split".
+    """
+    if values.keys() >= {"columns", "data"}:
+        return all(isinstance(values[key], list) for key in ("columns", "data"))
+    lists = {len(value) for value in values.values() if isinstance(value, list)}
+    objects = {tuple(value) for value in values.values() if isinstance(value, dict)}
+    of_lists = len(lists) == 1 and all(isinstance(value, list) for value in values.values())
+    of_objects = len(objects) == 1 and all(isinstance(value, dict) for value in values.values())
+    return len(values) > 1 and (of_lists or of_objects)
+
+
+def _texts(scanner: Scanner, path: Sequence[str] | None) -> Iterator[str]:
+    return values(scanner) if path is None else listed_values(scanner, path)
 
 
 def _not_json(found: str) -> InputError:
@@ -85,12 +107,12 @@ def _glued(text: str, line: int, name: str) -> list[Record | Reject]:
         return []
 
 
-def _document(source: Source, key: str | None) -> Records:
+def _document(source: Source, path: Sequence[str] | None) -> Records:
     with source.text() as text:
         scanner = Scanner(text.read)
         number = 0
         try:
-            for number, element in enumerate(_texts(scanner, key), 1):
+            for number, element in enumerate(_texts(scanner, path), 1):
                 yield record_of(element, number, source.name)
         except UnicodeError:
             raise

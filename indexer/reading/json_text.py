@@ -4,17 +4,20 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
 import orjson
 
 from shelfwise.indexer.item import FIELDS
 from shelfwise.indexer.reading.guard import has_results
+from shelfwise.indexer.reading.headers import normalised
 from shelfwise.indexer.reading.numbers import unfloated
 
 MAX_DEPTH = 100  # levels of lists and objects within a record
 MAX_RECORD = 16 << 20  # characters of a record in a document
+MOST_OUTER = 4  # objects around the list of records
 _PIECE = 1 << 18  # characters read at a time
 
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
@@ -237,59 +240,83 @@ def values(scanner: Scanner) -> Iterator[str]:
             yield scanner.value()
 
 
-def listed_values(scanner: Scanner, key: str) -> Iterator[str]:
-    """Yield the text of each element of the array under `key` of the object that comes next.
+def listed_values(scanner: Scanner, path: Sequence[str]) -> Iterator[str]:
+    """Yield the text of each element of the array under `path`, keys within keys, of the object that comes next.
 
-    Raise ValueError for another array of objects in the object, and for anything after the object.
+    Raise ValueError for another array of objects beside the array, and for anything after the object.
     """
+    yield from _listed_within(scanner, path)
+    if scanner.peek():
+        raise ValueError("text after the end of the object")
+
+
+def _listed_within(scanner: Scanner, path: Sequence[str]) -> Iterator[str]:
+    key, *inner = path
     for name in members(scanner):
         scanner.require(":")
         if name == key:
-            yield from elements(scanner)
-        elif _has_objects(scanner.value()):
+            yield from _listed_within(scanner, inner) if inner else elements(scanner)
+        elif _has_objects(scanner.value()) and not inner:
             raise ValueError(f"both {key} and {name} are lists of objects")
-    if scanner.peek():
-        raise ValueError("text after the end of the object")
 
 
 def _has_objects(text: str) -> bool:
     return bool(re.match(r"\[\s*\{", text))
 
 
-def list_key(sample: str) -> str | None:
-    """Return the key of the array of objects in an object, if the array has the records (None if not).
+def list_path(sample: str) -> tuple[str, ...] | None:
+    """Return the keys, one within the other, of the array of objects that has the records of an object (None if none).
 
     `sample` is the beginning of a file. An object with a title is a record itself, unless its list has titles, too. So
-    is a row of an output of `classify`.
+    is a row of an output of `classify`. A list with titles comes first; one in an inner object must have them.
 
-    >>> list_key('{"count": 2, "products": [{"title": "Mug"}, {"title": "Pan"}]}')
-    'products'
+    >>> list_path('{"count": 2, "data": {"products": [{"title": "Mug"}, {"title": "Pan"}]}}')
+    ('data', 'products')
     """
     scanner = Scanner(io.StringIO(sample).read)
-    lists: dict[str, object] = {}
-    keys, titled = set[str](), False
+    found = _Found()
     try:
-        for key in members(scanner):
-            keys.add(key)
-            scanner.require(":")
-            if scanner.peek() == "[":
-                for number, text in enumerate(elements(scanner)):
-                    if number == 0 and text[0] == "{":
-                        lists[key] = value_of(text)
-            else:
-                titled |= scanner.value()[0] == '"' and _is_title(key)
-        if scanner.peek() or has_results(keys):  # several objects: each is a record
+        _find_lists(scanner, (), found)
+        if scanner.peek() or has_results(found.keys):  # several objects: each is a record
             return None
     except ValueError:  # the sample ends, or reading finds the fault
         pass
-    first = next(iter(lists.values()), None)
-    if not isinstance(first, dict) or (titled and not any(map(_is_title, first))):
-        return None
-    return next(iter(lists))
+    outer = [path for path in found.lists if len(path) == 1]
+    titled = [path for path, first in found.lists.items() if any(map(_is_title, first))]
+    if any(map(_is_title, found.texts)):
+        return outer[0] if outer and outer[0] in titled else None
+    return next((path for path in [*titled, *outer] if len(path) == 1 or not outer), None)
+
+
+@dataclass
+class _Found:
+    """What the beginning of an object has: its own keys, those with a text, and the first object of each list."""
+
+    keys: set[str] = field(default_factory=set)
+    texts: set[str] = field(default_factory=set)
+    lists: dict[tuple[str, ...], dict[str, object]] = field(default_factory=dict)
+
+
+def _find_lists(scanner: Scanner, path: tuple[str, ...], found: _Found) -> None:
+    for key in members(scanner):
+        scanner.require(":")
+        start, inner = scanner.peek(), (*path, key)
+        if not path:
+            found.keys.add(key)
+            found.texts |= {key} if start == '"' else set()
+        if start == "[":
+            for number, text in enumerate(elements(scanner)):
+                if number == 0 and text[0] == "{":
+                    first = value_of(text)
+                    found.lists[inner] = first if isinstance(first, dict) else {}
+        elif start == "{" and len(inner) < MOST_OUTER:
+            _find_lists(scanner, inner, found)
+        else:
+            scanner.value()
 
 
 def _is_title(key: str) -> bool:
-    return re.sub(r"[\s_\-]", "", key).casefold() in FIELDS["title"].headers
+    return normalised(key) in FIELDS["title"].headers
 
 
 def begins_with_object(text: str) -> bool:

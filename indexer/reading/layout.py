@@ -27,7 +27,8 @@ SEPARATOR_LINE = re.compile(r'"?sep=(?P<named>[^"\w \r\n])"?(?:(?P<added>[,;\t|]
 class TableLayout:
     """Delimiter of a table, its `header` (cells without empty ones at the end), and the header's first line.
 
-    `above` has the lines of other text above the header. `separated` is True if the first line names the delimiter.
+    `above` has the lines of other text above the header. `separated` is True if the first line names the delimiter, and
+    `spaced` if blanks stand before the quotes around fields.
     """
 
     delimiter: str
@@ -35,6 +36,7 @@ class TableLayout:
     line: int
     above: list[int]
     separated: bool
+    spaced: bool
 
 
 class _Row(NamedTuple):
@@ -77,7 +79,8 @@ def find_layout(sample: str, delimiters: str = DELIMITERS + LAST_DELIMITER) -> T
     if named:
         delimiters = named["added"] or named["named"]
     absent = next((one for one in delimiters if one not in sample), "")  # reads each line as one field
-    tables = {one: _rows(sample, one, bool(named)) for one in delimiters if one in sample or one == absent}
+    found = {one: _rows_and_spacing(sample, one, bool(named)) for one in delimiters if one in sample or one == absent}
+    tables = {one: rows for one, (rows, _) in found.items()}
     if not all(tables.values()):
         return None
     guess = _best(tables)
@@ -90,7 +93,8 @@ def find_layout(sample: str, delimiters: str = DELIMITERS + LAST_DELIMITER) -> T
     below = guess.rows[guess.place + 1 :]
     width = max([header.width, *(row.width for row in below if _fits(row, header))])
     above = [row.line for row in guess.rows[: guess.place]]
-    return TableLayout(guess.delimiter, header.cells[:width], header.line, above, separated=named is not None)
+    spaced = found[guess.delimiter][1]
+    return TableLayout(guess.delimiter, header.cells[:width], header.line, above, named is not None, spaced)
 
 
 def header_place(rows: Sequence[list[str]]) -> int:
@@ -105,10 +109,37 @@ def is_separator_line(cells: Sequence[str], delimiter: str) -> bool:
     return SEPARATOR_LINE.match(delimiter.join(cells)) is not None
 
 
-def _rows(sample: str, delimiter: str, skip_first: bool) -> list[_Row]:
+def _rows_and_spacing(sample: str, delimiter: str, skip_first: bool) -> tuple[list[_Row], bool]:
+    """Return the first rows of a sample, and whether blanks stand before the quotes around fields.
+
+    Such a quote is text to RFC 4180. It encloses a field if no row is damaged by reading it so.
+    """
+    rows = _rows(sample, delimiter, skip_first)
+    opened = sum(map(_opens_after_blank, rows))
+    if opened:
+        spaced = _rows(sample, delimiter, skip_first, spaced=True)
+        sound = _damaged(spaced) <= _damaged(rows) and _last_line(spaced) >= _last_line(rows)
+        if sound and sum(map(_opens_after_blank, spaced)) < opened:
+            return spaced, True
+    return rows, False
+
+
+def _damaged(rows: Sequence[_Row]) -> int:
+    return sum(not row.cells for row in rows)
+
+
+def _last_line(rows: Sequence[_Row]) -> int:
+    return rows[-1].line + sum(cell.count("\n") for cell in rows[-1].cells) if rows else 0
+
+
+def _opens_after_blank(row: _Row) -> bool:
+    return any(cell[:1] == " " and cell.lstrip(" ")[:1] == '"' for cell in row.cells)
+
+
+def _rows(sample: str, delimiter: str, skip_first: bool, spaced: bool = False) -> list[_Row]:
     """Return the first rows of a sample, without padded blank lines at the top."""
     rows: list[_Row] = []
-    cells_of_rows = read_cells(io.StringIO(sample, newline=""), delimiter, "")
+    cells_of_rows = read_cells(io.StringIO(sample, newline=""), delimiter, "", spaced)
     for row in itertools.islice(cells_of_rows, int(skip_first), SAMPLE_ROWS):
         if not isinstance(row, Reject):
             rows.append(_row(*row[:2]))

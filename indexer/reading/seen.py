@@ -4,10 +4,11 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from shelfwise.indexer.errors import InputError, first_line, listed
 from shelfwise.indexer.item import FIELDS
+from shelfwise.indexer.reading.categories import decide
 from shelfwise.indexer.reading.columns import (
     BY_HEADER,
     BY_LEVELS,
@@ -16,6 +17,7 @@ from shelfwise.indexer.reading.columns import (
     NAMED,
     PATH,
     REMEMBERED,
+    TITLE,
     Columns,
     ColumnUse,
     level_columns,
@@ -24,7 +26,7 @@ from shelfwise.indexer.reading.headers import normalised
 from shelfwise.indexer.reading.options import ReadOptions
 from shelfwise.indexer.reading.profiles import ATTRIBUTES, LEVELS, Profile, recognised
 from shelfwise.indexer.reading.rejects import Reject
-from shelfwise.indexer.reading.values import category_text, name_text, text_of, value_in
+from shelfwise.indexer.reading.values import category_text, is_nameless, name_text, text_of, value_in
 
 MOST_DISTINCT = 20_000  # distinct values to keep of a category column
 FILE_SHARE = 0.5  # a category column with more file names or addresses than this has no categories
@@ -51,7 +53,8 @@ class SeenColumns:
 
     `names` are all columns, in order, and `used` those that may give a field. `filled` are the used columns with a
     value. `counts` has the distinct values of each used column that may hold categories, MOST_DISTINCT at most, with
-    their numbers of rows.
+    their numbers of rows. Of the `rows` whose texts were asked for, `nameless` says in how many a used column has an
+    object without a name, and the keys of the first one.
     """
 
     wanted: Columns
@@ -62,6 +65,8 @@ class SeenColumns:
     filled: set[str] = field(default_factory=set)
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     profile: Profile | None = None
+    rows: int = 0
+    nameless: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
     _convert: list[tuple[str, Callable[[object], str]]] = field(default_factory=list)
 
     @classmethod
@@ -95,11 +100,16 @@ class SeenColumns:
     def texts(self, values: Mapping[str, object]) -> list[str]:
         """Return the texts of the used columns in a row. Raise UnusableError for a cell without a text form."""
         texts = []
+        self.rows += 1
         for column, convert in self._convert:
             value = values.get(column)
             if type(value) is not str or (convert is category_text and value[:1] == "["):
                 try:
-                    value = convert(value_in(values, column) if value is None else value)
+                    value = value_in(values, column) if value is None else value
+                    if convert is not text_of and is_nameless(value):
+                        count, keys = self.nameless.get(column, (0, [str(key) for key in value]))
+                        self.nameless[column] = count + 1, keys
+                    value = convert(value)
                 except (TypeError, ValueError, RecursionError) as error:
                     too_deep = "a value too large or too deeply nested"
                     reason = first_line(error) if isinstance(error, TypeError) else too_deep
@@ -137,21 +147,35 @@ class SeenColumns:
             with_values = [choice for choice in choices if self.filled.intersection(choice.columns)]
             if choices:
                 uses[one] = (with_values or choices)[0]
+        if {PATH, LEAF} <= uses.keys() and uses[PATH].why == BY_LEVELS and self._is_below(uses[LEAF], uses[PATH]):
+            uses[PATH] = replace(uses[PATH], columns=uses[PATH].columns + uses.pop(LEAF).columns)
         if "title" not in uses:
+            found, what = self._without(name, "title", TITLE)
             raise InputError(
-                "no_title_column",
-                f"{name} has no title column, it has {listed(self.names)}",
-                "a column such as title, name or 标题",
-                "name the column with the titles",
+                "no_title_column", found, "a column such as title, name or 标题", f"name the {what} with the titles"
             )
         if labelled and PATH not in uses and LEAF not in uses:
+            found, what = self._without(name, "category", PATH, LEAF)
             raise InputError(
                 "no_category_column",
-                f"{name} has no category column, it has {listed(self.names)}",
+                found,
                 "a column such as category_path, category or 类目",
-                "name the column with the categories",
+                f"name the {what} with the categories",
             )
         return tuple(uses[one] for one in FIELDS if one in uses)
+
+    def _without(self, name: str, what: str, *fields: str) -> tuple[str, str]:
+        """Return, for an error, what was found in place of a column for the fields, and what the user may name."""
+        possible = (column for one in fields for column in self._possible(one))
+        column = next(filter(self._are_objects, possible), None)
+        if column is None:
+            return f"{name} has no {what} column, it has {listed(self.names)}", "column"
+        keys = self.nameless[column][1]
+        return f"{name} has objects in the column {column}, with {listed(keys)}", f"key, such as {column}.{keys[0]},"
+
+    def _are_objects(self, column: str) -> bool:
+        """Return True if most rows have objects without a name in a column."""
+        return 2 * self.nameless.get(column, (0,))[0] > self.rows
 
     def _possible(self, one: str) -> list[str]:
         return [column for choice in self._choices(one) for column in choice.columns]
@@ -206,8 +230,21 @@ class SeenColumns:
             f"did you mean {near[0]}?" if near else "name one of its columns",
         )
 
+    def _is_below(self, leaf: ColumnUse, levels: ColumnUse) -> bool:
+        """Return True if the category column holds the level below the columns of levels, not one of theirs or a path.
+
+        Most of its names are then in none of them.
+        """
+        [column] = leaf.columns
+        above = {value.strip() for level in levels.columns for value in self.counts[level]}
+        names = {value.strip() for value in self.counts[column]} - {""}
+        new = {name for name in names - above if not name.isdecimal()}
+        return 2 * len(new) > len(names) and not decide(names).levels and leaf.why == BY_HEADER
+
     def _plausible(self, choice: ColumnUse) -> bool:
-        """Return False for a category column whose values are file names or addresses."""
+        """Return False for objects without a name, and for a category column of file names or addresses."""
+        if choice.field in (TITLE, PATH, LEAF) and any(map(self._are_objects, choice.columns)):
+            return False
         if choice.field not in (PATH, LEAF):
             return True
         values = [value for column in choice.columns for value in self.counts[column] if value.strip()]

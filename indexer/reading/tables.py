@@ -31,7 +31,7 @@ def open_table(source: Source, delimiters: str = DELIMITERS + LAST_DELIMITER) ->
     def records() -> Records:
         with source.lines() as lines:
             try:
-                yield from table.records(read_cells(lines, layout.delimiter, source.name))
+                yield from table.records(read_cells(lines, layout.delimiter, source.name, layout.spaced))
             finally:
                 notices.extend(table.remarks())
 
@@ -44,6 +44,8 @@ def _columns(layout: TableLayout) -> tuple[list[str], list[str]]:
     if layout.above:
         lines = f"lines {layout.above[0]} to {layout.above[-1]}" if layout.above[1:] else f"line {layout.above[0]}"
         notices.append(f"{lines} skipped: text above the header, which is on line {layout.line}")
+    if layout.spaced:
+        notices.append("blanks before the quotes around fields are left out")
     names = [UNDECODED.sub("\ufffd", one_line(cell)) for cell in layout.header]
     if any(UNDECODED.search(cell) for cell in layout.header):
         notices.append("the header has characters that are invalid in this encoding: name the encoding of the file")

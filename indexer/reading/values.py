@@ -6,6 +6,7 @@ import datetime
 import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import TypeGuard
 from uuid import UUID
 
 from shelfwise.indexer.reading.categories import NAME_KEYS, marked_list
@@ -54,10 +55,17 @@ def text_of(value: object) -> str:
 
 def name_text(value: object) -> str:
     """Return a cell as the name of a thing: the name of an object, else its text."""
-    if isinstance(value, Mapping):
-        named = next((value[key] for key in NAME_KEYS if isinstance(value.get(key), str)), None)
-        return text_of(value) if named is None else str(named)
-    return text_of(value)
+    named = _name_in(value) if isinstance(value, Mapping) else None
+    return text_of(value) if named is None else named
+
+
+def is_nameless(value: object) -> TypeGuard[Mapping[object, object]]:
+    """Return True for an object that has keys, but none with its name, such as {"en": "Mug", "de": "Tasse"}."""
+    return isinstance(value, Mapping) and bool(value) and _name_in(value) is None
+
+
+def _name_in(value: Mapping[object, object]) -> str | None:
+    return next((str(value[key]) for key in NAME_KEYS if isinstance(value.get(key), str)), None)
 
 
 def category_text(value: object) -> str:

@@ -31,19 +31,19 @@ Called = TypeVar("Called")
 
 
 class Sheet(NamedTuple):
-    """A sheet: its name, its numbers of rows and columns, and a function that yields the values of each row."""
+    """A sheet: its name, numbers of rows and columns, if it is hidden, and a function that yields each row's values."""
 
     name: str
     height: int
     width: int
+    hidden: bool
     rows: Callable[[], Iterator[list[object]]]
 
 
 class Workbook(NamedTuple):
-    """A workbook: the names of its sheets with cells, those that are hidden, and a function that reads one of them."""
+    """A workbook: the names of its sheets with cells, and a function that reads one of them."""
 
     names: list[str]
-    hidden: frozenset[str]
     sheet: Callable[[str], Sheet]
 
 
@@ -82,11 +82,11 @@ def _workbook(file: IO[bytes], name: str) -> Workbook:
 
     def sheet(one: str) -> Sheet:
         found = _called(lambda: book.get_sheet_by_name(one), name)
-        return Sheet(one, found.height, found.width, partial(rows, found))
+        return Sheet(one, found.height, found.width, one not in visible, partial(rows, found))
 
-    found = [one for one in book.sheets_metadata if one.typ == SheetTypeEnum.WorkSheet]
-    hidden = frozenset(one.name for one in found if one.visible != SheetVisibleEnum.Visible)
-    return Workbook([one.name for one in found], hidden, sheet)
+    sheets = [one for one in book.sheets_metadata if one.typ == SheetTypeEnum.WorkSheet]
+    visible = {one.name for one in sheets if one.visible == SheetVisibleEnum.Visible}
+    return Workbook([one.name for one in sheets], sheet)
 
 
 def _old_workbook(content: bytes, name: str) -> Workbook:
@@ -119,9 +119,9 @@ def _old_workbook(content: bytes, name: str) -> Workbook:
             found = book.sheet_by_name(one)
         except Exception as error:
             raise _damaged(name, first_line(error)) from None
-        return Sheet(one, found.nrows, found.ncols, partial(rows, found))
+        return Sheet(one, found.nrows, found.ncols, found.visibility != 0, partial(rows, found))
 
-    return Workbook(book.sheet_names(), frozenset(), sheet)
+    return Workbook(book.sheet_names(), sheet)
 
 
 def _moment(number: float, datemode: int) -> object:

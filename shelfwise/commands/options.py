@@ -166,7 +166,7 @@ def as_one(kind: Callable[..., Any]) -> Callable[[Callable[[Any], None]], Callab
 
 
 def parse_columns(text: str) -> dict[str, tuple[str, ...]]:
-    """Parse FIELD=COLUMN,... into the columns of each field. Raise click.UsageError for any other form.
+    """Parse FIELD=COLUMN,... into the columns of each field. Raise click.UsageError for another form or a repetition.
 
     >>> parse_columns("title=name,attributes=gender+colour")
     {'title': ('name',), 'attributes': ('gender', 'colour')}
@@ -176,6 +176,8 @@ def parse_columns(text: str) -> dict[str, tuple[str, ...]]:
         name, equals, source = (part.strip() for part in pair.partition("="))
         if not equals or not source:
             raise click.UsageError(f"--columns contains {pair!r}: expected FIELD=COLUMN, for example title=name")
+        if name in columns:
+            raise click.UsageError(f"--columns names {name} twice: join its columns with +, or name one of them")
         columns[name] = tuple(part.strip() for part in source.split("+"))
     return columns
 

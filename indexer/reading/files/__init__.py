@@ -31,6 +31,7 @@ DEFAULT_FORMAT = "csv"  # used for a text that no other format recognises
 NO_FILES = {"idna", "punycode", "undefined"}  # text codecs that no file is written in
 # Undecodable bytes are read as lone surrogates (Python's "surrogateescape").
 UNDECODED = re.compile("[\ud800-\udfff]")
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +251,8 @@ def open_records(
     encoding, or without a usable header.
     """
     options = options or FileOptions()
+    if not str(path):
+        raise InputError("no_such_file", "a file without a name", "a file that exists", "name a file")
     name = "standard input" if str(path) == "-" else str(path)
     if options.encoding is not None:
         require_encoding(options.encoding)
@@ -336,11 +339,20 @@ def _detected(sample: bytes, name: str) -> Detected:
 
 
 def _certain_format(sample: bytes, wanted: str | None, suffixes: list[str]) -> str | None:
-    """Return the format that the first bytes, the user or the file name say, in this order."""
+    """Return the format that the first bytes, the user or the file name say, in this order.
+
+    A name such as .xls does not count for a text: some programs save tables of text under it.
+    """
     known = formats()
     of_magic = [one for one, form in known.items() if sample.startswith(form.MAGIC)]
     of_name = [one for one, form in known.items() if suffixes and suffixes[-1] in form.SUFFIXES]
+    of_name = [one for one in of_name if known[one].IS_TEXT or not _is_text(sample)]
     return next(iter([*of_magic, *([wanted] if wanted else []), *of_name]), None)
+
+
+def _is_text(sample: bytes) -> bool:
+    """Return True if the bytes begin with a mark of UTF-16, or have no control characters but white space."""
+    return sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or not _NO_TEXT.search(sample)
 
 
 class _Again(io.RawIOBase):

@@ -61,7 +61,7 @@ def _sheet(workbook: Workbook, source: Source, notices: list[str]) -> Sheet:
     filled = [sheet for sheet in map(workbook.sheet, names) if sheet.height]
     if not filled:
         raise InputError("empty_file", f"{source.name} has no rows", "a header line and rows", "name another file")
-    tables = (sheet for sheet in filled if sheet.width > 1 and sheet.name not in workbook.hidden)
+    tables = (sheet for sheet in filled if sheet.width > 1 and not sheet.hidden)
     found = next(tables, filled[0])
     if len(filled) > 1:
         others = listed(sheet.name for sheet in filled if sheet is not found)

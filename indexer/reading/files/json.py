@@ -4,7 +4,7 @@ import re
 
 from shelfwise.indexer.reading.files import Content, Source
 from shelfwise.indexer.reading.json_records import document, lines
-from shelfwise.indexer.reading.json_text import begins_with_object, is_document, list_key
+from shelfwise.indexer.reading.json_text import begins_with_object, is_document, list_path
 
 SUFFIXES, MAGIC, IS_TEXT = (".json",), (), True
 
@@ -13,7 +13,7 @@ def recognises(text: str) -> bool:
     """Return True if the text begins with an array of objects, or with an object that is not one of JSON lines."""
     if re.match(r"\s*\[\s*[{\]]", text):
         return True
-    return begins_with_object(text) and (is_document(text) or list_key(text) is not None)
+    return begins_with_object(text) and (is_document(text) or list_path(text) is not None)
 
 
 def opened(source: Source) -> Content:
@@ -21,5 +21,5 @@ def opened(source: Source) -> Content:
 
     Raise InputError if the first object is not JSON.
     """
-    key = list_key(source.sample)
-    return document(source, key) if key is not None or is_document(source.sample) else lines(source)
+    path = list_path(source.sample)
+    return document(source, path) if path is not None or is_document(source.sample) else lines(source)

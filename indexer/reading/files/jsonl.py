@@ -2,7 +2,7 @@
 
 from shelfwise.indexer.reading.files import Content, Source
 from shelfwise.indexer.reading.json_records import document, lines
-from shelfwise.indexer.reading.json_text import begins_with_object, is_document, list_key
+from shelfwise.indexer.reading.json_text import begins_with_object, is_document, list_path
 
 SUFFIXES, MAGIC, IS_TEXT = (".jsonl", ".ndjson"), (), True
 
@@ -17,4 +17,4 @@ def opened(source: Source) -> Content:
 
     An array, and objects over several lines, are read as well. Raise InputError if the first object is not JSON.
     """
-    return document(source, list_key(source.sample)) if is_document(source.sample) else lines(source)
+    return document(source, list_path(source.sample)) if is_document(source.sample) else lines(source)

@@ -30,7 +30,7 @@ def opened(source: Source) -> Content:
     from pyarrow import parquet
 
     files = ExitStack()  # stays open until all rows are read
-    with _readable(source.name):
+    with _readable(source.name), _system_memory():
         file = parquet.ParquetFile(files.enter_context(source.file()), buffer_size=_BUFFER, pre_buffer=False)
         columns, remark = distinct(file.schema_arrow.names)
     notices = [remark] if remark else []
@@ -48,6 +48,19 @@ def _readable(name: str) -> Iterator[None]:
             "an intact Parquet file",
             "export it again",
         ) from None
+
+
+@contextmanager
+def _system_memory() -> Iterator[None]:
+    """Let files opened meanwhile take their memory from the system, which keeps less of it back than Arrow's pool."""
+    import pyarrow
+
+    usual = pyarrow.default_memory_pool()
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
+    try:
+        yield
+    finally:
+        pyarrow.set_memory_pool(usual)
 
 
 def _records(file: Any, files: ExitStack, names: list[str], name: str, notices: list[str]) -> Records:
