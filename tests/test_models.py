@@ -61,6 +61,17 @@ def test_e5_reproduces_the_cosines_of_the_original_model(e5):
     assert c @ d == pytest.approx(0.92, abs=0.01)
 
 
+def test_e5_without_a_home_says_what_to_set(monkeypatch):
+    def unknown(number):
+        raise KeyError(number)
+
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(EncoderError, match="no home.*set HOME or XDG_CACHE_HOME"):
+        load_encoder("e5", "cpu")
+
+
 def test_e5_has_the_same_fingerprint_in_any_cache(e5, tmp_path):
     assert load_encoder("e5", "cpu", cache=tmp_path).fingerprint == e5.fingerprint
 

@@ -169,6 +169,18 @@ def e5_folder(cache: Path) -> Path:
     return folder
 
 
+def _user_cache() -> Path:
+    try:
+        return user_cache_path("shelfwise") / "encoders"
+    except RuntimeError:  # the user has no home
+        raise EncoderError(
+            "no_cache",
+            "no cache folder: this user has no home",
+            "a folder for the encoder",
+            "set HOME or XDG_CACHE_HOME",
+        ) from None
+
+
 def _packaged_weights() -> bytes:
     try:
         found = distribution(PACKAGE)
@@ -276,5 +288,5 @@ def load(device: str, cache: Path | None) -> Encoder:
 
     Raise EncoderError when it cannot be assembled or loaded, EngineError for a missing device.
     """
-    folder = e5_folder(cache or user_cache_path("shelfwise") / "encoders")
+    folder = e5_folder(cache or _user_cache())
     return SentenceEncoder("e5", folder, resolve_device(device))
