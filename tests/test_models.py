@@ -68,7 +68,7 @@ def test_e5_without_a_home_says_what_to_set(monkeypatch):
     for name in ("HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", unknown)
-    with pytest.raises(EncoderError, match="no home.*set HOME or XDG_CACHE_HOME"):
+    with pytest.raises(EncoderError, match=r"no home.*set HOME or XDG_CACHE_HOME"):
         load_encoder("e5", "cpu")
 
 
