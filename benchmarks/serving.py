@@ -33,9 +33,9 @@ import uvicorn
 from harness import ROOT, items_of, measured, one_catalog, record, sample_set, write_catalog
 from titles import mixed, real_titles, sample_titles
 
+from shelfwise.indexer.store.names import DESK
 from shelfwise.service.app import Config, create_app
 from shelfwise.service.batching import ASKS_AT_ONCE
-from shelfwise.service.desk import DESK
 
 RESULTS = ROOT / "benchmarks" / "results" / "serving.json"
 PARTS = ("load", "writes")

@@ -48,8 +48,8 @@ from shelfwise.indexer.reading.options import ReadOptions
 from shelfwise.indexer.reading.rejects import RejectFile
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.replica import space_of
-from shelfwise.indexer.store.disk import RUNTIMES
 from shelfwise.indexer.store.manifest import Change
+from shelfwise.indexer.store.names import RUNTIMES
 from shelfwise.indexer.store.snapshot import read_snapshot, writing
 from shelfwise.indexer.threads import usable_threads
 

@@ -12,10 +12,10 @@ from shelfwise.classifier.changing.maintenance import Report
 from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.errors import ShelfwiseError, StoreError
 from shelfwise.indexer.reading.options import ReadOptions
-from shelfwise.indexer.store.disk import MANIFEST
 from shelfwise.indexer.store.manifest import read_manifest
 from shelfwise.indexer.store.memory import memory_of
 from shelfwise.indexer.store.migration import migrated
+from shelfwise.indexer.store.names import MANIFEST
 
 Answered = TypeVar("Answered")
 

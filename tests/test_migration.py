@@ -18,9 +18,10 @@ from conftest import client_of
 import shelfwise as sw
 from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.store import migration
-from shelfwise.indexer.store.disk import MANIFEST, VERSIONS, read_sealed, write_sealed
+from shelfwise.indexer.store.disk import read_sealed, write_sealed
 from shelfwise.indexer.store.manifest import FORMAT, WRITERS, read_manifest
-from shelfwise.service.desk import DESK, LAYOUT, LAYOUT_STEPS, Desk, migrate_desk
+from shelfwise.indexer.store.names import DESK, MANIFEST, VERSIONS
+from shelfwise.service.desk import LAYOUT, LAYOUT_STEPS, Desk, migrate_desk
 from shelfwise.service.reviews import ReviewQueue
 from shelfwise.service.writes import WriteLog
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from conftest import WORDS, small_catalog, write_catalog
 
-from shelfwise.classifier.changing import release
+from shelfwise.classifier.changing import maintenance, release
 from shelfwise.classifier.changing.checking import check
 from shelfwise.classifier.changing.release import ReleaseLimits, flips, releasing
 from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.encoding.kinds.hashing import HashingEncoder
-from shelfwise.indexer.errors import ReleaseError
+from shelfwise.indexer.errors import EncoderError, ReleaseError
+from shelfwise.indexer.item import Item
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.index import Index
 from shelfwise.indexer.store import embedded
@@ -104,6 +105,52 @@ def test_too_few_probes_give_no_flips(tmp_path):
         with pytest.raises(ReleaseError):
             next_one.refuse_beyond(ReleaseLimits())
         next_one.refuse_beyond(ReleaseLimits(max_removed=0.4))
+
+
+class FailingEncoder(HashingEncoder):
+    """An encoder whose vectors `fail` spoils."""
+
+    def __init__(self, fail):
+        self.fail = fail
+
+    def encode(self, texts, progress=None):
+        return self.fail(super().encode(texts, progress))
+
+
+def spoiled(value):
+    """Return a function that sets the first vector to a value."""
+
+    def fail(vectors):
+        vectors[0] = value
+        return vectors
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [spoiled(np.nan), spoiled(np.inf), spoiled(0), spoiled(1), lambda made: made[:, :9], lambda made: made[1:]],
+    ids=["nan", "infinite", "zero", "long", "narrow", "few"],
+)
+def test_an_encoder_that_fails_changes_nothing(tmp_path, monkeypatch, fail):
+    path, items = tmp_path / "s", {item.id: item for item in small_catalog()}
+    failing, new = FailingEncoder(fail), {"n": Item(id="n", title="new thing", category_path="New")}
+    monkeypatch.setattr(release, "load_encoder", lambda *_: failing)
+    with pytest.raises(EncoderError, match="expected vectors of unit length with 1024 dimensions"):
+        release.build(path, items, "hashing")
+    assert not path.exists()
+    monkeypatch.undo()
+    release.build(path, items, "hashing")
+    monkeypatch.setattr(release, "encoder_for", lambda *_: failing)
+    monkeypatch.setattr(maintenance, "encoder_for", lambda *_: failing)
+    for change in (lambda: release.build(path, items | new), lambda: maintenance.apply(path, maintenance.Edit(new))):
+        with pytest.raises(EncoderError, match="expected vectors of unit length"):
+            change()
+    assert read_manifest(path).version == 1
+    snapshot = read_snapshot(path)
+    index = Index.from_rows(snapshot, failing, snapshot.rows)
+    with pytest.raises(EncoderError, match="expected vectors of unit length"):
+        index.embed(["red shoe"])
 
 
 class DyingEncoder(HashingEncoder):

@@ -9,8 +9,9 @@ from conftest import small_catalog, write_catalog
 
 from shelfwise.indexer.encoding.runtime import LEAST_COSINE, UNTUNED, Runtime, Tuning
 from shelfwise.indexer.store import disk, tuning
-from shelfwise.indexer.store.disk import TUNING, write_sealed
+from shelfwise.indexer.store.disk import write_sealed
 from shelfwise.indexer.store.manifest import read_manifest
+from shelfwise.indexer.store.names import TUNING
 from shelfwise.indexer.store.store_encoder import encoder_for
 from shelfwise.indexer.store.tuning import machine, tune, tuning_for
 

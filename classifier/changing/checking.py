@@ -14,6 +14,7 @@ from shelfwise.indexer.searching.replica import SPACE_BLOB, open_replica
 from shelfwise.indexer.store.disk import locked, verify_files
 from shelfwise.indexer.store.history import tags_of
 from shelfwise.indexer.store.manifest import Manifest, read_manifest, versions_of
+from shelfwise.indexer.store.names import foreign_names
 from shelfwise.indexer.store.snapshot import Snapshot
 
 UNIT_ERROR = 1e-3  # largest deviation of a stored vector's length from 1
@@ -21,12 +22,16 @@ UNIT_ERROR = 1e-3  # largest deviation of a stored vector's length from 1
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The numbers of versions, files and rows checked, and the problems found, one line each."""
+    """The numbers of versions, files and rows checked, and the problems found, one line each.
+
+    `foreign` are files and folders that are not of the store, relative to it. No command touches them.
+    """
 
     versions: int
     files: int
     rows: int
     problems: tuple[str, ...]
+    foreign: tuple[str, ...] = ()
 
 
 def check(path: Path) -> Checked:
@@ -65,7 +70,8 @@ def check(path: Path) -> Checked:
                 problems += [f"version {manifest.version}: {problem}" for problem in _problems(snapshot)]
             except (ShelfwiseError, ValueError, KeyError) as error:
                 problems.append(f"version {manifest.version} cannot be opened: {error}")
-        return Checked(len(versions), len({name for name, *_ in seen}), rows, tuple(problems))
+        files = len({name for name, *_ in seen})
+        return Checked(len(versions), files, rows, tuple(problems), tuple(foreign_names(path)))
 
 
 def _replica_problem(folder: Path) -> list[str]:

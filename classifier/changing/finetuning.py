@@ -14,12 +14,13 @@ from shelfwise.classifier.fitting.training import HoldOut, fit, hold_out
 from shelfwise.classifier.labels import Labels
 from shelfwise.classifier.model.calibration import NEVER
 from shelfwise.classifier.model.model import Settings, settings_of
-from shelfwise.indexer.encoding.encoder import Trainable
+from shelfwise.indexer.encoding.encoder import Trainable, unit_vectors
 from shelfwise.indexer.encoding.sentence import TEXTS_PER_PASS
 from shelfwise.indexer.errors import EncoderError, QueryError
 from shelfwise.indexer.rows import Rows
-from shelfwise.indexer.store.disk import ENCODERS, remove
+from shelfwise.indexer.store.disk import remove
 from shelfwise.indexer.store.manifest import Change
+from shelfwise.indexer.store.names import ENCODERS
 from shelfwise.indexer.store.snapshot import base_of, writing
 from shelfwise.indexer.store.store_encoder import model_for, place_of, prepare
 from shelfwise.indexer.store.sync import Changes
@@ -97,7 +98,7 @@ def finetune_store(
         place = path / place_of(encoder)
         there = place.exists()
         serving = prepare(path, encoder, lessons.texts)
-        rows = Rows(base.rows.table, serving.encoder.encode(lessons.texts, progress), base.rows.cleaned)
+        rows = Rows(base.rows.table, unit_vectors(serving.encoder, lessons.texts, progress), base.rows.cleaned)
         new = hold_out(rows, present.goals, share, progress)
         objection = _objection(new, old, present)
         manifest, settings = base.manifest, None

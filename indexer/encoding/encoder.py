@@ -10,10 +10,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.indexer.errors import EngineError
+from shelfwise.indexer.errors import EncoderError, EngineError
 from shelfwise.indexer.types import Progress, Vectors
 
 PROGRESS_TEXTS = 2048  # texts between two calls of `progress`
+LENGTH_ERROR = 0.01  # largest deviation of a length from 1: computing in bfloat16 gives up to 0.004
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # GPU drivers on Linux: if there are none, torch is not loaded
 _SETTINGS = ("config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
 _PROVENANCE = ("__version__", "transformers_version", "_name_or_path")
@@ -33,6 +34,30 @@ class Encoder(Protocol):
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Return (n, d) float32 rows of unit length, in the order of `texts`. Equal texts get equal rows."""
         ...
+
+
+def unit_vectors(encoder: Encoder, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+    """Return what an encoder makes of `texts`: unit vectors (n, d).
+
+    Raise EncoderError if it makes anything else, such as NaN or zero vectors of damaged weights.
+    """
+    vectors = encoder.encode(texts, progress)
+    if vectors.shape != (len(texts), encoder.dimensions):
+        raise _bad_vectors(encoder, f"gave vectors of shape {vectors.shape} for {len(texts)} texts")
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+    wrong = np.flatnonzero(~(abs(lengths - 1) <= LENGTH_ERROR))  # NaN is wrong, too
+    if wrong.size:
+        raise _bad_vectors(encoder, f"gave a vector of length {lengths[wrong[0]]:.3g} for {texts[wrong[0]][:60]!r}")
+    return vectors
+
+
+def _bad_vectors(encoder: Encoder, found: str) -> EncoderError:
+    return EncoderError(
+        "bad_vectors",
+        f"encoder {encoder.name} {found}",
+        f"vectors of unit length with {encoder.dimensions} dimensions",
+        "use a model with intact weights (nothing was changed)",
+    )
 
 
 @runtime_checkable

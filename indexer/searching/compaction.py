@@ -9,12 +9,13 @@ import numpy as np
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.engine import recalled
 from shelfwise.indexer.searching.replica import SPACE_BLOB, make_replica, new_replica_name, open_replica, space_of
-from shelfwise.indexer.store.disk import BLOBS, ENCODERS, REPLICAS, RUNTIMES, bytes_of, remove, sum_files
+from shelfwise.indexer.store.disk import bytes_of, remove, sum_files
 from shelfwise.indexer.store.embedded import forget_embedded
 from shelfwise.indexer.store.history import tags_of
 from shelfwise.indexer.store.manifest import Manifest, forget_version, keep_manifest, versions_of, write_manifest
+from shelfwise.indexer.store.names import BLOBS, ENCODERS, REPLICAS, RUNTIMES, TABLE, own_entries
 from shelfwise.indexer.store.snapshot import Snapshot, base_of, read_snapshot, writing
-from shelfwise.indexer.store.table import TABLE, TableWriter, table_files
+from shelfwise.indexer.store.table import TableWriter, table_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,10 @@ def _changed(before: Rows, after: Rows) -> Rows:
 
 
 def _clear(path: Path, manifests: list[Manifest]) -> None:
-    """Delete tables, blobs, encoders, runtimes and replicas that no version uses, and files of unfinished builds."""
+    """Delete tables, blobs, encoders, runtimes and replicas that no version uses, and files of unfinished builds.
+
+    What is not of the store stays.
+    """
     forget_embedded(path)
     for begun in (ENCODERS, RUNTIMES):
         remove(path / f"{begun}.new")
@@ -110,7 +114,7 @@ def _clear(path: Path, manifests: list[Manifest]) -> None:
     replicas = {Path(manifest.replica.folder).name for manifest in manifests}
     runtimes = {Path(manifest.encoder.runtime).name for manifest in manifests}
     places = {"": tables, BLOBS: blobs, ENCODERS: encoders, RUNTIMES: runtimes, REPLICAS: replicas}
-    for place, needed in ((path / name, needed) for name, needed in places.items()):
-        for found in sorted(place.glob(f"{TABLE}*.lance" if place == path else "*")):
-            if found.name not in needed:
+    for place, needed in places.items():
+        for found in own_entries(path, place):
+            if found.name not in needed and (place or found.suffix == ".lance"):
                 remove(found)

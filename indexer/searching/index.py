@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfwise.indexer.encoding.encoder import Encoder
+from shelfwise.indexer.encoding.encoder import Encoder, unit_vectors
 from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.errors import AbsentError, QueryError, StoreError
 from shelfwise.indexer.item import FIELDS, Item
@@ -83,7 +83,7 @@ class Index:
 
     def embed(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
         """Return the unit vectors (n, d) of texts in the store's space."""
-        return self.space.project(self.encoder.encode(texts, progress))
+        return self.space.project(unit_vectors(self.encoder, texts, progress))
 
     def vector_of(self, id_: str) -> Vectors:
         """Return the unit vector (1, d) of an item in the store's space. Raise QueryError when the id is unknown."""

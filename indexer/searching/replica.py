@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -17,7 +18,8 @@ from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.rows import Rows, with_text_columns
 from shelfwise.indexer.searching.engine import Engine, build_engine, read_engine, write_engine
-from shelfwise.indexer.store.disk import REPLICAS, making, read_sealed, sum_files, verify_files, write_sealed
+from shelfwise.indexer.store.disk import damaged, making, read_sealed, sum_files, verify_files, write_sealed
+from shelfwise.indexer.store.names import REPLICAS
 from shelfwise.indexer.store.snapshot import Snapshot
 from shelfwise.indexer.store.table import RowIds
 from shelfwise.indexer.types import Progress, Vectors
@@ -115,16 +117,7 @@ def open_replica(folder: Path) -> Replica:
     """Open and verify a replica. Raise StoreError when it is missing or damaged."""
     try:
         facts = read_sealed(folder / REPLICA_FACTS, "open the store to rebuild it")
-        verify_files(folder, {name: (size, digest) for name, (size, digest) in facts["files"].items()})
-        vectors, memory = _mapped(folder, facts["dimensions"])
-        return Replica(
-            items=with_text_columns(pa.ipc.open_file(pa.memory_map(str(folder / ITEMS))).read_all()),
-            row_ids=np.load(folder / ROW_IDS, allow_pickle=False),
-            vectors=vectors,
-            memory=memory,
-            engine=read_engine(folder / ENGINE, **facts["engine"]) if facts["engine"] else None,
-            data_files=frozenset(facts["data_files"]),
-        )
+        return _opened(folder, facts)
     except OSError as error:
         raise StoreError(
             "unreadable_store_file",
@@ -132,6 +125,28 @@ def open_replica(folder: Path) -> Replica:
             "a replica of the rows",
             "open the store to rebuild it",
         ) from None
+    except (ValueError, TypeError, KeyError, AttributeError, MemoryError, RuntimeError):
+        raise damaged(folder / REPLICA_FACTS, "open the store to rebuild it") from None
+
+
+def _opened(folder: Path, facts: dict[str, Any]) -> Replica:
+    """Return the replica that `facts` describe. Raise StoreError or another error if they are not true."""
+    files = {name: (size, digest) for name, (size, digest) in facts["files"].items()}
+    if not files.keys() <= {ITEMS, ROW_IDS, VECTORS, ENGINE}:
+        raise ValueError("other files")
+    verify_files(folder, files)
+    vectors, memory = _mapped(folder, facts["dimensions"])
+    made = Replica(
+        items=with_text_columns(pa.ipc.open_file(pa.memory_map(str(folder / ITEMS))).read_all()),
+        row_ids=np.load(folder / ROW_IDS, allow_pickle=False),
+        vectors=vectors,
+        memory=memory,
+        engine=read_engine(folder / ENGINE, **facts["engine"]) if facts["engine"] else None,
+        data_files=frozenset(facts["data_files"]),
+    )
+    if not len(made.items) == len(made.row_ids) == len(vectors) or made.row_ids.dtype != np.uint64:
+        raise ValueError("other numbers of rows")
+    return made
 
 
 def _mapped(folder: Path, dimensions: int) -> tuple[Vectors, mmap.mmap]:

@@ -20,15 +20,8 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from shelfwise.indexer.errors import BusyError, StoreError
+from shelfwise.indexer.store.names import BLOBS, HINT, LOCK, QUEUE, WRITER, require_plain
 
-# Names in a store folder.
-MANIFEST, VERSIONS, TAGS = "manifest.json", "versions", "tags.json"
-BLOBS, REPLICAS, ENCODERS, RUNTIMES = "blobs", "replicas", "encoders", "runtimes"
-EMBEDDED = "embedded"  # vectors computed by an unfinished build
-TUNING = "tuning.json"
-LOCK = ".lock"
-WRITER = ".writer.json"  # process that holds the lock
-QUEUE = ".queue"  # locked by the next writer, so that repeated writes of one process cannot starve the others
 LOCK_SECONDS = 10.0  # seconds a writer waits for the lock
 
 
@@ -42,8 +35,9 @@ def locked(path: Path) -> Iterator[None]:
     """Hold the write lock of the store at `path` until the block ends.
 
     Raise BusyError when another writer holds it for LOCK_SECONDS seconds, and StoreError when the disk cannot be
-    written.
+    written or the store has a file that could lead out of it.
     """
+    require_plain(path)
     lock, until = FileLock(path / LOCK), time.monotonic() + LOCK_SECONDS
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -213,7 +207,7 @@ def sum_files(store: Path, places: Sequence[str], known: Mapping[str, tuple[int,
     sums: dict[str, tuple[int, str]] = {}
     for path in sorted(path for place in places for path in (store / place, *(store / place).rglob("*"))):
         name = path.relative_to(store).as_posix()
-        if not path.is_file() or path.name == "latest_version_hint.json":  # a hint that LanceDB rewrites
+        if not path.is_file() or path.name == HINT:
             continue
         size = path.stat().st_size
         before = known.get(name)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from shelfwise.indexer.encoding.encoder import Encoder
+from shelfwise.indexer.encoding.encoder import Encoder, unit_vectors
 from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.item import RECIPE, digest
-from shelfwise.indexer.store.disk import EMBEDDED, remove, replacing, verify_files
+from shelfwise.indexer.store.disk import remove, replacing, verify_files
+from shelfwise.indexer.store.names import EMBEDDED, own_entries
 from shelfwise.indexer.store.snapshot import read_snapshot
 from shelfwise.indexer.types import Progress, Vectors
 
@@ -47,7 +48,7 @@ class Embedded:
         for start in range(0, len(missing), TEXTS_PER_FILE):
             part = missing[start : start + TEXTS_PER_FILE]
             shown = _beginning_at(done + start, len(texts), progress) if progress else None
-            vectors[part] = self._encoder.encode([texts[i] for i in part], shown)
+            vectors[part] = unit_vectors(self._encoder, [texts[i] for i in part], shown)
             if len(missing) > TEXTS_PER_FILE:  # one batch is embedded again as fast
                 self._write([digests[i] for i in part], vectors[part])
         return vectors
@@ -94,7 +95,9 @@ class Embedded:
 
 def forget_embedded(path: Path) -> None:
     """Delete the vectors saved by builds of the store at `path`, once a version has them all."""
-    remove(path / EMBEDDED)
+    remove(*own_entries(path, EMBEDDED))
+    with suppress(OSError):  # there is none, or it holds something else
+        (path / EMBEDDED).rmdir()
 
 
 def _beginning_at(offset: int, all_: int, progress: Progress) -> Progress:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from shelfwise import __version__
 from shelfwise.indexer.errors import QueryError, StoreError
-from shelfwise.indexer.store.disk import TAGS, now, read_sealed, verify_files, write_sealed
+from shelfwise.indexer.store.disk import now, read_sealed, verify_files, write_sealed
 from shelfwise.indexer.store.manifest import Manifest, no_version, read_manifest, versions_of, write_manifest
+from shelfwise.indexer.store.names import TAGS
 from shelfwise.indexer.store.snapshot import base_of, writing
 
 

@@ -1,22 +1,28 @@
 """The manifests of a store: its versions, and which one is current."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any, cast
 
 from shelfwise import __version__
 from shelfwise.indexer.errors import StoreError, listed
-from shelfwise.indexer.store.disk import (
+from shelfwise.indexer.store.disk import damaged, how_to_restore, read_sealed, remove, write_sealed
+from shelfwise.indexer.store.names import (
+    BLOB_NAME,
+    ENCODER_FOLDER,
     LOCK,
     MANIFEST,
+    REPLICA_FOLDER,
+    RUNTIME_FOLDER,
+    TABLE_NAME,
     VERSIONS,
-    damaged,
-    how_to_restore,
-    read_sealed,
-    remove,
-    write_sealed,
+    is_inside,
+    not_plain,
+    require_plain,
 )
 
+LIMIT = 1 << 63  # numbers of a manifest are below this
 FORMAT = 11  # format of a store and its model; others are not read, see `migration`
 WRITERS = {8: "0.3.0", 9: "0.4.0", 10: "0.5.0", 11: "0.6.0"}  # the first shelfwise version to write each format
 
@@ -111,10 +117,12 @@ def keep_manifest(store: Path, manifest: Manifest) -> None:
 def read_manifest(store: Path, version: int | None = None) -> Manifest:
     """Return the manifest of a version of a store, by default the current one.
 
-    Raise StoreError when it is missing, damaged or of another format.
+    Raise StoreError when it is missing, damaged or of another format, and when it or the store could lead out of the
+    store.
     """
     try:
         if version is None:
+            require_plain(store)
             content = read_sealed(store / MANIFEST, how_to_restore(store))
         else:
             content = read_sealed(file_of(store, version), "restore it from a backup (other versions are not affected)")
@@ -125,12 +133,47 @@ def read_manifest(store: Path, version: int | None = None) -> Manifest:
         raise damaged(store / MANIFEST, how_to_restore(store)) from None
     if found != FORMAT:
         raise _other_format(store, found, content)
-    content |= {
-        name: kind(**content[name])
-        for name, kind in {"encoder": EncoderIdentity, "change": Change, "replica": ReplicaIdentity}.items()
-    }
-    content["files"] = {name: (size, digest) for name, (size, digest) in content["files"].items()}
-    return Manifest(**content)
+    try:
+        require_own_names(store, content)
+        kinds: Mapping[str, type] = {"encoder": EncoderIdentity, "change": Change, "replica": ReplicaIdentity}
+        content |= {name: _typed(kind, content[name]) for name, kind in kinds.items()}
+        content["files"] = {name: (int(size), str(digest)) for name, (size, digest) in content["files"].items()}
+        made: Manifest = _typed(Manifest, content)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise damaged(store / MANIFEST if version is None else file_of(store, version), how_to_restore(store)) from None
+    return made
+
+
+def require_own_names(store: Path, content: Mapping[str, Any]) -> None:
+    """Raise StoreError if a manifest of any format names a file that is not one of the store's own.
+
+    Raise KeyError, TypeError or AttributeError if it is no manifest.
+    """
+    encoder = content["encoder"]
+    named = [
+        (TABLE_NAME, content["table"]),
+        (REPLICA_FOLDER, content["replica"]["folder"]),
+        *((ENCODER_FOLDER, folder) for folder in filter(None, [encoder["folder"]])),
+        *((RUNTIME_FOLDER, folder) for folder in filter(None, [encoder.get("runtime")])),
+        *((BLOB_NAME, file) for file in content["blobs"].values()),
+    ]
+    outside = [name for form, name in named if not form.fullmatch(name)]
+    outside += [name for name in content["files"] if not is_inside(name)]
+    if outside:
+        raise not_plain(store, f"a manifest that names {outside[0][:100]!r}")
+
+
+def _typed(kind: type[Any], content: Mapping[str, Any]) -> Any:
+    """Return a dataclass of JSON content. Raise TypeError for a field that is missing or of another type."""
+    made = kind(**content)
+    for one in fields(kind):
+        value = getattr(made, one.name)
+        accepted = {float: (int, float), int: (int,), str: (str,)}.get(cast(type, one.type))
+        if accepted and (not isinstance(value, accepted) or isinstance(value, bool)):
+            raise TypeError(f"{one.name} is {value!r}")
+        if isinstance(value, int | float) and not (-1 if one.type is float else 0) <= value < LIMIT:
+            raise ValueError(f"{one.name} is {value}")
+    return made
 
 
 def _other_format(store: Path, found: int, content: Mapping[str, object]) -> StoreError:

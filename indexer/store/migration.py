@@ -15,9 +15,7 @@ from typing import Any
 
 from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.store.disk import (
-    BLOBS,
-    MANIFEST,
-    VERSIONS,
+    damaged,
     how_to_restore,
     locked,
     put_blob,
@@ -26,7 +24,8 @@ from shelfwise.indexer.store.disk import (
     verify_files,
     write_sealed,
 )
-from shelfwise.indexer.store.manifest import FORMAT, WRITERS, file_of
+from shelfwise.indexer.store.manifest import FORMAT, WRITERS, file_of, require_own_names
+from shelfwise.indexer.store.names import BLOBS, MANIFEST, VERSIONS, allow_links, require_plain
 
 ManifestContent = dict[str, Any]  # the content of a manifest of any format
 Step = Callable[[Path, ManifestContent], ManifestContent]
@@ -99,6 +98,7 @@ def migrate(store: Path) -> int | None:
 
     Raise StoreError when the store cannot be written, and BusyError when another writer holds its lock.
     """
+    require_plain(store)
     if format_of(store) not in STEPS:
         return None
     with locked(store):
@@ -125,6 +125,7 @@ def migrated(store: Path) -> tuple[Path, tempfile.TemporaryDirectory[str] | None
     elsewhere = tempfile.TemporaryDirectory(prefix="shelfwise-")
     folder = Path(elsewhere.name) / store.resolve().name
     folder.mkdir()
+    allow_links(folder)
     for entry in store.resolve().iterdir():
         if entry.name == BLOBS:  # a real folder, because migration adds blobs
             (folder / BLOBS).mkdir()
@@ -154,6 +155,10 @@ def _write_migrated(store: Path, target: Path) -> None:
 
 
 def _upgraded(store: Path, manifest: ManifestContent) -> ManifestContent:
-    while manifest["format"] in STEPS:
-        manifest = STEPS[manifest["format"]](store, manifest) | {"format": manifest["format"] + 1}
+    try:
+        require_own_names(store, manifest)
+        while manifest["format"] in STEPS:
+            manifest = STEPS[manifest["format"]](store, manifest) | {"format": manifest["format"] + 1}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise damaged(store / MANIFEST, how_to_restore(store)) from None
     return manifest

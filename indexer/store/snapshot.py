@@ -15,20 +15,7 @@ from shelfwise.indexer.encoding.encoder import fingerprint_of
 from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.item import RECIPE
 from shelfwise.indexer.rows import Rows
-from shelfwise.indexer.store.disk import (
-    BLOBS,
-    EMBEDDED,
-    ENCODERS,
-    MANIFEST,
-    VERSIONS,
-    locked,
-    move,
-    now,
-    put_blob,
-    remove,
-    sum_files,
-    verify_files,
-)
+from shelfwise.indexer.store.disk import locked, move, now, put_blob, remove, sum_files, verify_files
 from shelfwise.indexer.store.manifest import (
     Change,
     EncoderIdentity,
@@ -38,7 +25,8 @@ from shelfwise.indexer.store.manifest import (
     read_manifest,
     write_manifest,
 )
-from shelfwise.indexer.store.table import TABLE, RowIds, TableReader, TableWriter, cleared_away, table_files
+from shelfwise.indexer.store.names import BLOBS, EMBEDDED, ENCODERS, MANIFEST, TABLE, VERSIONS
+from shelfwise.indexer.store.table import RowIds, TableReader, TableWriter, cleared_away, table_files
 
 LIBRARIES = ("lancedb", "numpy", "scikit-learn", "sentence-transformers", "torch")
 

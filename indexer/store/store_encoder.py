@@ -10,8 +10,9 @@ from shelfwise.indexer.encoding.runtime import Runtime
 from shelfwise.indexer.encoding.sentence import SentenceEncoder
 from shelfwise.indexer.errors import EncoderError, StoreError
 from shelfwise.indexer.item import RECIPE
-from shelfwise.indexer.store.disk import RUNTIMES, making
+from shelfwise.indexer.store.disk import making
 from shelfwise.indexer.store.manifest import EncoderIdentity, Manifest
+from shelfwise.indexer.store.names import RUNTIMES
 from shelfwise.indexer.store.tuning import tuning_for
 
 COMPARED_TEXTS = 256  # least number of catalog texts on which to compare a model and its exported form

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from shelfwise.indexer.encoding.encoder import Encoder
+from shelfwise.indexer.encoding.encoder import Encoder, unit_vectors
 from shelfwise.indexer.item import CONTENT, FIELDS, IMAGE, KEPT, TEXT, Item, content_of, digest, names_of
 from shelfwise.indexer.rows import ADDED, CATALOG, Rows
 from shelfwise.indexer.store.manifest import Change
@@ -101,7 +101,7 @@ def embed_changes(
     digests = [digest(text) for text in changes.texts]
     known = {} if rows is None else {name: row for row, name in enumerate(rows.column("text_digest"))}
     fresh = sorted({text for text, name in zip(changes.texts, digests, strict=True) if name not in known})
-    vectors_of = dict(zip(fresh, encoder.encode(fresh, progress), strict=True)) if fresh else {}
+    vectors_of = dict(zip(fresh, unit_vectors(encoder, fresh, progress), strict=True)) if fresh else {}
     vectors = np.empty((len(digests), encoder.dimensions), np.float32)
     for i, (text, name) in enumerate(zip(changes.texts, digests, strict=True)):
         vectors[i] = vectors_of[text] if rows is None or text in vectors_of else rows.vectors[known[name]]

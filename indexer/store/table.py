@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from shelfwise.indexer.errors import QueryError, StoreError, first_line
 from shelfwise.indexer.rows import TEXT_COLUMNS, Rows, text_fields, with_text_columns
 from shelfwise.indexer.store.disk import remove
+from shelfwise.indexer.store.lance_manifest import manifest_name, require_own_paths
 
-TABLE = "items"
 VALUES_PER_LIST = 1000  # in SQL
 LONGEST_FILTER = 10_000  # characters: the planner's stack overflows at hundreds of thousands
 QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")  # strings and names of an SQL condition
 ROW_ID = "_rowid"  # LanceDB's row id: an updated row gets a new one, and a table never reuses one
-
-LAST = 2**64 - 1  # LanceDB counts version names down from this number
 
 RowIds = NDArray[np.uint64]
 
@@ -29,6 +27,7 @@ class TableReader:
     """One version of a table in the store at `path`."""
 
     def __init__(self, path: Path, name: str, version: int) -> None:
+        require_own_paths(path, name, version)
         with lance_errors(path):
             self._path, self._table = path, _connect(path).open_table(name)
             self._table.checkout(version)
@@ -158,6 +157,7 @@ class TableWriter:
             remove(self._path / f"{self.name}.lance")
             self._table = _connect(self._path).create_table(self.name, schema=_schema(dimensions))
         elif self._table is None:
+            require_own_paths(self._path, self.name, self._start or 0)
             self._table = _connect(self._path).open_table(self.name)
             if self._table.version != self._start:
                 self._table.restore(self._start)
@@ -195,7 +195,7 @@ def cleared_away(path: Path) -> StoreError:
 def table_files(name: str, version: int) -> list[str]:
     """Return the files and folders of a table version, relative to the store."""
     folder = f"{name}.lance"
-    return [f"{folder}/data", f"{folder}/_deletions", f"{folder}/_versions/{LAST - version:020}.manifest"]
+    return [f"{folder}/data", f"{folder}/_deletions", f"{folder}/_versions/{manifest_name(version)}"]
 
 
 def files_of(row_ids: RowIds) -> int:

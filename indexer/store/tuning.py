@@ -16,7 +16,8 @@ import numpy as np
 
 from shelfwise.indexer.encoding.runtime import LEAST_COSINE, UNTUNED, Runtime, Tuning, import_openvino
 from shelfwise.indexer.errors import EncoderError
-from shelfwise.indexer.store.disk import TUNING, locked, read_sealed, write_sealed
+from shelfwise.indexer.store.disk import locked, read_sealed, write_sealed
+from shelfwise.indexer.store.names import TUNING
 from shelfwise.indexer.store.snapshot import read_snapshot
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Progress, Vectors

@@ -189,6 +189,7 @@ def check(store: Path, as_json: bool) -> None:
       shelfwise check --store my.store
     """
     import shelfwise
+    from shelfwise.indexer.errors import listed
 
     found = shelfwise.open(store).check()
     if as_json:
@@ -198,6 +199,8 @@ def check(store: Path, as_json: bool) -> None:
             f"intact: {counted(found.versions, 'version')}, {counted(found.files, 'file')}, "
             f"{counted(found.rows, 'row')} in all versions together"
         )
+    if found.foreign and not as_json:
+        click.echo(f"not of the store, and left alone: {listed(found.foreign)}", err=True)
     for problem in found.problems:
         click.echo(f"Error: {problem}", err=True)
     if found.problems:

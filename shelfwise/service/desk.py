@@ -15,8 +15,8 @@ import orjson
 from filelock import FileLock, Timeout
 
 from shelfwise.indexer.errors import BusyError, StoreError
+from shelfwise.indexer.store.names import DESK
 
-DESK = "desk.sqlite"  # in a store
 LAYOUT = 3  # of the tables; earlier layouts in LAYOUT_STEPS are migrated to it
 
 TABLES = """
