@@ -219,6 +219,19 @@ def test_a_category_number_beside_a_path_is_not_its_name(tmp_path):
     ]
 
 
+def test_an_id_with_a_line_break_is_rejected(tmp_path):
+    with RejectFile(tmp_path / "REJECTS.jsonl") as bad:
+        (tmp_path / "c.csv").write_text('id,title,category\n"a\nb",mug,Home\n"c\n",pan,Home\n')
+        catalog = read_catalog([tmp_path / "c.csv"], bad)
+    assert (list(catalog.items), bad.first.reason) == (["c"], "a line break in an id")
+
+
+def test_a_header_with_a_dot_is_used(tmp_path):
+    (tmp_path / "c.csv").write_text("Art.-Nr.,title,category,price\n7,mug,Home,3\n")
+    (file,) = read(tmp_path / "c.csv", columns={"id": ("Art.-Nr.",)}).report.files
+    assert file.unused == ("price",)
+
+
 def test_ids_that_became_large_floats_are_found(tmp_path):
     rows = [{"id": 6.935678901234566e17 + 1e4 * i, "title": f"mug {i}", "category": "Mugs"} for i in range(3)]
     (tmp_path / "c.jsonl").write_text("\n".join(map(json.dumps, rows)))

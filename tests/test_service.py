@@ -56,6 +56,12 @@ def test_similar_finds_items_by_text_by_id_and_with_a_filter(client):
     assert client.post("/v1/similar", json={"text": "a", "where": {"brand": "' OR 1=1"}}).json() == {"items": []}
 
 
+def test_an_id_with_a_line_break_is_refused(client):
+    item = {"id": "a\nb", "title": "odd thing", "category": "X"}
+    answer = client.post("/v1/items", json={"items": [item]})
+    assert (answer.status_code, "a line break in an id" in answer.text) == (422, True)
+
+
 def test_an_id_with_two_contents_is_refused_and_a_repeated_item_is_not(client):
     pan, wok = ({"id": "fry", "title": title, "category_path": NEW} for title in ("frying pan", "wok"))
     refused = client.post("/v1/items", json={"items": [pan, pan, wok]})

@@ -133,7 +133,7 @@ class Reader:
 
     def report(self, notices: Iterable[str] = ()) -> FileReport:
         """Return what was understood of the source, with the rows that were read so far, and remarks for the user."""
-        used = {column.partition(".")[0] for use in self.uses for column in use.columns}
+        used = {name for use in self.uses for column in use.columns for name in (column, column.partition(".")[0])}
         return FileReport(
             name=self.origin.name,
             format=self.origin.format,
@@ -246,6 +246,8 @@ def fault_in(name: str, value: str) -> Fault | None:
     limit = FIELDS[name].longest
     if len(value) > limit:
         return Fault(name, "too_long", f"{len(value)} characters, more than the limit of {limit}")
+    if name == "id" and len(value.strip().splitlines()) > 1:
+        return Fault(name, "line_break", "a line break in an id")
     if not value.isprintable() and (found := _UNUSABLE.search(value)):
         if found[0] < "\ud800":
             return Fault(name, "control_character", f"control character U+{ord(found[0]):04X}")

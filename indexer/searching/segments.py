@@ -13,6 +13,7 @@ from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.item import PATH_SEPARATOR
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.engine import searcher_of
+from shelfwise.indexer.searching.folding import folded
 from shelfwise.indexer.searching.replica import Replica
 from shelfwise.indexer.searching.search import FaissSearcher, Mask, Neighbors, Searcher, nearest
 from shelfwise.indexer.store.disk import verify_files
@@ -81,7 +82,8 @@ class Segment:
 class Filter:
     """A filter of items: in or below `category`, of `brand`, and with `attributes` as a part of theirs.
 
-    `category` is a node of the category tree. Brand and attributes match in any letter case. Empty fields match all.
+    `category` is a node of the category tree. Brand and attributes match in any letter case, by Unicode case folding.
+    Empty fields match all.
     """
 
     category: str = ""
@@ -126,9 +128,9 @@ class Segments:
             paths, below = self.column("category_path"), wanted.category + PATH_SEPARATOR
             allowed &= _mask(pc.or_(pc.equal(paths, wanted.category), pc.starts_with(paths, below)))
         if wanted.brand:
-            allowed &= _mask(pc.equal(pc.utf8_lower(self.column("brand")), wanted.brand.lower()))
+            allowed &= _mask(pc.equal(folded(self.column("brand")), wanted.brand.casefold()))
         if wanted.attributes:
-            allowed &= _mask(pc.match_substring(self.column("attributes"), wanted.attributes, ignore_case=True))
+            allowed &= _mask(pc.match_substring(folded(self.column("attributes")), wanted.attributes.casefold()))
         return allowed
 
     def search(self, queries: Vectors, k: int, allowed: Mask | None = None, view: int = 0) -> Neighbors:

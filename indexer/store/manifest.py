@@ -144,6 +144,18 @@ def read_manifest(store: Path, version: int | None = None) -> Manifest:
     return made
 
 
+def stamp_of(store: Path) -> object:
+    """Return a value that changes whenever a version is published; None if there is no store.
+
+    Each manifest is a new file, so that asking is cheap.
+    """
+    try:
+        found = (store / MANIFEST).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def require_own_names(store: Path, content: Mapping[str, Any]) -> None:
     """Raise StoreError if a manifest of any format names a file that is not one of the store's own.
 

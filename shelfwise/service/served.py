@@ -7,6 +7,7 @@ from pathlib import Path
 from shelfwise.classifier.model.pipeline import Classifier
 from shelfwise.indexer.errors import ShelfwiseError
 from shelfwise.indexer.item import Item
+from shelfwise.indexer.store.manifest import stamp_of
 from shelfwise.indexer.store.migration import migrate
 
 LOOK_SECONDS = 0.5  # between two checks for a newer version
@@ -49,10 +50,13 @@ class Served:
             return newer
 
     def _look(self) -> None:
+        seen: object = None
         while not self._ended.wait(LOOK_SECONDS):
             try:
-                self.refresh()
-                self.problem = ""
+                found = stamp_of(self.path)
+                if found != seen:
+                    self.refresh()
+                self.problem, seen = "", found
             except ShelfwiseError as error:
                 if self.problem != str(error):
                     log.warning("cannot open the newer version, the earlier one stays in use: %s", error)

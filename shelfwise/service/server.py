@@ -8,6 +8,7 @@ import uvicorn
 
 from shelfwise.indexer.errors import InputError
 from shelfwise.service.app import Config, create_app
+from shelfwise.service.door import Door
 from shelfwise.service.guard import is_loopback
 from shelfwise.service.tokens import Tokens
 
@@ -34,6 +35,7 @@ def serve(store: Path, host: str, port: int, token_file: Path | None, device: st
             logging.getLogger("shelfwise").info("serving %s at http://%s:%d", store, name, bound.getsockname()[1])
             config = uvicorn.Config(
                 app,
+                http=Door,
                 log_config=None,
                 access_log=False,
                 timeout_keep_alive=IDLE_SECONDS,
