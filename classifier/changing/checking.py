@@ -1,6 +1,9 @@
 """Whether a store is intact: every file as it was written, every version complete and fit to be used."""
 
-from collections.abc import Iterator
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +14,13 @@ from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.errors import ShelfwiseError, StoreError
 from shelfwise.indexer.item import digest
 from shelfwise.indexer.searching.replica import SPACE_BLOB, open_replica
-from shelfwise.indexer.store.disk import locked, verify_files
+from shelfwise.indexer.store.disk import locked, read_sealed, verify_files
 from shelfwise.indexer.store.history import tags_of
 from shelfwise.indexer.store.manifest import Manifest, read_manifest, versions_of
-from shelfwise.indexer.store.names import foreign_names
+from shelfwise.indexer.store.names import DESK, TUNING, foreign_names
 from shelfwise.indexer.store.snapshot import Snapshot
 
+MOST_LINES = 5  # problems of a desk to report
 UNIT_ERROR = 1e-3  # largest deviation of a stored vector's length from 1
 
 
@@ -24,7 +28,8 @@ UNIT_ERROR = 1e-3  # largest deviation of a stored vector's length from 1
 class Checked:
     """The numbers of versions, files and rows checked, and the problems found, one line each.
 
-    `foreign` are files and folders that are not of the store, relative to it. No command touches them.
+    `foreign` are files and folders that are not of the store, relative to it; no command touches them. `unchecked` says
+    what could not be checked, and why.
     """
 
     versions: int
@@ -32,46 +37,84 @@ class Checked:
     rows: int
     problems: tuple[str, ...]
     foreign: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
 
 
 def check(path: Path) -> Checked:
-    """Check every version and file of the store at `path`, under its write lock.
+    """Check every version and file of the store at `path`, its desk, tags and tuning, under its write lock.
 
-    Raise StoreError if there is no readable store, and BusyError if another writer keeps the lock.
+    A disk that cannot be written has no writer, and needs no lock. Raise StoreError if there is no readable store, and
+    BusyError if another writer keeps the lock.
     """
     read_manifest(path)
-    with locked(path):
-        versions, problems = versions_of(path), list[str]()
-        manifests, seen = list[Manifest](), dict[tuple[str, int, str], str]()
+    with ExitStack() as held:
         try:
-            lost = sorted(name for name, version in tags_of(path).items() if version not in versions)
-            problems += [f"tag {name} refers to a missing version" for name in lost]
+            held.enter_context(locked(path))
+        except StoreError as error:
+            if error.code != "unwritable_store":
+                raise
+        return _checked(path)
+
+
+def _checked(path: Path) -> Checked:
+    versions = versions_of(path)
+    manifests, problems = list[Manifest](), _problems_beside(path, versions)
+    for version in versions:
+        try:
+            manifests.append(read_manifest(path, version))
         except StoreError as error:
             problems.append(str(error))
-        for version in versions:
-            try:
-                manifests.append(read_manifest(path, version))
-            except StoreError as error:
-                problems.append(str(error))
-        for manifest in manifests:
-            for name, sums in manifest.files.items():
-                if (name, *sums) not in seen:
-                    seen[name, *sums] = _damage(path, name, sums)
-        problems += sorted({problem for problem in seen.values() if problem})
-        for folder in sorted({manifest.replica.folder for manifest in manifests}):
-            problems += _replica_problem(path / folder)
-        rows = 0
-        for manifest in manifests:
-            if any(seen[name, *sums] for name, sums in manifest.files.items()):
-                continue
-            try:
-                snapshot = Snapshot(path, manifest)
-                rows += len(snapshot.rows)
-                problems += [f"version {manifest.version}: {problem}" for problem in _problems(snapshot)]
-            except (ShelfwiseError, ValueError, KeyError) as error:
-                problems.append(f"version {manifest.version} cannot be opened: {error}")
-        files = len({name for name, *_ in seen})
-        return Checked(len(versions), files, rows, tuple(problems), tuple(foreign_names(path)))
+    files = {(name, *sums) for manifest in manifests for name, sums in manifest.files.items()}
+    damage = {(name, size, sha): _damage(path, name, (size, sha)) for name, size, sha in sorted(files)}
+    problems += sorted({problem for problem in damage.values() if problem})
+    replicas = sorted({manifest.replica.folder for manifest in manifests})
+    for folder in replicas:
+        problems += _replica_problem(path / folder)
+    rows, unchecked = 0, [f"replica {name}: not made yet" for name in replicas if not (path / name).exists()]
+    for manifest in manifests:
+        if any(damage[name, *sums] for name, sums in manifest.files.items()):
+            unchecked.append(f"the rows of version {manifest.version}: a file of it is damaged")
+            continue
+        try:
+            snapshot = Snapshot(path, manifest)
+            rows += len(snapshot.rows)
+            problems += [f"version {manifest.version}: {problem}" for problem in _problems(snapshot)]
+        except (ShelfwiseError, ValueError, KeyError) as error:
+            problems.append(f"version {manifest.version} cannot be opened: {error}")
+    names = {name for name, *_ in files}
+    return Checked(len(versions), len(names), rows, tuple(problems), tuple(foreign_names(path)), tuple(unchecked))
+
+
+def _problems_beside(path: Path, versions: Sequence[int]) -> list[str]:
+    """Return the problems of what is beside the versions: tags, tuning and desk."""
+    problems = list[str]()
+    try:
+        lost = sorted(name for name, version in tags_of(path).items() if version not in versions)
+        problems += [f"tag {name} refers to a missing version" for name in lost]
+    except StoreError as error:
+        problems.append(str(error))
+    try:
+        read_sealed(path / TUNING, "delete it, and tune the store again")
+    except FileNotFoundError:
+        pass
+    except StoreError as error:
+        problems.append(str(error))
+    if (path / DESK).exists():
+        problems += _desk_problems(path / DESK)
+    return problems
+
+
+def _desk_problems(file: Path) -> list[str]:
+    """Return what SQLite finds wrong in a desk. It is opened for reading only."""
+    # A database in WAL mode needs a writable folder, unless nothing can change it and nothing waits in its log.
+    may_change = os.access(file.parent, os.W_OK) or file.with_name(f"{DESK}-wal").exists()
+    options = "mode=ro" if may_change else "mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?{options}", uri=True)) as database:
+            found = [line for (line,) in database.execute("PRAGMA integrity_check")]
+    except sqlite3.Error as error:
+        found = [str(error)]
+    return [] if found == ["ok"] else [f"{file.name}: {line}" for line in found[:MOST_LINES]]
 
 
 def _replica_problem(folder: Path) -> list[str]:

@@ -13,17 +13,31 @@ from shelfwise.indexer.quiet import hush
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.indexer.types import Progress, Vectors
 
+PICKLED = "pytorch_model.bin"
 TEXTS_PER_PASS = 64  # texts per forward pass: on two cores larger passes are no faster
+
+
+def _require_safetensors(folder: Path) -> None:
+    """Raise EncoderError if a module of a model has only pickled weights: the fingerprint does not cover them."""
+    for pickled in sorted(folder.rglob(PICKLED)):
+        if not pickled.with_name("model.safetensors").exists():
+            raise EncoderError(
+                "broken_encoder",
+                f"the model in {folder} has pickled weights, {pickled.relative_to(folder)}",
+                "a sentence-transformers model with safetensors weights",
+                "save the model again, with safe_serialization=True",
+            )
 
 
 class SentenceEncoder:
     """A sentence-transformers model from a local folder; `module` is the model, for fine-tuning."""
 
     def __init__(self, name: str, folder: Path, device: str) -> None:
-        """Load the model. Raise EncoderError when `folder` has no usable one."""
+        """Load the model. Raise EncoderError when `folder` has no usable one, with all weights as safetensors."""
         import torch
         from sentence_transformers import SentenceTransformer
 
+        _require_safetensors(folder)
         hush()
         torch.set_num_threads(usable_threads())
         try:

@@ -178,11 +178,13 @@ def compact(store: Path, keep: int, as_json: bool) -> None:
 
 @click.command(cls=ShelfwiseCommand)
 @STORE
+@click.option("--token-file", type=click.Path(path_type=Path), help="Check this file of tokens, too.")
 @AS_JSON
-def check(store: Path, as_json: bool) -> None:
+def check(store: Path, token_file: Path | None, as_json: bool) -> None:
     """Check that a store is intact.
 
-    Every byte of every version is read, and each problem is printed. The exit code is 1 if there is a problem.
+    Every byte of every version is read, and the desk, tags and tuning. Nothing is changed, so that the disk may be
+    read-only. Each problem is printed. The exit code is 1 if there is a problem.
 
     \b
     Examples:
@@ -190,7 +192,10 @@ def check(store: Path, as_json: bool) -> None:
     """
     import shelfwise
     from shelfwise.indexer.errors import listed
+    from shelfwise.service.tokens import Tokens
 
+    if token_file is not None:
+        Tokens.read(token_file)
     found = shelfwise.open(store).check()
     if as_json:
         print_json(asdict(found))
@@ -199,6 +204,8 @@ def check(store: Path, as_json: bool) -> None:
             f"intact: {counted(found.versions, 'version')}, {counted(found.files, 'file')}, "
             f"{counted(found.rows, 'row')} in all versions together"
         )
+    if found.unchecked and not as_json:
+        click.echo(f"not checked: {'; '.join(found.unchecked)}", err=True)
     if found.foreign and not as_json:
         click.echo(f"not of the store, and left alone: {listed(found.foreign)}", err=True)
     for problem in found.problems:

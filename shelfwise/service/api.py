@@ -49,6 +49,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         408: "The request body arrived too slowly.",
         409: "The request conflicts with the current state of the store.",
         413: "The request body is too large.",
+        415: "The request body is not sent as JSON.",
         422: "The request is not valid; `detail` says what to correct.",
         503: "The server is busy (retry after the seconds in Retry-After), or its store is not accessible.",
     }.items()

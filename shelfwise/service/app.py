@@ -208,6 +208,11 @@ async def invalid(request: Request, error: Exception) -> Response:
     faults = cast(RequestValidationError, error).errors()[:PROBLEMS_SHOWN]
     if any(fault["type"] == "json_invalid" for fault in faults):
         return said(request, 400, "not_json", "the request body is not valid JSON")
+    sent = request.headers.get("content-type", "none")
+    if "json" not in sent and any(fault["loc"] == ("body",) for fault in faults):
+        return said(
+            request, 415, "not_json", f"the content type is {sent[:60]}: expected application/json; send it as JSON"
+        )
     lines = (f"{'.'.join(map(str, fault['loc'][1:])) or 'body'}: {fault['msg']}" for fault in faults)
     return said(request, 422, "invalid_request", "; ".join(lines))
 
