@@ -155,7 +155,7 @@ def test_a_hidden_sheet_of_an_old_workbook_is_not_the_table(tmp_path):
     assert read(tmp_path, out.getvalue(), "c.xls")[0] == RECORDS
 
 
-@pytest.mark.parametrize("name", ["c.xls", "c.xlsx", "c.ods", "c.parquet"])
+@pytest.mark.parametrize("name", ["c.xls", "c.xlsx", "c.ods"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_a_text_under_the_name_of_a_workbook_is_read_as_text(tmp_path, name, encoding):
     text = "".join("\t".join(row) + "\n" for row in ROWS)
