@@ -341,14 +341,14 @@ def _detected(sample: bytes, name: str) -> Detected:
 def _certain_format(sample: bytes, wanted: str | None, suffixes: list[str]) -> str | None:
     """Return the format that the first bytes, the user or the file name say, in this order.
 
-    A name such as .xls, of a format that begins with control characters, does not count for a text: some programs save
+    A name such as .xls, of a format that always begins with control characters, does not count for a text: some programs save
     tables of text under it.
     """
     known = formats()
     of_magic = [one for one, form in known.items() if sample.startswith(form.MAGIC)]
     of_name = [one for one, form in known.items() if suffixes and suffixes[-1] in form.SUFFIXES]
     if _is_text(sample):
-        of_name = [one for one in of_name if not any(map(_NO_TEXT.search, known[one].MAGIC))]
+        of_name = [one for one in of_name if not known[one].MAGIC or any(map(_is_text, known[one].MAGIC))]
     return next(iter([*of_magic, *([wanted] if wanted else []), *of_name]), None)
 
 
