@@ -341,8 +341,8 @@ def _detected(sample: bytes, name: str) -> Detected:
 def _certain_format(sample: bytes, wanted: str | None, suffixes: list[str]) -> str | None:
     """Return the format that the first bytes, the user or the file name say, in this order.
 
-    A name such as .xls, of a format that always begins with control characters, does not count for a text: some programs
-    save tables of text under it.
+    A name of a format that begins with control characters, such as .xls, does not count for a text: some programs save
+    tables of text under it.
     """
     known = formats()
     of_magic = [one for one, form in known.items() if sample.startswith(form.MAGIC)]
