@@ -21,7 +21,7 @@ if find_spec("shelfwise.indexer") is None:
     raise SystemExit(f"Error: {_LINE}") if sys.argv[:1] == ["-m"] else ImportError(_LINE)  # -m: python -m shelfwise
 
 if TYPE_CHECKING:
-    from shelfwise.building import build, inspect
+    from shelfwise.building import build, inspect, restore
     from shelfwise.classifier.model.decision import Decision
     from shelfwise.indexer.errors import ShelfwiseError
     from shelfwise.indexer.item import Item
@@ -38,9 +38,21 @@ _PUBLIC = {
     "build": ("shelfwise.building", "build"),
     "inspect": ("shelfwise.building", "inspect"),
     "open": ("shelfwise.store", "open_store"),
+    "restore": ("shelfwise.building", "restore"),
     "to_frame": ("shelfwise.results", "to_frame"),
 }
-__all__ = ["Decision", "Item", "ShelfwiseError", "Store", "__version__", "build", "inspect", "open", "to_frame"]
+__all__ = [
+    "Decision",
+    "Item",
+    "ShelfwiseError",
+    "Store",
+    "__version__",
+    "build",
+    "inspect",
+    "open",
+    "restore",
+    "to_frame",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -8,6 +8,7 @@ from shelfwise.classifier.changing import release
 from shelfwise.indexer.reading.catalog import survey_files, survey_rows
 from shelfwise.indexer.reading.rejects import RejectList
 from shelfwise.indexer.reading.report import ReadingReport
+from shelfwise.indexer.store.backup import restore as put_back
 from shelfwise.indexer.store.memory import memory_of
 from shelfwise.indexer.store.migration import migrate
 from shelfwise.results import Preview, with_rows
@@ -81,6 +82,25 @@ def build(
                 return Preview(planned.difference, planned.flips(), rejects)
         report = release.build(folder, read.items, encoder, device, overrides, watch, limits, memory)
     return Store(folder, device, with_rows(report, read, rejects))
+
+
+def restore(folder: Name, path: Name, at: int | None = None, device: str = "auto", progress: Watch = None) -> Store:
+    """Make a store at `path`, a new or empty folder, from a folder of backups, and open it.
+
+    `at` is the version to restore, by default the newest that was backed up. Raise ShelfwiseError if there is no such
+    backup, if it is damaged, or if `path` holds files.
+
+    >>> import shelfwise as sw
+    >>> backup = sw.open("kitchen.store").backup("kitchen.backups")
+    >>> sw.restore("kitchen.backups", "again.store").version
+    1
+    """
+    source, target = arguments.path("folder", folder), arguments.path("path", path)
+    version = None if at is None else arguments.whole("at", at, 1)
+    device_of(device)
+    with watched_by(progress) as watch:
+        put_back(source, target, version, watch)
+    return Store(target, device)
 
 
 def inspect(source: Labelled, **reading: Unpack[ReadingOptions]) -> ReadingReport:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from shelfwise.arguments import wrong_type
 from shelfwise.classifier.changing.maintenance import Report
 from shelfwise.classifier.changing.release import Flips
-from shelfwise.classifier.measuring.output import DECISION_FIELDS
+from shelfwise.classifier.measuring.output import DECISION_FIELDS, kept_names
 from shelfwise.classifier.model.decision import Decision, SimilarItem
 from shelfwise.indexer.errors import InputError
 from shelfwise.indexer.reading.catalog import Catalog
@@ -109,3 +109,13 @@ def _plain(value: object) -> object:
 def with_rows(report: Report, read: Catalog, rejects: tuple[Reject, ...]) -> Report:
     """Return a report with the rejects, the repeated and conflicting rows, and the report of the catalog read."""
     return replace(report, rejects=rejects, repeated=read.repeated, conflicting=read.conflicting, reading=read.report)
+
+
+def beside(frame: "pd.DataFrame", decisions: Sequence[Decision]) -> "pd.DataFrame":
+    """Return a frame with the decisions of its rows as further columns, in place of those of an earlier result."""
+    import pandas as pd
+
+    kept = kept_names(tuple(frame.columns))
+    renamed = frame[list(kept)].rename(columns=kept)
+    decided = to_frame(decisions, frame.index)
+    return pd.concat([renamed.reset_index(drop=True), decided.reset_index(drop=True)], axis=1).set_index(frame.index)

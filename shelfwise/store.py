@@ -1,6 +1,6 @@
 """The public `Store`: a store, its encoder and its search in one object."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast, overload
@@ -9,7 +9,6 @@ from shelfwise import arguments
 from shelfwise.arguments import device_of, filter_of, goal_overrides, version_of, watched_by
 from shelfwise.classifier.changing import maintenance
 from shelfwise.classifier.changing.maintenance import Report
-from shelfwise.classifier.measuring.output import kept_names
 from shelfwise.classifier.model.decision import FULL, Decision, SimilarItem
 from shelfwise.classifier.model.pipeline import LISTINGS_AT_A_TIME, TIERS, Classifier
 from shelfwise.indexer.errors import InputError
@@ -22,7 +21,7 @@ from shelfwise.indexer.store.manifest import read_manifest
 from shelfwise.indexer.store.snapshot import read_snapshot
 from shelfwise.indexer.store.sync import Difference, difference, state_of
 from shelfwise.opened import OpenStore
-from shelfwise.results import Version, to_frame, with_rows
+from shelfwise.results import Version, beside, with_rows
 from shelfwise.rows import Frame, is_frame, labelled_batches, options_of, read_items, read_labelled
 from shelfwise.types import ClassifyOptions, Columns, Labelled, Listing, Name, ReadingOptions, Watch
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from shelfwise.classifier.changing.checking import Checked
     from shelfwise.classifier.changing.finetuning import Finetuned
     from shelfwise.classifier.measuring.evaluation import Evaluation
+    from shelfwise.indexer.store.backup import BackedUp
     from shelfwise.indexer.store.tuning import Tuned
 
 
@@ -111,7 +111,7 @@ class Store(OpenStore):
             decisions = self._asked(decided)
         if single:
             return decisions[0]
-        return _beside(cast("pd.DataFrame", listings), decisions) if is_frame(listings) else decisions
+        return beside(cast("pd.DataFrame", listings), decisions) if is_frame(listings) else decisions
 
     def similar(
         self,
@@ -366,6 +366,18 @@ class Store(OpenStore):
             self._moved()
             return done
 
+    def backup(self, folder: Name, progress: Watch = None) -> "BackedUp":
+        """Add the newest version and the desk to a folder of backups, for `shelfwise.restore`. Copy only what is new.
+
+        >>> import shelfwise as sw
+        >>> sw.open("kitchen.store").backup("kitchen.backups").version
+        1
+        """
+        from shelfwise.indexer.store.backup import back_up
+
+        with watched_by(progress) as watch:
+            return self._read(lambda store: back_up(store, arguments.path("folder", folder), watch))
+
     def check(self) -> "Checked":
         """Verify every byte of every version. `problems` of the result is empty if the store is intact.
 
@@ -385,13 +397,3 @@ class Store(OpenStore):
         12
         """
         return self._read(lambda folder: dict(maintenance.describe(folder)) | {"store": str(self._path)})
-
-
-def _beside(frame: "pd.DataFrame", decisions: Sequence[Decision]) -> "pd.DataFrame":
-    """Return a frame with the decisions of its rows as further columns, in place of those of an earlier result."""
-    import pandas as pd
-
-    kept = kept_names(tuple(frame.columns))
-    renamed = frame[list(kept)].rename(columns=kept)
-    decided = to_frame(decisions, frame.index)
-    return pd.concat([renamed.reset_index(drop=True), decided.reset_index(drop=True)], axis=1).set_index(frame.index)

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.errors import ShelfwiseError, StoreError
 from shelfwise.indexer.item import digest
 from shelfwise.indexer.searching.replica import SPACE_BLOB, open_replica
-from shelfwise.indexer.store.disk import locked, read_sealed, verify_files
+from shelfwise.indexer.store.disk import read_sealed, unchanging, verify_files
 from shelfwise.indexer.store.history import tags_of
 from shelfwise.indexer.store.manifest import Manifest, read_manifest, versions_of
 from shelfwise.indexer.store.names import DESK, TUNING, foreign_names
@@ -47,12 +47,7 @@ def check(path: Path) -> Checked:
     BusyError if another writer keeps the lock.
     """
     read_manifest(path)
-    with ExitStack() as held:
-        try:
-            held.enter_context(locked(path))
-        except StoreError as error:
-            if error.code != "unwritable_store":
-                raise
+    with unchanging(path):
         return _checked(path)
 
 

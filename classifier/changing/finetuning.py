@@ -18,10 +18,10 @@ from shelfwise.indexer.encoding.encoder import Trainable, unit_vectors
 from shelfwise.indexer.encoding.sentence import TEXTS_PER_PASS
 from shelfwise.indexer.errors import EncoderError, QueryError
 from shelfwise.indexer.rows import Rows
-from shelfwise.indexer.store.disk import remove
+from shelfwise.indexer.store.disk import remove, require_room, vector_bytes
 from shelfwise.indexer.store.manifest import Change
 from shelfwise.indexer.store.names import ENCODERS
-from shelfwise.indexer.store.snapshot import base_of, writing
+from shelfwise.indexer.store.snapshot import Snapshot, base_of, writing
 from shelfwise.indexer.store.store_encoder import model_for, place_of, prepare
 from shelfwise.indexer.store.sync import Changes
 from shelfwise.indexer.types import Progress
@@ -67,14 +67,7 @@ def finetune_store(
     start = time.monotonic()
     with writing(path) as draft:
         base = base_of(draft)
-        encoder = model_for(path, base.manifest, device)
-        if not isinstance(encoder, Trainable):
-            raise EncoderError(
-                "nothing_to_finetune",
-                f"encoder {encoder.name} has no weights to fine-tune",
-                "minilm, e5 or another sentence-transformers model",
-                "build a store with one of them",
-            )
+        encoder = _trainable(base, device)
         share = share_held_out(len(base.rows), base.manifest.encoder.kept_back)
         lessons = lessons_of(base.rows, share)
         present = settings_of(base)
@@ -115,6 +108,25 @@ def finetune_store(
         embedded = 0 if objection else len(rows)
         report = report_of(changes, manifest, base, stored_choice(base), embedded, settings)
         return Finetuned(trained, old.settings.held_out, new.settings.held_out, objection, report)
+
+
+def _trainable(base: Snapshot, device: str) -> Trainable:
+    """Return the encoder of a store. Raise EncoderError if it has no weights, and StoreError if the disk has no room.
+
+    Room is needed for a checkpoint and the encoder, and for a table and a replica.
+    """
+    encoder = model_for(base.path, base.manifest, device)
+    if not isinstance(encoder, Trainable):
+        raise EncoderError(
+            "nothing_to_finetune",
+            f"encoder {encoder.name} has no weights to fine-tune",
+            "minilm, e5 or another sentence-transformers model",
+            "build a store with one of them",
+        )
+    weights = sum(one.nbytes for one in encoder.module.parameters())
+    vectors = vector_bytes(base.manifest.rows, base.manifest.encoder.dimensions)
+    require_room(base.path, 2 * (weights + vectors))
+    return encoder
 
 
 def _objection(new: HoldOut, old: HoldOut, present: Settings) -> str:

@@ -24,7 +24,7 @@ from shelfwise.indexer.searching.engine import EngineSearcher, recalled, spread
 from shelfwise.indexer.searching.index import Index
 from shelfwise.indexer.searching.replica import SPACE_BLOB, Replica, make_replica, new_replica_name, open_replica
 from shelfwise.indexer.searching.search import FaissSearcher
-from shelfwise.indexer.store.disk import verify_files
+from shelfwise.indexer.store.disk import require_room, vector_bytes, verify_files
 from shelfwise.indexer.store.manifest import Manifest, ReplicaIdentity
 from shelfwise.indexer.store.snapshot import Draft, Snapshot, base_of, read_snapshot, writing
 from shelfwise.indexer.store.store_encoder import encoder_for
@@ -172,6 +172,7 @@ def train(path: Path, overrides: GoalOverrides | None = None, progress: Progress
     """Fit head and settings again to the stored items. `overrides` change the goals."""
     with writing(path) as draft:
         base = base_of(draft)
+        require_room(path, vector_bytes(base.manifest.rows, base.manifest.encoder.dimensions))
         kept = base.manifest.encoder.kept_back
         settings = put_fitted(draft, base.rows, fit_all(base.rows, goals_of(base, overrides), kept, progress), progress)
         changes = Changes([], [], [], 0, 0, len(base.rows))

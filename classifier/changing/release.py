@@ -26,6 +26,7 @@ from shelfwise.indexer.item import Item
 from shelfwise.indexer.reading.options import ReadingMemory
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.index import Index
+from shelfwise.indexer.store.disk import require_room, vector_bytes
 from shelfwise.indexer.store.embedded import Embedded, forget_embedded
 from shelfwise.indexer.store.manifest import versions_of
 from shelfwise.indexer.store.memory import READING_BLOB, remembered
@@ -129,6 +130,8 @@ class Release:
                 self._prepare(),
                 [] if base is None else versions_of(draft.path)[-1 - VERSIONS_BEFORE : -1],
             )
+            new = len(self._changes.upserts) + (0 if self._keeps_model else self.difference.after)
+            require_room(draft.path, vector_bytes(new, prepared.encoder.dimensions))
             encoder = Embedded(draft.path, prepared.encoder, before[::-1])
             upserts, _ = embed_changes(stored, self._changes, encoder, self._progress)
             rows = changed(stored, upserts, self._changes.removed)

@@ -9,7 +9,7 @@ import numpy as np
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.engine import recalled
 from shelfwise.indexer.searching.replica import SPACE_BLOB, make_replica, new_replica_name, open_replica, space_of
-from shelfwise.indexer.store.disk import bytes_of, remove, sum_files
+from shelfwise.indexer.store.disk import bytes_of, remove, require_room, sum_files, vector_bytes
 from shelfwise.indexer.store.embedded import forget_embedded
 from shelfwise.indexer.store.history import tags_of
 from shelfwise.indexer.store.manifest import Manifest, forget_version, keep_manifest, versions_of, write_manifest
@@ -35,7 +35,8 @@ def compact(path: Path, keep: int) -> Cleared:
     complete in the old table until it is complete in the new one.
     """
     with writing(path) as draft:
-        base_of(draft)
+        newest = base_of(draft).manifest
+        require_room(path, 2 * vector_bytes(newest.rows, newest.encoder.dimensions))  # of the table and the replica
         before, there, tags = bytes_of(path), versions_of(path), tags_of(path)
         kept = sorted(set(there[-keep:]) | (set(tags.values()) & set(there)))
         # A new name, because a reader may still use the old one.

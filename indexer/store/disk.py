@@ -11,10 +11,10 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from shelfwise.indexer.errors import BusyError, StoreError
 from shelfwise.indexer.store.names import BLOBS, HINT, LOCK, QUEUE, WRITER, require_plain
 
+COPIED_BYTES = 1 << 20  # at a time
 LOCK_SECONDS = 10.0  # seconds a writer waits for the lock
 
 
@@ -67,6 +68,18 @@ def locked(path: Path) -> Iterator[None]:
             "a writable disk with free space",
             "check the disk and its permissions (nothing was changed)",
         ) from None
+
+
+@contextmanager
+def unchanging(path: Path) -> Iterator[None]:
+    """Hold the write lock as `locked` does, but not on a disk that cannot be written: it has no writer."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(path))
+        except StoreError as error:
+            if error.code != "unwritable_store":
+                raise
+        yield
 
 
 def _writer(path: Path) -> str:
@@ -132,6 +145,23 @@ def put_blob(store: Path, name: str, content: bytes) -> str:
     return file
 
 
+def require_room(store: Path, needed: int) -> None:
+    """Raise StoreError if the disk of a store has fewer than `needed` free bytes."""
+    free = shutil.disk_usage(next(folder for folder in (store, *store.absolute().parents) if folder.exists())).free
+    if free < needed:
+        raise StoreError(
+            "no_room",
+            f"the disk of store {store} has {free / 1e6:,.1f} MB free",
+            f"at least {needed / 1e6:,.1f} MB",
+            "free some space, or compact the store (nothing was changed)",
+        )
+
+
+def vector_bytes(rows: int, dimensions: int) -> int:
+    """Return the bytes of the vectors of some rows, by far the largest part of a store."""
+    return rows * dimensions * 4  # float32
+
+
 def bytes_of(store: Path) -> int:
     """Return the total size of the files of a store in bytes."""
     return sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
@@ -149,6 +179,19 @@ def write_sealed(file: Path, content: Mapping[str, object]) -> None:
         out.flush()
         os.fsync(out.fileno())
     sync_folder(file.parent)
+
+
+def copied(source: IO[bytes], target: Path) -> tuple[int, str]:
+    """Write what a stream holds to a new file, flush it to disk, and return its size and SHA-256."""
+    total, size = hashlib.sha256(), 0
+    with target.open("wb") as out:
+        while piece := source.read(COPIED_BYTES):
+            total.update(piece)
+            size += len(piece)
+            out.write(piece)
+        out.flush()
+        os.fsync(out.fileno())
+    return size, total.hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

@@ -177,6 +177,57 @@ def compact(store: Path, keep: int, as_json: bool) -> None:
 
 
 @click.command(cls=ShelfwiseCommand)
+@click.argument("folder", type=click.Path(path_type=Path), metavar="FOLDER")
+@STORE
+@AS_JSON
+def backup(folder: Path, store: Path, as_json: bool) -> None:
+    """Back up a store into a folder of backups.
+
+    The newest version and the desk are copied, also while the service runs. Contents that the folder has from an
+    earlier backup are not copied again; each backup can be restored without the others.
+
+    \b
+    Examples:
+      shelfwise backup backups --store my.store
+    """
+    import shelfwise
+
+    with progress_display() as progress:
+        done = shelfwise.open(store).backup(folder, progress)
+    if as_json:
+        print_json(asdict(done))
+        return
+    copied = f"{counted(done.copied, 'file')} of {done.copied_bytes / 1e6:.1f} MB copied"
+    click.echo(
+        f"version {done.version} backed up: {counted(done.files, 'file')} of {done.bytes / 1e6:.1f} MB, {copied}"
+    )
+
+
+@click.command(cls=ShelfwiseCommand)
+@click.argument("folder", type=click.Path(path_type=Path), metavar="FOLDER")
+@STORE
+@click.option("--at", type=click.IntRange(1), help="Version to restore.  [default: the newest]")
+@AS_JSON
+def restore(folder: Path, store: Path, at: int | None, as_json: bool) -> None:
+    """Make a new store from a folder of backups.
+
+    \b
+    Examples:
+      shelfwise restore backups --store again.store
+      shelfwise restore backups --store again.store --at 7
+    """
+    from shelfwise.indexer.store.backup import restore as put_back
+
+    with progress_display() as progress:
+        done = put_back(folder, store, at, progress)
+    if as_json:
+        print_json(asdict(done))
+        return
+    made = f"{counted(done.files, 'file')} of {done.bytes / 1e6:.1f} MB"
+    click.echo(f"version {done.version} of {done.created} restored: {made}")
+
+
+@click.command(cls=ShelfwiseCommand)
 @STORE
 @click.option("--token-file", type=click.Path(path_type=Path), help="Check this file of tokens, too.")
 @AS_JSON
@@ -302,4 +353,4 @@ def migrate(store: Path, as_json: bool) -> None:
         click.echo(f"store {store} has format {FORMAT}")
 
 
-UPKEEP = (migrate, serve, info, versions, rollback, tag, diff, compact, check, tune)
+UPKEEP = (migrate, serve, info, versions, rollback, tag, diff, compact, check, backup, restore, tune)
