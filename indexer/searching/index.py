@@ -102,7 +102,7 @@ class Index:
         if isinstance(where, Filter):
             allowed = self.segments.matching(where)
         elif where is not None:
-            allowed = self.segments.numbered(self.snapshot.reader.matching(where))
+            allowed = self.segments.fulfilling(where)
         if without is not None:
             allowed = self.segments.alive.copy() if allowed is None else allowed
             allowed[self._row_of(without)] = False

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.item import PATH_SEPARATOR
 from shelfwise.indexer.rows import Rows
+from shelfwise.indexer.searching.conditions import matching
 from shelfwise.indexer.searching.engine import searcher_of
 from shelfwise.indexer.searching.folding import folded
 from shelfwise.indexer.searching.replica import Replica
@@ -110,9 +111,9 @@ class Segments:
         found = [part.row_ids for part in self.parts]
         return np.concatenate([ids for ids in found if ids is not None])
 
-    def numbered(self, row_ids: RowIds) -> Mask:
-        """Return a mask (n,) of the rows with one of these LanceDB row ids."""
-        return _is_among(self._row_ids, np.sort(row_ids))
+    def fulfilling(self, condition: str) -> Mask:
+        """Return a mask (n,) of the rows that fulfil an SQL condition. Raise QueryError when it is invalid."""
+        return self.alive & matching([part.texts for part in self.parts], condition)
 
     def with_rows(self, rows: Rows, space: Space) -> "Segments":
         """Return these segments with rows inserted, which replace rows of the same ids. They are in no table."""

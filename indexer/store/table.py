@@ -1,6 +1,5 @@
 """The LanceDB table with the rows of a store. Each change creates a table version, and each row has a unique row id."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +9,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shelfwise.indexer.errors import QueryError, StoreError, first_line
+from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.rows import TEXT_COLUMNS, Rows, text_fields, with_text_columns
 from shelfwise.indexer.store.disk import remove
 from shelfwise.indexer.store.lance_manifest import manifest_name, require_own_paths
 
 VALUES_PER_LIST = 1000  # in SQL
-LONGEST_FILTER = 10_000  # characters: the planner's stack overflows at hundreds of thousands
-QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")  # strings and names of an SQL condition
 ROW_ID = "_rowid"  # LanceDB's row id: an updated row gets a new one, and a table never reuses one
 
 RowIds = NDArray[np.uint64]
@@ -72,28 +69,6 @@ class TableReader:
         """Return one text column of all rows, in stored order."""
         with lance_errors(self._path):
             return self._query().select([name]).to_arrow().column(name)
-
-    def matching(self, where: str) -> RowIds:
-        """Return the row ids of the rows that match an SQL condition.
-
-        Raise QueryError when the condition is invalid, and StoreError when the version was removed.
-        """
-        try:
-            if len(where) > LONGEST_FILTER:
-                raise ValueError(f"{len(where)} characters, but at most {LONGEST_FILTER} are allowed")
-            if ";" in QUOTED.sub("", where):
-                raise ValueError("a semicolon outside quotes: the rest would be ignored")
-            return _row_ids(self._query().where(where).select([ROW_ID]).to_arrow())
-        except Exception as error:  # the query planner raises many types, one of them when it gives up
-            if isinstance(error, OSError | RuntimeError) and "Not found" in str(error):
-                raise cleared_away(self._path) from None
-            reason = first_line(error).partition("Invalid input, ")[2] or first_line(error)
-            raise QueryError(
-                "bad_filter",
-                f"the filter {where[:200]!r} is not valid ({reason[:200]})",
-                f"SQL such as \"brand = 'X'\" on {', '.join(TEXT_COLUMNS[:8])}",
-                "correct the filter",
-            ) from None
 
     def _query(self) -> Any:
         return _numbered(self._table)
