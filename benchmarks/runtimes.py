@@ -34,7 +34,8 @@ RESULTS = ROOT / "benchmarks" / "results" / "runtimes.json"
 SETS = ("instacart", "zh_retail30")  # one for each encoder
 USUAL = "sentence-transformers, f32"
 ROUNDS, TIMED, CALIBRATION = 5, 1024, 512
-ITEMS, LISTINGS = 3000, 1000  # of a labelled set
+SIZES = (3000, 1000)  # items and listings of a labelled set
+QUICK_SIZES, QUICK_TITLES = (100, 50), 50
 Encode = Callable[[Sequence[str]], Vectors]
 
 
@@ -154,11 +155,13 @@ def _openvino_int8(source: Path, target: Path, batches: Runtime, titles: Sequenc
     openvino.save_model(made, target)
 
 
-def measure(one: Set, titles: Sequence[str], rounds: int, others: bool = True) -> dict[str, Any]:
+def measure(
+    one: Set, titles: Sequence[str], rounds: int, sizes: tuple[int, int] = SIZES, others: bool = True
+) -> dict[str, Any]:
     """Return rates measured in turns, cosines with the float32 vectors, and changes of the listings' nearest items."""
     model = load_encoder(one.encoder, "cpu")
     assert isinstance(model, SentenceEncoder)
-    items, listings = (_some(items_of(*files), n) for files, n in ((one.train, ITEMS), ((one.test,), LISTINGS)))
+    items, listings = (_some(items_of(*files), n) for files, n in zip((one.train, (one.test,)), sizes, strict=True))
     texts, asked = ([item.words.text() for item in some] for some in (items, listings))
     paths, truth = (np.array([item.category_path for item in some]) for some in (items, listings))
     with tempfile.TemporaryDirectory() as folder:
@@ -196,9 +199,8 @@ def main(data: Path | None, quick: bool) -> None:
     if (data is None) != quick:
         raise click.UsageError("Pass either --data DIR or --quick.")
     if data is None:
-        figures = measure(replace(sample_set(), encoder="minilm"), sample_titles()[:200], rounds=1, others=False)[
-            "ways"
-        ]
+        sample, titles = replace(sample_set(), encoder="minilm"), sample_titles()[:QUICK_TITLES]
+        figures = measure(sample, titles, 1, QUICK_SIZES, others=False)["ways"]
         click.echo(json.dumps(figures, indent=1))
         assert all(way["worst_cosine"] > LEAST_COSINE for way in figures.values())
         return

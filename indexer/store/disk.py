@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from uuid import uuid4
 
@@ -122,6 +122,7 @@ def move(work: Path, folder: Path) -> None:
     if folder.exists():
         folder.rename(old)
     work.rename(folder)
+    sync_folder(folder.parent)
     remove(old)
 
 
@@ -245,7 +246,8 @@ def sum_files(store: Path, places: Sequence[str], known: Mapping[str, tuple[int,
     """Return (bytes, SHA-256) by name for every file at or below `places` in the store.
 
     These files are written once and never changed. A checksum in `known` is therefore reused for a file of the same
-    name and size. Every other file is flushed to disk first, so that its content survives a crash.
+    name and size. Every other file is flushed to disk first, and the folders above it, so that its content and its name
+    survive a crash.
     """
     sums: dict[str, tuple[int, str]] = {}
     for path in sorted(path for place in places for path in (store / place, *(store / place).rglob("*"))):
@@ -255,8 +257,8 @@ def sum_files(store: Path, places: Sequence[str], known: Mapping[str, tuple[int,
         size = path.stat().st_size
         before = known.get(name)
         sums[name] = before if before and before[0] == size else (size, _sum(path, sync=True))
-    for folder in {(store / name).parent for name in sums.keys() - known.keys()}:
-        sync_folder(folder)
+    for folder in {parent for name in sums.keys() - known.keys() for parent in PurePosixPath(name).parents}:
+        sync_folder(store / folder)
     return sums
 
 

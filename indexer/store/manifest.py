@@ -1,13 +1,14 @@
 """The manifests of a store: its versions, and which one is current."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
 from shelfwise import __version__
 from shelfwise.indexer.errors import StoreError, listed
-from shelfwise.indexer.store.disk import damaged, how_to_restore, read_sealed, remove, write_sealed
+from shelfwise.indexer.store.disk import damaged, how_to_restore, read_sealed, remove, sync_folder, write_sealed
 from shelfwise.indexer.store.names import (
     BLOB_NAME,
     ENCODER_FOLDER,
@@ -105,6 +106,10 @@ class Manifest:
 def write_manifest(store: Path, manifest: Manifest) -> None:
     """Make `manifest` the current version, atomically and crash-safe. Earlier versions are kept."""
     keep_manifest(store, manifest)
+    sync_folder(store)  # the names of folders made for this version
+    if manifest.version == 1:
+        with suppress(OSError):  # a folder that may not be listed
+            sync_folder(store.absolute().parent)
     write_sealed(store / MANIFEST, asdict(manifest))
 
 
