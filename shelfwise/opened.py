@@ -166,18 +166,6 @@ class OpenStore:
     def _use(self, classifier: Classifier) -> None:
         self._classifier, self._version = classifier, classifier.index.snapshot.manifest.version
 
-    def _asked(self, question: Callable[[Classifier], Answered]) -> Answered:
-        """Return the result of `question` for the open version, or for the newest if the open one is deleted."""
-        classifier = self.classifier
-        while True:
-            try:
-                return question(classifier)
-            except StoreError as error:
-                newer = self.refresh().classifier
-                if error.code != "version_cleared_away" or newer is classifier:
-                    raise
-                classifier = newer
-
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """Allow one thread at a time to change the store. Raise StoreError if it cannot be written."""

@@ -10,7 +10,7 @@ from shelfwise.arguments import device_of, filter_of, goal_overrides, version_of
 from shelfwise.classifier.changing import maintenance
 from shelfwise.classifier.changing.maintenance import Report
 from shelfwise.classifier.model.decision import FULL, Decision, SimilarItem
-from shelfwise.classifier.model.pipeline import LISTINGS_AT_A_TIME, TIERS, Classifier
+from shelfwise.classifier.model.pipeline import LISTINGS_AT_A_TIME, TIERS
 from shelfwise.indexer.errors import InputError
 from shelfwise.indexer.item import Item, words_of
 from shelfwise.indexer.reading.rejects import RejectList
@@ -101,14 +101,11 @@ class Store(OpenStore):
         options, watched = self._options(options_of(columns)), watched_by(progress)
         self._require_usable()
         items, single = read_items(listings, options)
+        classifier = self.classifier
+        index = classifier.index
+        many = min(3, len(index)) if shown is None else index.require_k(shown, "neighbors")
         with watched as watch:
-
-            def decided(classifier: Classifier) -> list[Decision]:
-                index = classifier.index
-                many = min(3, len(index)) if shown is None else index.require_k(shown, "neighbors")
-                return classifier.classify(items, top, many, watch, tier)
-
-            decisions = self._asked(decided)
+            decisions = classifier.classify(items, top, many, watch, tier)
         if single:
             return decisions[0]
         return beside(cast("pd.DataFrame", listings), decisions) if is_frame(listings) else decisions
@@ -141,7 +138,7 @@ class Store(OpenStore):
         like = None if id is None else arguments.text("id", id)
         many = None if k is None else arguments.whole("k", k, 1)
         chosen = filter_of(where)
-        return list(self._asked(lambda classifier: classifier.similar(wanted, like, many, chosen)))
+        return list(self.classifier.similar(wanted, like, many, chosen))
 
     def get(self, id: str) -> Item:
         """Return the stored item with this id. Raise ShelfwiseError if there is none.
@@ -151,7 +148,7 @@ class Store(OpenStore):
         'Red mug'
         """
         known = arguments.text("id", id)
-        return self._asked(lambda classifier: classifier.index.item(known))
+        return self.classifier.index.item(known)
 
     def add(
         self,
