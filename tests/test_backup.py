@@ -192,6 +192,25 @@ def test_folders_with_other_files_are_refused(backups, store, tmp_path):
         restore(backups[0], tmp_path / "again", 7)
 
 
+def test_a_replica_that_names_a_file_outside_is_not_backed_up(store, tmp_path):
+    (tmp_path / "secret.txt").write_text("x")
+    (file,) = (store / "replicas").glob("*/replica.json")
+    content = read_sealed(file, "")
+    for files in (content["files"] | {"../../../secret.txt": [1, "0"]}, 3):
+        write_sealed(file, content | {"files": files})
+        with pytest.raises(StoreError, match=r"replica\.json of the store is damaged"):
+            back_up(store, tmp_path / "backups")
+
+
+@pytest.mark.parametrize("folder", ["/proc/backups", "{file}/backups"])
+def test_a_folder_that_cannot_be_written_is_refused(run, store, tmp_path, folder):
+    (tmp_path / "file").write_text("")
+    place = folder.format(file=tmp_path / "file")
+    require_failure(run("backup", place, "--store", store), "cannot write", "writable disk")
+    assert run("backup", "b", "--store", store).exit_code == 0
+    require_failure(run("restore", "b", "--store", place), place)
+
+
 def test_the_commands_back_up_and_restore(run, store, tmp_path):
     shown = run("backup", "b", "--store", store)
     assert shown.exit_code == 0

@@ -33,7 +33,7 @@ from shelfwise.indexer.types import Progress
 
 BACKUPS, CONTENTS = "backups", "contents"
 ATTEMPTS = 3  # to copy a version that `compact` moves meanwhile
-OTHER = "restore another version"
+OTHER, REBUILD = "restore another version", "open the store to rebuild it"
 _DIGEST = re.compile("[0-9a-f]{64}")
 _REPLICA_FACTS = "replica.json"
 
@@ -59,11 +59,12 @@ class _Folder:
 
     def create(self) -> None:
         """Make the folder. Raise StoreError if it is something else."""
-        ours = (self.path / BACKUPS).is_dir() and (self.path / CONTENTS).is_dir()
-        if self.path.exists() and not ours and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise _not_empty(self.path, "a folder of backups or an empty folder")
-        for name in (BACKUPS, CONTENTS):
-            (self.path / name).mkdir(parents=True, exist_ok=True)
+        with _errors(self.path):
+            ours = (self.path / BACKUPS).is_dir() and (self.path / CONTENTS).is_dir()
+            if self.path.exists() and not ours and (not self.path.is_dir() or any(self.path.iterdir())):
+                raise _not_empty(self.path, "a folder of backups or an empty folder")
+            for name in (BACKUPS, CONTENTS):
+                (self.path / name).mkdir(parents=True, exist_ok=True)
 
     def content(self, digest: str) -> Path:
         """Return the path of a content."""
@@ -72,14 +73,15 @@ class _Folder:
     def put(self, source: IO[bytes]) -> tuple[int, str]:
         """Add what a stream holds, and return its size and SHA-256."""
         work = self.path / CONTENTS / f"{uuid4().hex}.new"
-        try:
-            sums = copied(source, work)
-            place = self.content(sums[1])
-            place.parent.mkdir(exist_ok=True)
-            work.replace(place)
-        finally:
-            remove(work)
-        sync_folder(place.parent)
+        with _errors(self.path):
+            try:
+                sums = copied(source, work)
+                place = self.content(sums[1])
+                place.parent.mkdir(exist_ok=True)
+                work.replace(place)
+            finally:
+                remove(work)
+            sync_folder(place.parent)
         self.copied += 1
         self.copied_bytes += sums[0]
         return sums
@@ -121,7 +123,8 @@ def back_up(store: Path, target: Path, progress: Progress | None = None) -> Back
         "tags": sorted(name for name, version in tags.items() if version == manifest.version),
         "files": files | desk,
     }
-    write_sealed(folder.file_of(manifest.version), content)
+    with _errors(target):
+        write_sealed(folder.file_of(manifest.version), content)
     return _result(manifest.version, created, files | desk, folder)
 
 
@@ -130,8 +133,7 @@ def _copied(folder: _Folder, store: Path, manifest: Manifest, progress: Progress
     files = dict(manifest.files)
     beside = [TUNING, f"{manifest.replica.folder}/{_REPLICA_FACTS}"]
     if (store / beside[1]).exists():  # else it is made again from the rows
-        found = read_sealed(store / beside[1], "open the store to rebuild it")["files"]
-        files |= {f"{manifest.replica.folder}/{name}": (size, digest) for name, (size, digest) in found.items()}
+        files |= _files_of_replica(store, manifest.replica.folder)
     missing = {name: sums for name, sums in files.items() if not folder.content(sums[1]).exists()}
     require_room(folder.path, sum(size for size, _ in missing.values()))
     for number, (name, sums) in enumerate(sorted(missing.items()), 1):
@@ -147,11 +149,37 @@ def _copied(folder: _Folder, store: Path, manifest: Manifest, progress: Progress
     return files
 
 
+def _files_of_replica(store: Path, folder: str) -> dict[str, tuple[int, str]]:
+    file = store / folder / _REPLICA_FACTS
+    try:
+        found = read_sealed(file, REBUILD)["files"]
+        files = {f"{folder}/{name}": (int(size), str(digest)) for name, (size, digest) in found.items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise damaged(file, REBUILD) from None
+    if not all(map(is_inside, files)):
+        raise damaged(file, REBUILD)
+    return files
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    """Raise StoreError for a disk that cannot be written at `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            "unwritable_folder",
+            f"cannot write {path} ({error.strerror or error})",
+            "a folder on a writable disk with free space",
+            "check the disk and its permissions",
+        ) from None
+
+
 def _desk_in(folder: _Folder, file: Path) -> dict[str, tuple[int, str]]:
     """Copy a desk as it is at one moment, also while the service writes to it."""
     if not file.exists():
         return {}
-    with tempfile.TemporaryDirectory(dir=folder.path) as work:
+    with _errors(folder.path), tempfile.TemporaryDirectory(dir=folder.path) as work:
         copy = Path(work) / DESK
         try:
             with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
@@ -188,7 +216,7 @@ def restore(source: Path, store: Path, at: int | None = None, progress: Progress
     content = read_sealed(file, OTHER)
     files, created, tags = _checked(content, file)
     require_room(store, sum(size for size, _ in files.values()))
-    with _made(store):
+    with _errors(store), _made(store):
         for number, (name, sums) in enumerate(sorted(files.items()), 1):
             _put_back(folder.content(sums[1]), store / name, sums)
             if progress:
@@ -216,13 +244,11 @@ def _checked(content: Mapping[str, Any], file: Path) -> tuple[dict[str, tuple[in
 
 def _put_back(source: Path, place: Path, sums: tuple[int, str]) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with source.open("rb") as content:
-            intact = copied(content, place) == sums
-    except FileNotFoundError:
-        intact = False
-    if not intact:
+    if not source.is_file():
         raise damaged(source, OTHER)
+    with source.open("rb") as content:
+        if copied(content, place) != sums:
+            raise damaged(source, OTHER)
 
 
 @contextmanager
