@@ -6,7 +6,6 @@ import shutil
 import socket
 import sqlite3
 import subprocess
-import sys
 
 import pytest
 from conftest import require_failure
@@ -160,7 +159,6 @@ def test_a_folder_that_is_a_link_is_refused(run, tmp_path, store, name):
     "name", ["manifest.json", "tags.json", "blobs/head.0123456789abcdef", "items.lance/data/x.lance"]
 )
 @pytest.mark.parametrize("kind", ["pipe", "socket"])
-@pytest.mark.skipif(sys.platform == "win32", reason="has no such files")
 def test_pipes_and_sockets_are_never_opened(run, tmp_path, store, name, kind, monkeypatch):
     (store / name).unlink(missing_ok=True)
     if kind == "pipe":

@@ -43,18 +43,17 @@ class Door(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a place, or that of the connection that waits longest for its first request."""
-        others = self.connections
         super().connection_made(transport)  # type: ignore[arg-type]
         self.since = next(_moments)
-        if len(others) > most_connections() and not self._makes_room():
+        if len(self.connections) > most_connections() and not self._makes_room():
             self._answer(503)
             return
         self._wait_for_head()
 
     def _makes_room(self) -> bool:
         """Close the oldest connection without a request, else the one that is idle the longest."""
-        others = [one for one in self.connections if isinstance(one, Door) and one is not self and one.is_idle]
-        others = [one for one in others if not one.transport.is_closing()]
+        doors = (one for one in self.connections if isinstance(one, Door) and one is not self)
+        others = [one for one in doors if one.is_idle and not one.transport.is_closing()]
         if not others:
             return False
         min(others, key=lambda one: (one.asked, one.since)).transport.abort()
