@@ -156,7 +156,7 @@ def open_store(store: Path, engine: str = "own") -> Segment:
     snapshot = read_snapshot(store)
     replica = replica_of(snapshot)
     base = Segment.of_replica(replica if engine == "own" else replace(replica, engine=None), "cpu")
-    segments_of(snapshot, space_of(snapshot), base, replica)
+    segments_of(snapshot, base, replica.items.data_files, space_of(snapshot))
     return base
 
 

@@ -66,7 +66,9 @@ def test_a_restored_store_is_a_store_like_any_other(backups, tmp_path):
     store.compact()
     assert store.version == 3
     assert store.check().problems == () and store.check().foreign == ()
-    assert store.backup(backups[0]).version == 3
+    assert store.backup(tmp_path / "more").version == 3
+    with pytest.raises(sw.ShelfwiseError, match="a restored store is a new one"):
+        store.backup(backups[0])  # its version 3 is another one than that of the first store
 
 
 def test_a_second_backup_of_a_version_copies_next_to_nothing(backups, store):

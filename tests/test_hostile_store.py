@@ -24,7 +24,7 @@ COMMANDS = [
     ("similar", "x"),
     ("classify", "l.csv", "-o", "out.csv"),
     ("add", "l.csv"),
-    ("remove", "--id", "1"),
+    ("remove", "--id", "als-000"),
     ("train",),
     ("tag", "t"),
     ("rollback", "1"),

@@ -1,5 +1,6 @@
 """Random sequences of add, upsert, delete and filter on a store, compared with a plain dictionary."""
 
+import math
 import os
 import shutil
 import tempfile
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import small_catalog
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -21,7 +22,7 @@ from shelfwise.indexer.searching.index import Index
 from shelfwise.indexer.searching.search import ExactSearcher
 from shelfwise.indexer.store import snapshot as store_module
 from shelfwise.indexer.store.snapshot import read_snapshot
-from shelfwise.indexer.store.table import files_of
+from shelfwise.indexer.store.table import in_small_files
 
 IDS = st.sampled_from(
     [f"{letter}'{number}" for letter in "abc" for number in range(4)]
@@ -45,7 +46,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.build(small_catalog(2))
 
     def build(self, items):
-        self.patched.setattr(maintenance, "FILES", 1)  # so that added rows are merged at once
+        self.patched.setattr(maintenance, "SIMILAR_FILES", 2)  # so that added rows are merged at once
         self.folder = Path(tempfile.mkdtemp())
         self.path, self.added = self.folder / "store", set()
         self.items = {item.id: item for item in items}
@@ -169,17 +170,34 @@ def test_a_build_without_changes_creates_no_version(path):
 
 
 def test_added_rows_in_many_files_are_merged(path, monkeypatch):
-    monkeypatch.setattr(maintenance, "FILES", 3)
+    monkeypatch.setattr(maintenance, "SIMILAR_FILES", 3)
     index, base = Index.open(path), Index.open(path)
     for i in range(10):
         item = Item(f"x{i}", f"new boot {i % 4}", category="Boots", category_path="Boots")
         maintenance.apply(path, maintenance.Edit({item.id: item}, removed=[f"x{i - 5}"]), reuse=index)
         index = index.refreshed()
-        assert files_of(index.segments.fresh_row_ids) <= 4
+        assert len(np.unique(index.segments.fresh_row_ids >> np.uint64(32))) <= 6
     assert [id_ for id_ in index.snapshot.rows.row_of if id_.startswith("x")] == [f"x{i}" for i in range(5, 10)]
     assert (
         index.segments.parts[0].texts.equals(base.segments.parts[0].texts) and index.segments.alive[: len(base)].all()
     )
+
+
+@given(st.lists(st.integers(1, 40), max_size=100), st.integers(2, 16))
+def test_files_of_added_rows_stay_few_and_each_row_is_seldom_rewritten(batches, tier):
+    files, rewritten, made = dict[int, int](), 0, 0
+    for size in batches:
+        row_ids = np.array([file << 32 | row for file, rows in files.items() for row in range(rows)], np.uint64)
+        moved = in_small_files(row_ids, tier)
+        gone = set((moved >> np.uint64(32)).tolist())
+        assert len(moved) == sum(files[file] for file in gone)
+        rewritten, made = rewritten + len(moved), made + 1
+        files = {file: rows for file, rows in files.items() if file not in gone} | {made: size + len(moved)}
+    rows = sum(batches)
+    sizes = math.ceil(math.log(max(rows, 2), tier)) + 1
+    assert sum(files.values()) == rows
+    assert len(files) <= tier * sizes
+    assert rewritten <= rows * sizes
 
 
 def test_rows_do_not_depend_on_the_order_of_writing(path, tmp_path):

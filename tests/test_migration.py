@@ -127,7 +127,7 @@ def test_every_command_migrates_with_a_note(hashing, run, command, tmp_path):
 
 def test_the_desk_is_migrated_with_its_waiting_writes(hashing):
     store, expected = hashing
-    assert migrate_desk(store) in (2, None)  # layout 2, or the current one (None)
+    assert migrate_desk(store) in range(2, LAYOUT)
     desk = Desk(store)
     told = [[write.number, write.state, write.what, write.note] for write in WriteLog(desk).last()]
     assert told == expected["desk"]["writes"]

@@ -160,9 +160,9 @@ def test_an_answer_to_a_changed_listing_is_refused(client):
     assert client.post("/v1/reviews/L-1", json=answer).json()["state"] == "corrected"
 
 
-@pytest.mark.parametrize("files", [1, maintenance.FILES])
+@pytest.mark.parametrize("files", [2, maintenance.SIMILAR_FILES])
 def test_a_store_can_be_compacted_while_it_is_served(client, store, monkeypatch, files):
-    monkeypatch.setattr(maintenance, "FILES", files)  # rows in more files are merged
+    monkeypatch.setattr(maintenance, "SIMILAR_FILES", files)  # rows in more files are merged
     for i in range(4):
         client.post("/v1/items", json={"items": [{"id": f"x{i}", "title": f"a drone {i}", "category_path": "Toys"}]})
         if i % 2:

@@ -18,6 +18,7 @@ from shelfwise.indexer.store.disk import read_sealed, unchanging, verify_files
 from shelfwise.indexer.store.history import tags_of
 from shelfwise.indexer.store.manifest import Manifest, read_manifest, versions_of
 from shelfwise.indexer.store.names import DESK, TUNING, foreign_names
+from shelfwise.indexer.store.pairing import require_pair
 from shelfwise.indexer.store.snapshot import Snapshot
 
 MOST_LINES = 5  # problems of a desk to report
@@ -107,8 +108,12 @@ def _desk_problems(file: Path) -> list[str]:
     try:
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?{options}", uri=True)) as database:
             found = [line for (line,) in database.execute("PRAGMA integrity_check")]
+            if found == ["ok"] and database.execute("SELECT 1 FROM sqlite_master WHERE name = 'pair'").fetchone():
+                require_pair(database, file.parent, read_manifest(file.parent))
     except sqlite3.Error as error:
         found = [str(error)]
+    except StoreError as error:
+        return [str(error)]
     return [] if found == ["ok"] else [f"{file.name}: {line}" for line in found[:MOST_LINES]]
 
 

@@ -16,7 +16,7 @@ from shelfwise.classifier.model.model import Goals, Model, Settings, model_of, s
 from shelfwise.indexer.encoding.encoder import Encoder
 from shelfwise.indexer.encoding.kinds import EncoderChoice
 from shelfwise.indexer.errors import AbsentError, BusyError, QueryError, listed
-from shelfwise.indexer.item import Item, normal_path
+from shelfwise.indexer.item import CONTENT, Item, normal_path
 from shelfwise.indexer.reading.rejects import Reject
 from shelfwise.indexer.reading.report import ReadingReport
 from shelfwise.indexer.rows import ADDED, Rows
@@ -24,16 +24,17 @@ from shelfwise.indexer.searching.engine import EngineSearcher, recalled, spread
 from shelfwise.indexer.searching.index import Index
 from shelfwise.indexer.searching.replica import SPACE_BLOB, Replica, make_replica, new_replica_name, open_replica
 from shelfwise.indexer.searching.search import FaissSearcher
+from shelfwise.indexer.searching.segments import Segments, texts_of
 from shelfwise.indexer.store.disk import require_room, vector_bytes, verify_files
 from shelfwise.indexer.store.manifest import Manifest, ReplicaIdentity
 from shelfwise.indexer.store.snapshot import Draft, Snapshot, base_of, read_snapshot, writing
 from shelfwise.indexer.store.store_encoder import encoder_for
-from shelfwise.indexer.store.sync import Changes, changed, embed_changes, find_changes
-from shelfwise.indexer.store.table import files_of
+from shelfwise.indexer.store.sync import CatalogState, Changes, changed, embed_changes, find_changes
+from shelfwise.indexer.store.table import in_small_files
 from shelfwise.indexer.types import Progress
 
 FEW = 1000  # items added at a time without reading the whole table
-FILES = 64  # of added rows; beyond this they are rewritten to one, since a table of many files is slow
+SIMILAR_FILES = 16  # files of added rows of about the same size, which are then rewritten to one of the next size
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +110,26 @@ def apply(
                 f"version {edit.at}",
                 "try again",
             )
-        # A few items are looked up without reading and verifying the whole table, so none of its vectors is reused.
-        few = len(edit.items) <= FEW
-        stored = base.reader.with_ids(list(edit.items)) if few else base.rows
-        gone = base.reader.values_among("id", list(edit.removed)) - edit.items.keys()
-        changes = replace(find_changes(stored, edit.items, edit.catalog), removed=sorted(gone))
+        opened = reuse is not None and reuse.snapshot.manifest == base.manifest
+        known = reuse.segments if reuse and opened else texts_of(base)
+        gone = {id_ for id_ in edit.removed if known.row_of(id_) is not None} - edit.items.keys()
+        changes = replace(find_changes(_contents_of(known, edit.items), edit.items, edit.catalog), removed=sorted(gone))
         if not changes:
             return report_of(changes, base.manifest, base, stored_choice(base))
         _require_left(path, base.manifest.rows + changes.added, len(gone))
         encoder = _encoder_of(base, reuse, device)
-        upserts, embedded = embed_changes(None if few else stored, changes, encoder, progress)
-        draft.table.upsert(_with_scattered(upserts, changes, base, reuse))
+        # A few are embedded without reading and verifying the whole table, so none of its vectors is reused.
+        upserts, embedded = embed_changes(base.rows if len(edit.items) > FEW else None, changes, encoder, progress)
+        draft.table.upsert(_with_scattered(upserts, changes, base, known))
         draft.table.delete(changes.removed)
         manifest = draft.commit(changes.as_change(edit.command))
-        return report_of(changes, manifest, base, stored_choice(base), embedded)
+        new = {item.category_path for item in changes.upserts}
+        new -= known.values_among("category_path", sorted(new))
+        return report_of(changes, manifest, base, stored_choice(base), embedded, new=new)
+
+
+def _contents_of(known: Segments, ids: Iterable[str]) -> CatalogState:
+    return {found[0]: found[1:] for found in known.texts(("id", *CONTENT), known.rows_of(ids))}
 
 
 def _encoder_of(base: Snapshot, reuse: Index | None, device: str) -> Encoder:
@@ -132,12 +139,10 @@ def _encoder_of(base: Snapshot, reuse: Index | None, device: str) -> Encoder:
     return encoder_for(base.path, base.manifest, device)
 
 
-def _with_scattered(upserts: Rows, changes: Changes, base: Snapshot, reuse: Index | None) -> Rows:
-    """Return the rows to write. Fresh rows in more than FILES files are added, so that they lie in one file."""
-    if not reuse or reuse.snapshot.manifest != base.manifest:  # row ids differ in another table of the version
-        return upserts
-    fresh = reuse.segments.fresh_row_ids
-    return changed(base.reader.take(fresh)[0], upserts, changes.removed) if files_of(fresh) > FILES else upserts
+def _with_scattered(upserts: Rows, changes: Changes, base: Snapshot, known: Segments) -> Rows:
+    """Return the rows to write: the new ones, and rows added before that should lie in one file with them."""
+    scattered = in_small_files(known.fresh_row_ids, SIMILAR_FILES)
+    return changed(base.reader.take(scattered)[0], upserts, changes.removed) if len(scattered) else upserts
 
 
 def remove(path: Path, ids: Sequence[str] = (), category: str | None = None, added: bool = False) -> Report:
@@ -148,8 +153,8 @@ def remove(path: Path, ids: Sequence[str] = (), category: str | None = None, add
     """
     with writing(path) as draft:
         base = base_of(draft)
-        chosen, there = list(dict.fromkeys(ids)), base.reader.values_among("id", list(ids))
-        absent = [id_ for id_ in chosen if id_ not in there]
+        chosen, known = list(dict.fromkeys(ids)), texts_of(base)
+        absent = [id_ for id_ in chosen if known.row_of(id_) is None]
         if absent:
             raise AbsentError(
                 "no_such_item",
@@ -158,9 +163,9 @@ def remove(path: Path, ids: Sequence[str] = (), category: str | None = None, add
                 "correct the ids: nothing was removed",
             )
         if category is not None:
-            chosen = list(dict.fromkeys(chosen + _ids_below(base.rows, category)))
+            chosen = list(dict.fromkeys(chosen + _ids_below(known, category)))
         if added:
-            chosen = list(dict.fromkeys(chosen + _ids_added(base.rows)))
+            chosen = list(dict.fromkeys(chosen + _ids_added(known)))
         rows = base.manifest.rows
         _require_left(path, rows, len(chosen))
         draft.table.delete(chosen)
@@ -262,9 +267,8 @@ def _require_left(path: Path, rows: int, gone: int) -> None:
         )
 
 
-def _ids_added(rows: Rows) -> list[str]:
-    origins = zip(rows.column("id"), rows.column("origin"), strict=True)
-    found = [id_ for id_, origin in origins if origin == ADDED]
+def _ids_added(known: Segments) -> list[str]:
+    found = [id_ for id_, origin in known.texts(("id", "origin"), known.rows) if origin == ADDED]
     if not found:
         raise QueryError(
             "nothing_added",
@@ -275,12 +279,12 @@ def _ids_added(rows: Rows) -> list[str]:
     return found
 
 
-def _ids_below(rows: Rows, category: str) -> list[str]:
+def _ids_below(known: Segments, category: str) -> list[str]:
     wanted = normal_path(category)
-    paths = rows.column("category_path")
-    found = [id_ for id_, path in zip(rows.column("id"), paths, strict=True) if lies_in(path, wanted)]
+    items = known.texts(("id", "category_path"), known.rows)
+    found = [id_ for id_, path in items if lies_in(path, wanted)]
     if not found or not wanted:
-        raise no_category(category, set(paths))
+        raise no_category(category, {path for _, path in items})
     return found
 
 
@@ -302,14 +306,15 @@ def report_of(
     choice: EncoderChoice,
     embedded: int = 0,
     settings: Settings | None = None,
+    new: Collection[str] = (),
 ) -> Report:
-    """Return the report of a change. `settings` are those fitted by it (by default, those of `base`)."""
+    """Return the report of a change, which brought the `new` categories.
+
+    `settings` are those fitted by it (by default, those of `base`).
+    """
     fitted = settings is not None
-    new: set[str] = set()
     if base is not None:
         settings = settings or settings_of(base)
-        new = {item.category_path for item in changes.upserts}
-        new -= base.reader.values_among("category_path", sorted(new))
     return Report(
         added=changes.added,
         updated=changes.updated,

@@ -58,7 +58,7 @@ def propose(classifier: Classifier, examples: Sequence[Item], pending: Sequence[
     An example may be a stored item or a pending listing: it then moves to the category.
     """
     path = examples[0].category_path
-    changes = find_changes(None, {item.id: item for item in examples})
+    changes = find_changes({}, {item.id: item for item in examples})
     rows, _ = embed_changes(None, changes, classifier.index.encoder)
     index = classifier.index
     after = replace(classifier, index=replace(index, segments=index.segments.with_rows(rows, index.space)))

@@ -170,7 +170,8 @@ class Release:
             self._draft.put_blob(READING_BLOB, self._memory.to_bytes())
         manifest = self._draft.commit(changes.as_change("build"), None if base else embedding.prepared.identity())
         forget_embedded(self._draft.path)
-        return report_of(changes, manifest, base, self._choice, embedding.made, settings)
+        new = {item.category_path for item in changes.upserts} - set(base.rows.column("category_path")) if base else ()
+        return report_of(changes, manifest, base, self._choice, embedding.made, settings, new)
 
     def flips(self) -> Flips | None:
         """Return the change of decisions.

@@ -9,13 +9,14 @@ import numpy as np
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.engine import recalled
 from shelfwise.indexer.searching.replica import SPACE_BLOB, make_replica, new_replica_name, open_replica, space_of
-from shelfwise.indexer.store.disk import bytes_of, remove, require_room, sum_files, vector_bytes
-from shelfwise.indexer.store.embedded import forget_embedded
+from shelfwise.indexer.store.clearing import clear, forget_versions
+from shelfwise.indexer.store.disk import bytes_of, require_room, sum_files, vector_bytes
 from shelfwise.indexer.store.history import tags_of
-from shelfwise.indexer.store.manifest import Manifest, forget_version, keep_manifest, versions_of, write_manifest
-from shelfwise.indexer.store.names import BLOBS, ENCODERS, REPLICAS, RUNTIMES, TABLE, own_entries
+from shelfwise.indexer.store.lance_manifest import files_of_version
+from shelfwise.indexer.store.manifest import Manifest, keep_manifest, versions_of, write_manifest
+from shelfwise.indexer.store.names import BLOBS, TABLE
 from shelfwise.indexer.store.snapshot import Snapshot, base_of, read_snapshot, writing
-from shelfwise.indexer.store.table import TableWriter, table_files
+from shelfwise.indexer.store.table import TableWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,8 @@ def compact(path: Path, keep: int) -> Cleared:
         for manifest in manifests:
             keep_manifest(path, manifest)
         write_manifest(path, manifests[-1])
-        for version in set(there) - set(kept):
-            forget_version(path, version)
-        _clear(path, manifests)
+        forget_versions(path, set(there) - set(kept))
+        clear(path, manifests)
         return Cleared(tuple(kept), tuple(sorted(set(there) - set(kept))), before, bytes_of(path))
 
 
@@ -66,7 +66,9 @@ def _copied(path: Path, kept: list[int], table: str) -> list[Manifest]:
     for manifest, table_version in copied:
         blobs = [f"{BLOBS}/{file}" for file in manifest.blobs.values()]
         folders = filter(None, [manifest.encoder.folder, manifest.encoder.runtime])
-        files = sum_files(path, [*table_files(table, table_version), *blobs, *folders], dict(manifest.files) | known)
+        files = sum_files(
+            path, [*files_of_version(path, table, table_version), *blobs, *folders], dict(manifest.files) | known
+        )
         manifests.append(replace(manifest, table=table, table_version=table_version, files=files))
         known = known | files
     return manifests
@@ -99,23 +101,3 @@ def _changed(before: Rows, after: Rows) -> Rows:
         same[same] = was[place[same]] == now_is[same]
     same[same] = (before.vectors[place[same]] == after.vectors[same]).all(axis=1)
     return Rows(after.table.take(np.flatnonzero(~same)), after.vectors[~same])
-
-
-def _clear(path: Path, manifests: list[Manifest]) -> None:
-    """Delete tables, blobs, encoders, runtimes and replicas that no version uses, and files of unfinished builds.
-
-    What is not of the store stays.
-    """
-    forget_embedded(path)
-    for begun in (ENCODERS, RUNTIMES):
-        remove(path / f"{begun}.new")
-    tables = {f"{manifest.table}.lance" for manifest in manifests}
-    blobs = {file for manifest in manifests for file in manifest.blobs.values()}
-    encoders = {Path(manifest.encoder.folder).name for manifest in manifests}
-    replicas = {Path(manifest.replica.folder).name for manifest in manifests}
-    runtimes = {Path(manifest.encoder.runtime).name for manifest in manifests}
-    places = {"": tables, BLOBS: blobs, ENCODERS: encoders, RUNTIMES: runtimes, REPLICAS: replicas}
-    for place, needed in places.items():
-        for found in own_entries(path, place):
-            if found.name not in needed and (place or found.suffix == ".lance"):
-                remove(found)

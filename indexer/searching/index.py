@@ -76,7 +76,9 @@ class Index:
         else:
             space, replica = space_of(snapshot), replica_of(snapshot, progress)
             base = Segment.of_replica(replica, device)
-        return cls(snapshot, encoder, space, segments_of(snapshot, space, base, replica), replica, device)
+        before = (reuse.snapshot, reuse.segments) if reuse is not None and base is reuse.segments.parts[0] else None
+        segments = segments_of(snapshot, base, replica.items.data_files, space, before)
+        return cls(snapshot, encoder, space, segments, replica, device)
 
     def __len__(self) -> int:
         return len(self.segments)
@@ -110,8 +112,7 @@ class Index:
 
     def items(self, ids: Sequence[str]) -> dict[str, Item]:
         """Return the stored items among `ids`, complete, by id."""
-        rows = [row for row in map(self.segments.row_of, ids) if row is not None]
-        return {item.id: item for item in self.items_at(np.array(rows, np.int64))}
+        return {item.id: item for item in self.items_at(self.segments.rows_of(ids))}
 
     def items_at(self, rows: NDArray[np.int64]) -> list[Item]:
         """Return the complete items of some rows."""
@@ -119,8 +120,7 @@ class Index:
 
     def of_catalog(self, ids: Sequence[str]) -> set[str]:
         """Return the ids of stored items that came with a catalog rather than as an addition to it."""
-        rows = [row for row in map(self.segments.row_of, ids) if row is not None]
-        found = self.segments.texts(("id", "origin"), np.array(rows, np.int64))
+        found = self.segments.texts(("id", "origin"), self.segments.rows_of(ids))
         return {id_ for id_, origin in found if origin == CATALOG}
 
     def has(self, id_: str) -> bool:

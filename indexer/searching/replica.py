@@ -5,7 +5,8 @@ A replica contains only data of the table. If it is missing or damaged, it is re
 
 import mmap
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,37 +19,41 @@ from shelfwise.indexer.encoding.space import Space
 from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.rows import Rows, with_text_columns
 from shelfwise.indexer.searching.engine import Engine, build_engine, read_engine, write_engine
-from shelfwise.indexer.store.disk import damaged, making, read_sealed, sum_files, verify_files, write_sealed
-from shelfwise.indexer.store.names import REPLICAS
+from shelfwise.indexer.store.disk import REBUILD, damaged, making, read_sealed, sum_files, verify_files, write_sealed
+from shelfwise.indexer.store.names import REPLICA_FACTS, REPLICAS
 from shelfwise.indexer.store.snapshot import Snapshot
 from shelfwise.indexer.store.table import RowIds
 from shelfwise.indexer.types import Progress, Vectors
 
 SPACE_BLOB = "space"
-REPLICA_FACTS, ITEMS, VECTORS, ROW_IDS, ENGINE = (
-    "replica.json",
-    "items.arrow",
-    "vectors.f32",
-    "row_ids.npy",
-    "engine.faiss",
-)
+ITEMS, VECTORS, ROW_IDS, ENGINE = "items.arrow", "vectors.f32", "row_ids.npy", "engine.faiss"
 PROJECTED_ROWS = 65_536  # rows projected at a time
 
 
 @dataclass(frozen=True)
-class Replica:
-    """n rows sorted by item id: their texts `items`, their LanceDB `row_ids` (n,), and their unit `vectors` (n, d).
+class ReplicaItems:
+    """n rows sorted by item id: their `texts`, and their LanceDB `row_ids` (n,).
 
-    The vectors are in the space of a version, and memory-mapped from `memory`. `engine` searches them, or None for
-    exact search. `data_files` are the files of the table whose rows the replica contains.
+    `data_files` are the files of the table that they come from.
     """
 
-    items: pa.Table
+    texts: pa.Table
     row_ids: RowIds
+    data_files: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Replica:
+    """n rows sorted by item id: their `items`, and their unit `vectors` (n, d).
+
+    The vectors are in the space of a version, and memory-mapped from `memory`. `engine` searches them, or None for
+    exact search.
+    """
+
+    items: ReplicaItems
     vectors: Vectors
     memory: mmap.mmap
     engine: Engine | None
-    data_files: frozenset[str]
 
 
 def space_of(snapshot: Snapshot) -> Space:
@@ -115,38 +120,54 @@ def make_replica(
 
 def open_replica(folder: Path) -> Replica:
     """Open and verify a replica. Raise StoreError when it is missing or damaged."""
+    with _reading(folder):
+        facts = read_sealed(folder / REPLICA_FACTS, REBUILD)
+        items = _items_of(folder, facts)
+        _verify(folder, facts, [VECTORS, ENGINE])
+        vectors, memory = _mapped(folder, facts["dimensions"])
+        engine = read_engine(folder / ENGINE, **facts["engine"]) if facts["engine"] else None
+        if len(vectors) != len(items.texts):
+            raise ValueError("other numbers of rows")
+        return Replica(items, vectors, memory, engine)
+
+
+def open_items(folder: Path) -> ReplicaItems:
+    """Open and verify the items of a replica, without its vectors. Raise StoreError when it is missing or damaged."""
+    with _reading(folder):
+        return _items_of(folder, read_sealed(folder / REPLICA_FACTS, REBUILD))
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Raise StoreError if the block cannot read a replica."""
     try:
-        facts = read_sealed(folder / REPLICA_FACTS, "open the store to rebuild it")
-        return _opened(folder, facts)
+        yield
     except OSError as error:
         raise StoreError(
             "unreadable_store_file",
             f"{folder} cannot be read ({error.strerror or error})",
             "a replica of the rows",
-            "open the store to rebuild it",
+            REBUILD,
         ) from None
     except (ValueError, TypeError, KeyError, AttributeError, MemoryError, RuntimeError):
-        raise damaged(folder / REPLICA_FACTS, "open the store to rebuild it") from None
+        raise damaged(folder / REPLICA_FACTS, REBUILD) from None
 
 
-def _opened(folder: Path, facts: dict[str, Any]) -> Replica:
-    """Return the replica that `facts` describe. Raise StoreError or another error if they are not true."""
+def _items_of(folder: Path, facts: dict[str, Any]) -> ReplicaItems:
+    _verify(folder, facts, [ITEMS, ROW_IDS])
+    texts = with_text_columns(pa.ipc.open_file(pa.memory_map(str(folder / ITEMS))).read_all())
+    row_ids = np.load(folder / ROW_IDS, allow_pickle=False)
+    if row_ids.shape != (len(texts),) or row_ids.dtype != np.uint64:
+        raise ValueError("other numbers of rows")
+    return ReplicaItems(texts, row_ids, frozenset(facts["data_files"]))
+
+
+def _verify(folder: Path, facts: dict[str, Any], names: Sequence[str]) -> None:
+    """Verify some of a replica's files. Raise an error if it names others, or if they are damaged."""
     files = {name: (size, digest) for name, (size, digest) in facts["files"].items()}
     if not files.keys() <= {ITEMS, ROW_IDS, VECTORS, ENGINE}:
         raise ValueError("other files")
-    verify_files(folder, files)
-    vectors, memory = _mapped(folder, facts["dimensions"])
-    made = Replica(
-        items=with_text_columns(pa.ipc.open_file(pa.memory_map(str(folder / ITEMS))).read_all()),
-        row_ids=np.load(folder / ROW_IDS, allow_pickle=False),
-        vectors=vectors,
-        memory=memory,
-        engine=read_engine(folder / ENGINE, **facts["engine"]) if facts["engine"] else None,
-        data_files=frozenset(facts["data_files"]),
-    )
-    if not len(made.items) == len(made.row_ids) == len(vectors) or made.row_ids.dtype != np.uint64:
-        raise ValueError("other numbers of rows")
-    return made
+    verify_files(folder, {name: files[name] for name in names if name in files})
 
 
 def _mapped(folder: Path, dimensions: int) -> tuple[Vectors, mmap.mmap]:

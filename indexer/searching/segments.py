@@ -1,7 +1,7 @@
 """The rows of a version in segments that are searched as one: a replica, and the rows added since it was created."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,12 +10,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shelfwise.indexer.encoding.space import Space
+from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.item import PATH_SEPARATOR
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.conditions import matching
 from shelfwise.indexer.searching.engine import searcher_of
 from shelfwise.indexer.searching.folding import folded
-from shelfwise.indexer.searching.replica import Replica
+from shelfwise.indexer.searching.replica import Replica, ReplicaItems, open_items
 from shelfwise.indexer.searching.search import FaissSearcher, Mask, Neighbors, Searcher, nearest
 from shelfwise.indexer.store.disk import verify_files
 from shelfwise.indexer.store.snapshot import Snapshot
@@ -29,6 +30,11 @@ class View:
 
     vectors: Vectors
     searcher: Searcher
+
+    @classmethod
+    def of_vectors(cls, vectors: Vectors) -> "View":
+        """Return a view of vectors with exact search."""
+        return cls(vectors, FaissSearcher(vectors))
 
 
 @dataclass(frozen=True)
@@ -45,17 +51,34 @@ class Segment:
     row_ids: RowIds | None = None
 
     @classmethod
-    def of_rows(cls, rows: Rows, space: Space, row_ids: RowIds | None = None) -> "Segment":
-        """Return a segment of rows in memory, all alive, with exact search."""
-        vectors = space.project(rows.vectors)
-        return cls(rows.table, (View(vectors, FaissSearcher(vectors)),), np.ones(len(rows), bool), row_ids)
+    def of_rows(cls, rows: Rows, space: Space | None, row_ids: RowIds | None = None) -> "Segment":
+        """Return a segment of rows in memory, all alive, with exact search; without a view if `space` is None."""
+        views = () if space is None else (View.of_vectors(space.project(rows.vectors)),)
+        return cls(rows.table, views, np.ones(len(rows), bool), row_ids)
+
+    @classmethod
+    def of_items(cls, items: ReplicaItems) -> "Segment":
+        """Return a segment of the texts of a replica, all alive, without a view."""
+        return cls(items.texts, (), np.ones(len(items.texts), bool), items.row_ids)
+
+    @classmethod
+    def merged(cls, parts: Sequence["Segment"]) -> "Segment":
+        """Return one segment, with exact search, of the rows of others, which are all alive and in a table."""
+        if len(parts) == 1:
+            return parts[0]
+        texts = pa.concat_tables([part.texts for part in parts])
+        order = np.argsort(np.array(texts["id"].to_pylist(), object), kind="stable")
+        row_ids = np.concatenate([part.row_ids for part in parts if part.row_ids is not None])[order]
+        kinds = zip(*(part.views for part in parts), strict=True)
+        views = tuple(View.of_vectors(np.concatenate([view.vectors for view in kind])[order]) for kind in kinds)
+        return cls(texts.take(pa.array(order)).combine_chunks(), views, np.ones(len(order), bool), row_ids)
 
     @classmethod
     def of_replica(cls, replica: Replica, device: str) -> "Segment":
         """Return a segment of a replica, all alive, searched with its engine, or on the GPU if `device` is cuda."""
         searcher = searcher_of(replica.vectors, replica.engine, replica.memory, device)
         views = (View(replica.vectors, searcher),)
-        return cls(replica.items, views, np.ones(len(replica.vectors), bool), replica.row_ids)
+        return replace(cls.of_items(replica.items), views=views)
 
     def __len__(self) -> int:
         return len(self.alive)
@@ -77,6 +100,14 @@ class Segment:
         alive = self.alive.copy()
         alive[gone] = False
         return replace(self, alive=alive)
+
+    def only(self, chosen: Mask) -> "Segment":
+        """Return the rows where `chosen` (n,) is true as a segment of their own; itself if it is all of them."""
+        if chosen.all():
+            return self
+        assert self.row_ids is not None
+        views = tuple(View.of_vectors(view.vectors[chosen]) for view in self.views)
+        return Segment(self.texts.filter(pa.array(chosen)), views, self.alive[chosen], self.row_ids[chosen])
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +197,22 @@ class Segments:
         codes = np.concatenate([np.from_dlpack(chunk.indices) for chunk in encoded.chunks])  # to_numpy imports pandas
         return codes.astype(np.int64), encoded.chunk(0).dictionary.to_pylist()
 
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The numbers of all rows that the version has."""
+        return np.flatnonzero(self.alive)
+
+    def rows_of(self, ids: Iterable[str]) -> NDArray[np.int64]:
+        """Return the rows of the items among `ids` that the version has, in their order."""
+        return np.array([row for row in map(self.row_of, ids) if row is not None], np.int64)
+
+    def values_among(self, name: str, values: Sequence[str]) -> set[str]:
+        """Return the values among `values` that a text column has."""
+        import pyarrow.compute as pc
+
+        there = self.column(name).filter(pa.array(self.alive))
+        return set(there.filter(pc.is_in(there, pa.array(values, pa.string()))).to_pylist())
+
     def row_of(self, id_: str) -> int | None:
         """Return the row of an item, or None if the version does not have it."""
         for start, part in reversed(list(self._placed())):
@@ -204,20 +251,48 @@ class Segments:
         return np.concatenate((np.arange(len(first), dtype=np.float64), between, [np.inf]))
 
 
-def segments_of(snapshot: Snapshot, space: Space, base: Segment, replica: Replica) -> Segments:
-    """Return the segments of a version: `base`, from a replica, and rows added since. Raise StoreError when damaged."""
-    if len(replica.row_ids) == snapshot.manifest.rows and replica.data_files == set(snapshot.data_files):
+def segments_of(
+    snapshot: Snapshot,
+    base: Segment,
+    data_files: Collection[str],
+    space: Space | None,
+    reuse: tuple[Snapshot, Segments] | None = None,
+) -> Segments:
+    """Return the segments of a version: `base`, the rows of its replica, and the rows added since.
+
+    `data_files` are the files whose rows the replica has. If `space` is None, the added rows have no view. Rows of
+    `reuse`, an open version with the same replica and its segments, are not read again. Raise StoreError when damaged.
+    """
+    assert base.row_ids is not None  # a replica knows them
+    if len(base) == snapshot.manifest.rows and set(data_files) == set(snapshot.data_files):
         # No file was added since the replica was created, and no row was removed: the table need not be opened.
         return Segments((replace(base, alive=np.ones(len(base), bool)),))
     there = snapshot.reader.row_ids()
-    base = replace(base, alive=_is_among(replica.row_ids, there))
+    base = replace(base, alive=_is_among(base.row_ids, there))
     if base.alive.sum() == len(there):
         return Segments((base,))
-    verify_files(
-        snapshot.path, {name: sums for name, sums in snapshot.data_files.items() if name not in replica.data_files}
-    )
-    fresh, row_ids = snapshot.reader.take(there[~_is_among(there, np.sort(replica.row_ids))])
-    return Segments((base, Segment.of_rows(fresh, space, row_ids)))
+    known = dict.fromkeys(data_files) | (reuse[0].data_files if reuse else {})
+    verify_files(snapshot.path, {name: sums for name, sums in snapshot.data_files.items() if name not in known})
+    wanted, added = there[~_is_among(there, np.sort(base.row_ids))], list[Segment]()
+    if reuse and len(reuse[1].parts) > 1:
+        earlier = reuse[1].parts[1]
+        assert earlier.row_ids is not None
+        added.append(earlier.only(_is_among(earlier.row_ids, wanted)))
+        wanted = wanted[~_is_among(wanted, np.sort(earlier.row_ids))]
+    if len(wanted):
+        rows, row_ids = snapshot.reader.take(wanted)
+        added.append(Segment.of_rows(rows, space, row_ids))
+    return Segments((base, Segment.merged(added)))
+
+
+def texts_of(snapshot: Snapshot) -> Segments:
+    """Return the segments of a version without views, to look items up. Raise StoreError when it is damaged."""
+    try:
+        items = open_items(snapshot.path / snapshot.manifest.replica.folder)
+    except StoreError:  # the replica is rebuilt when the store is opened to search it
+        rows, row_ids = snapshot.numbered_rows
+        return Segments((Segment.of_rows(rows, None, row_ids),))
+    return segments_of(snapshot, Segment.of_items(items), items.data_files, None)
 
 
 def _mask(found: pa.ChunkedArray) -> Mask:

@@ -8,7 +8,7 @@ import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from shelfwise.indexer.errors import QueryError, StoreError, listed
 from shelfwise.indexer.store.disk import (
+    REBUILD,
     copied,
     damaged,
     now,
@@ -28,14 +29,15 @@ from shelfwise.indexer.store.disk import (
 )
 from shelfwise.indexer.store.history import tags_of
 from shelfwise.indexer.store.manifest import Manifest, read_manifest
-from shelfwise.indexer.store.names import DESK, MANIFEST, TAGS, TUNING, VERSIONS, is_inside
+from shelfwise.indexer.store.migration import migrate
+from shelfwise.indexer.store.names import DESK, MANIFEST, REPLICA_FACTS, TAGS, TUNING, VERSIONS, is_inside
+from shelfwise.indexer.store.pairing import rename_pair
 from shelfwise.indexer.types import Progress
 
 BACKUPS, CONTENTS = "backups", "contents"
 ATTEMPTS = 3  # to copy a version that `compact` moves meanwhile
-OTHER, REBUILD = "restore another version", "open the store to rebuild it"
+OTHER = "restore another version"
 _DIGEST = re.compile("[0-9a-f]{64}")
-_REPLICA_FACTS = "replica.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,13 @@ class _Folder:
         names = (file.stem for file in (self.path / BACKUPS).glob("*.json"))
         return sorted(int(name) for name in names if name.isdecimal())
 
+    def store(self) -> str:
+        """Return the id of the store whose backups these are, "" if it is unknown."""
+        for version in reversed(self.versions()):
+            with suppress(StoreError, OSError, KeyError, TypeError):  # damaged, or of an earlier format
+                return str(read_sealed(self.file_of(version), OTHER)["manifest"]["store"])
+        return ""
+
     def file_of(self, version: int) -> Path:
         """Return the path of the file that describes a backup."""
         return self.path / BACKUPS / f"{version:06}.json"
@@ -102,9 +111,15 @@ def back_up(store: Path, target: Path, progress: Progress | None = None) -> Back
     Writers wait only while the desk is copied. Raise StoreError if a file of the store is damaged, or if the folder
     holds something else.
     """
-    folder = _Folder(target)
-    read_manifest(store)
+    folder, own = _Folder(target), read_manifest(store).store
     folder.create()
+    if (there := folder.store()) not in ("", own):
+        raise StoreError(
+            "other_backups",
+            f"{target} has backups of store {there}, and {store} is store {own}",
+            "backups of the same store (a restored store is a new one)",
+            "choose a new or empty folder",
+        )
     for attempt in range(1, ATTEMPTS + 1):
         with unchanging(store):
             manifest, tags = read_manifest(store), tags_of(store)
@@ -131,7 +146,7 @@ def back_up(store: Path, target: Path, progress: Progress | None = None) -> Back
 def _copied(folder: _Folder, store: Path, manifest: Manifest, progress: Progress | None) -> dict[str, tuple[int, str]]:
     """Copy the files of a version that the folder does not have, and return all of them with size and SHA-256."""
     files = dict(manifest.files)
-    beside = [TUNING, f"{manifest.replica.folder}/{_REPLICA_FACTS}"]
+    beside = [TUNING, f"{manifest.replica.folder}/{REPLICA_FACTS}"]
     if (store / beside[1]).exists():  # else it is made again from the rows
         files |= _files_of_replica(store, manifest.replica.folder)
     missing = {name: sums for name, sums in files.items() if not folder.content(sums[1]).exists()}
@@ -150,7 +165,7 @@ def _copied(folder: _Folder, store: Path, manifest: Manifest, progress: Progress
 
 
 def _files_of_replica(store: Path, folder: str) -> dict[str, tuple[int, str]]:
-    file = store / folder / _REPLICA_FACTS
+    file = store / folder / REPLICA_FACTS
     try:
         found = read_sealed(file, REBUILD)["files"]
         files = {f"{folder}/{name}": (int(size), str(digest)) for name, (size, digest) in found.items()}
@@ -222,10 +237,12 @@ def restore(source: Path, store: Path, at: int | None = None, progress: Progress
             if progress:
                 progress("restore", number, len(files))
         _sync_folders(store)
-        write_sealed(store / VERSIONS / f"{version:06}.json", content["manifest"])
+        manifest = _renamed(store, content["manifest"])
+        write_sealed(store / VERSIONS / f"{version:06}.json", manifest)
         if tags:
             write_sealed(store / TAGS, {"tags": dict.fromkeys(tags, version)})
-        write_sealed(store / MANIFEST, content["manifest"])
+        write_sealed(store / MANIFEST, manifest)
+        migrate(store)
         if read_manifest(store).version != version:
             raise damaged(file, OTHER)
     return _result(version, created, files, folder)
@@ -240,6 +257,16 @@ def _checked(content: Mapping[str, Any], file: Path) -> tuple[dict[str, tuple[in
     except (KeyError, TypeError, ValueError, AttributeError):
         pass
     raise damaged(file, OTHER)
+
+
+def _renamed(store: Path, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the manifest of a restored store. It goes its own way from here, so it and its desk get a new id."""
+    if "store" not in manifest:  # of an earlier format
+        return manifest
+    id_ = uuid4().hex[:12]
+    if (store / DESK).exists():
+        rename_pair(store / DESK, id_)
+    return {**manifest, "store": id_}
 
 
 def _put_back(source: Path, place: Path, sums: tuple[int, str]) -> None:

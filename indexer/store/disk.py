@@ -23,6 +23,7 @@ from shelfwise.indexer.errors import BusyError, StoreError
 from shelfwise.indexer.store.names import BLOBS, HINT, LOCK, QUEUE, WRITER, require_plain
 
 COPIED_BYTES = 1 << 20  # at a time
+REBUILD = "open the store to rebuild it"  # fix for a damaged replica
 LOCK_SECONDS = 10.0  # seconds a writer waits for the lock
 
 

@@ -1,4 +1,4 @@
-"""Paths in the manifests of LanceDB, which could lead out of the table.
+"""The manifests of LanceDB: the files of a table version, and paths in them that could lead out of the table.
 
 A manifest is a protobuf message: https://github.com/lance-format/lance/blob/main/protos/table.proto. It names the files
 with rows, and may name other base folders, indexes and files of row ids, which the tables of a store do not have.
@@ -6,6 +6,8 @@ with rows, and may name other base folders, indexes and files of row ids, which 
 
 import json
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ _MESSAGES = {
         (20, "branch", "bytes"),
     ],
     "Fragment": [
+        (1, "id", "uint64"),
         (2, "files", "DataFile"),
         (3, "deletions", "DeletionFile"),
         (6, "row_ids", "bytes"),
@@ -39,13 +42,41 @@ _MESSAGES = {
         (11, "overlays", "bytes"),
     ],
     "DataFile": [(1, "path", "bytes"), (7, "base", "uint32")],
-    "DeletionFile": [(7, "base", "uint32")],
+    "DeletionFile": [
+        (1, "kind", "uint32"),
+        (2, "read_version", "uint64"),
+        (3, "id", "uint64"),
+        (7, "base", "uint32"),
+    ],
 }
+_DELETION_SUFFIXES = ("arrow", "bin")  # by kind: an array, a bitmap
 
 
 def manifest_name(version: int) -> str:
     """Return the name of the file with a table version's manifest."""
     return f"{_LAST - version:020}.manifest"
+
+
+def newest_version(store: Path, table: str) -> int:
+    """Return LanceDB's number of the newest version of the table in the folder `table`, 0 if there is none."""
+    names = (file.stem for file in (store / table / "_versions").glob("*.manifest"))
+    return max((_LAST - int(name) for name in names if name.isdecimal()), default=0)
+
+
+def files_of_version(store: Path, table: str, version: int) -> list[str]:
+    """Return the files that a table version needs, relative to the store: its manifest, rows, and deleted rows.
+
+    Other versions may need them, too. Raise StoreError when the manifest is damaged or names other files.
+    """
+    folder = f"{table}.lance"
+    own = f"{folder}/_versions/{manifest_name(version)}"
+    names = [own]
+    for fragment in _checked_manifest(store, store / own).fragments:
+        names += [f"{folder}/data/{_text(path)}" for file in fragment.files for path in file.path]
+        for one in fragment.deletions:
+            name = "-".join(str(_last(part)) for part in (fragment.id, one.read_version, one.id))
+            names.append(f"{folder}/_deletions/{name}.{_DELETION_SUFFIXES[_last(one.kind)]}")
+    return names
 
 
 def require_own_paths(store: Path, table: str, version: int) -> None:
@@ -59,7 +90,8 @@ def require_own_paths(store: Path, table: str, version: int) -> None:
         raise not_plain(store, f"a table version of another kind: {(folder / odd).relative_to(store)}")
     hinted = _hinted(folder / HINT)
     for name in {manifest_name(version), *there[:1], *(manifest_name(number) for number in hinted)}:
-        _require_own_paths(store, folder / name)
+        with suppress(FileNotFoundError):  # a version that was removed
+            _checked_manifest(store, folder / name)
 
 
 def _hinted(file: Path) -> list[int]:
@@ -70,7 +102,8 @@ def _hinted(file: Path) -> list[int]:
     return [version] if isinstance(version, int) and 0 <= version <= _LAST else []
 
 
-def _require_own_paths(store: Path, file: Path) -> None:
+def _checked_manifest(store: Path, file: Path) -> Any:
+    """Return the message of a manifest. Raise StoreError if it is damaged or leads out of the table."""
     from google.protobuf.message import DecodeError
 
     try:
@@ -82,12 +115,13 @@ def _require_own_paths(store: Path, file: Path) -> None:
             raise damaged(file, how_to_restore(store))
         manifest = _message()()
         manifest.ParseFromString(content[start + 4 : start + 4 + size])
-    except FileNotFoundError:  # a version that was removed
-        return
+    except FileNotFoundError:
+        raise
     except (OSError, DecodeError):
         raise damaged(file, how_to_restore(store)) from None
     if found := _leading_out(manifest):
         raise not_plain(store, f"{found} in {file.relative_to(store)}")
+    return manifest
 
 
 def _leading_out(manifest: Any) -> str:
@@ -102,9 +136,14 @@ def _leading_out(manifest: Any) -> str:
         for file in fragment.files:
             if file.base or not all(_DATA_FILE.fullmatch(_text(path)) for path in file.path):
                 return f"the file {', '.join(map(_text, file.path))}"
-        if any(deletions.base for deletions in fragment.deletions):
+        if any(deletions.base or _last(deletions.kind) > 1 for deletions in fragment.deletions):
             return "a file of deleted rows elsewhere"
     return ""
+
+
+def _last(values: Sequence[int]) -> int:
+    """Return the value of a field that protobuf reads once: its last one, 0 if it is absent."""
+    return values[-1] if values else 0
 
 
 def _text(name: bytes) -> str:

@@ -1,5 +1,6 @@
 """The manifests of a store: its versions, and which one is current."""
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
@@ -16,6 +17,7 @@ from shelfwise.indexer.store.names import (
     MANIFEST,
     REPLICA_FOLDER,
     RUNTIME_FOLDER,
+    STORE_ID,
     TABLE_NAME,
     VERSIONS,
     is_inside,
@@ -24,8 +26,15 @@ from shelfwise.indexer.store.names import (
 )
 
 LIMIT = 1 << 63  # numbers of a manifest are below this
-FORMAT = 11  # format of a store and its model; others are not read, see `migration`
-WRITERS = {8: "0.3.0", 9: "0.4.0", 10: "0.5.0", 11: "0.6.0"}  # the first shelfwise version to write each format
+_WRITES = re.compile(r"writes [0-9]{1,18} to ([0-9]{1,18})")  # command of a version made by the service
+FORMAT = 12  # format of a store and its model; others are not read, see `migration`
+WRITERS = {
+    8: "0.3.0",
+    9: "0.4.0",
+    10: "0.5.0",
+    11: "0.6.0",
+    12: "0.7.0",
+}  # the first shelfwise version to write each format
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,16 @@ class Change:
         """The number of changed rows."""
         return self.added + self.updated + self.removed
 
+    @property
+    def last_write(self) -> int | None:
+        """The last of the service's writes that made the version, None if something else did.
+
+        >>> Change("writes 7 to 9").last_write, Change("build").last_write
+        (9, None)
+        """
+        made = _WRITES.fullmatch(self.command)
+        return int(made[1]) if made else None
+
 
 @dataclass(frozen=True, slots=True)
 class ReplicaIdentity:
@@ -80,10 +99,12 @@ class ReplicaIdentity:
 class Manifest:
     """One version of a store.
 
-    `unfitted` is the number of rows added, updated and removed since the model was fitted. `table` is the name of its
-    LanceDB table, `table_version` LanceDB's version number of it, and `recipe` the text recipe. `blobs` maps a name to
-    its file. `files` maps every file of the version, relative to the store, to (bytes, SHA-256). `written_by` is the
-    shelfwise version that wrote it, and `libraries` are the versions of the libraries used.
+    `store` is the id of the store, which its desk has, too, and `written` the last write of the desk that the version
+    contains: those up to it are in the version or were refused. `unfitted` is the number of rows added, updated and
+    removed since the model was fitted. `table` is the name of its LanceDB table, `table_version` LanceDB's version
+    number of it, and `recipe` the text recipe. `blobs` maps a name to its file. `files` maps every file that the
+    version needs, relative to the store, to (bytes, SHA-256). `written_by` is the shelfwise version that wrote it, and
+    `libraries` are the versions of the libraries used.
     """
 
     version: int
@@ -96,6 +117,8 @@ class Manifest:
     recipe: str
     created: str
     replica: ReplicaIdentity
+    store: str
+    written: int
     written_by: str = __version__
     libraries: Mapping[str, str] = field(default_factory=dict)
     blobs: Mapping[str, str] = field(default_factory=dict)
@@ -144,6 +167,8 @@ def read_manifest(store: Path, version: int | None = None) -> Manifest:
         content |= {name: _typed(kind, content[name]) for name, kind in kinds.items()}
         content["files"] = {name: (int(size), str(digest)) for name, (size, digest) in content["files"].items()}
         made: Manifest = _typed(Manifest, content)
+        if not STORE_ID.fullmatch(made.store):
+            raise ValueError(f"store is {made.store}")
     except (ValueError, KeyError, TypeError, AttributeError):
         raise damaged(store / MANIFEST if version is None else file_of(store, version), how_to_restore(store)) from None
     return made
@@ -208,10 +233,11 @@ def versions_of(store: Path) -> list[int]:
     """Return the version numbers of a store in ascending order, the current one last. Raise StoreError."""
     last = read_manifest(store).version
     # A killed writer may have left a later version.
-    return sorted(version for version in _kept(store) | {last} if version <= last)
+    return sorted(version for version in numbers_of(store) | {last} if version <= last)
 
 
-def _kept(store: Path) -> set[int]:
+def numbers_of(store: Path) -> set[int]:
+    """Return the numbers of the versions that have a manifest."""
     return {int(file.stem) for file in (store / VERSIONS).glob("*.json") if file.stem.isdecimal()}
 
 
@@ -234,7 +260,7 @@ def no_version(store: Path, version: int, there: Sequence[int]) -> StoreError:
 def _absent(store: Path) -> StoreError:
     if not store.exists():
         return StoreError("no_store", f"no store at {store}", "a folder with a store", "build one from a catalog")
-    if _kept(store) - {1}:
+    if numbers_of(store) - {1}:
         found, fix = f"store {store} has lost its {MANIFEST}", f"copy the newest file of {store / VERSIONS} to it"
         return StoreError("lost_manifest", found, f"a file {MANIFEST}", fix)
     if is_half_written(store):
@@ -248,4 +274,4 @@ def is_half_written(store: Path) -> bool:
 
     A build writes the lock first and its version last.
     """
-    return not (store / MANIFEST).exists() and (store / LOCK).exists() and not _kept(store) - {1}
+    return not (store / MANIFEST).exists() and (store / LOCK).exists() and not numbers_of(store) - {1}

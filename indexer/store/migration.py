@@ -5,6 +5,7 @@ current manifest is replaced last. An interrupted migration therefore leaves a s
 have either the old format or the new one. It can be migrated again.
 """
 
+import hashlib
 import json
 import logging
 import tempfile
@@ -24,7 +25,7 @@ from shelfwise.indexer.store.disk import (
     verify_files,
     write_sealed,
 )
-from shelfwise.indexer.store.manifest import FORMAT, WRITERS, file_of, require_own_names
+from shelfwise.indexer.store.manifest import FORMAT, WRITERS, Change, file_of, numbers_of, require_own_names
 from shelfwise.indexer.store.names import BLOBS, MANIFEST, VERSIONS, allow_links, require_plain
 
 ManifestContent = dict[str, Any]  # the content of a manifest of any format
@@ -82,7 +83,26 @@ def _from_10(store: Path, manifest: ManifestContent) -> ManifestContent:
     return manifest
 
 
-STEPS: Mapping[int, Step] = {8: _from_8, 9: _from_9, 10: _from_10}
+def _from_11(store: Path, manifest: ManifestContent) -> ManifestContent:
+    """Give the store an id, and its versions the last write of the desk that they contain.
+
+    Earlier versions are migrated first. The id of the newest one counts.
+    """
+    id_ = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:12]
+    own = Change(str(manifest["change"]["command"])).last_write
+    return manifest | {"store": id_, "written": own or _written_before(store, int(manifest["version"]))}
+
+
+def _written_before(store: Path, version: int) -> int:
+    earlier = (number for number in numbers_of(store) if number < version)
+    for number in sorted(earlier, reverse=True):
+        with suppress(StoreError, OSError, KeyError, TypeError, ValueError):  # damaged: see the one before
+            content = read_sealed(file_of(store, number), "")
+            return int(content.get("written", Change(str(content["change"]["command"])).last_write or 0))
+    return 0
+
+
+STEPS: Mapping[int, Step] = {8: _from_8, 9: _from_9, 10: _from_10, 11: _from_11}
 
 
 def format_of(store: Path) -> int | None:

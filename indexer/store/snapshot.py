@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from uuid import uuid4
 
 from shelfwise.indexer.encoding.encoder import fingerprint_of
 from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.item import RECIPE
 from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.store.disk import locked, move, now, put_blob, remove, sum_files, verify_files
+from shelfwise.indexer.store.lance_manifest import files_of_version
 from shelfwise.indexer.store.manifest import (
     Change,
     EncoderIdentity,
@@ -26,7 +28,7 @@ from shelfwise.indexer.store.manifest import (
     write_manifest,
 )
 from shelfwise.indexer.store.names import BLOBS, EMBEDDED, ENCODERS, MANIFEST, TABLE, VERSIONS
-from shelfwise.indexer.store.table import RowIds, TableReader, TableWriter, cleared_away, table_files
+from shelfwise.indexer.store.table import RowIds, TableReader, TableWriter, cleared_away
 
 LIBRARIES = ("lancedb", "numpy", "scikit-learn", "sentence-transformers", "torch")
 
@@ -46,18 +48,31 @@ class Snapshot:
     @cached_property
     def numbered_rows(self) -> tuple[Rows, RowIds]:
         """All rows and their LanceDB row ids. Raise StoreError when a file of the table is damaged."""
-        verify_files(self.path, self.data_files)
-        return self.reader.rows()
+        with self._or_cleared_away():
+            verify_files(self.path, self.data_files)
+            return self.reader.rows()
 
     @cached_property
     def reader(self) -> TableReader:
         """The table at this version, to read parts of it. Raise StoreError when it cannot be opened."""
-        try:
+        with self._or_cleared_away():
             return TableReader(self.path, self.manifest.table, self.manifest.table_version)
+
+    @contextmanager
+    def _or_cleared_away(self) -> Iterator[None]:
+        """Say that this version was removed, or its rows moved, if that is why the block cannot read it."""
+        try:
+            yield
         except StoreError:
-            if read_manifest(self.path).table == self.manifest.table:
+            if self._is_kept():
                 raise
             raise cleared_away(self.path) from None
+
+    def _is_kept(self) -> bool:
+        try:
+            return read_manifest(self.path, self.manifest.version) == self.manifest
+        except StoreError:
+            return False
 
     @property
     def data_files(self) -> dict[str, tuple[int, str]]:
@@ -127,8 +142,12 @@ class Draft:
         if base:
             encoder, replica = encoder or base.encoder, replica or base.replica
         assert encoder and replica  # a first version sets both
-        blobs = [f"{BLOBS}/{file}" for file in self._blobs.values()]
         table, table_version = self.table.name, self.table.version
+        needed = [
+            *files_of_version(self.path, table, table_version),
+            *(f"{BLOBS}/{file}" for file in self._blobs.values()),
+            *filter(None, [encoder.folder, encoder.runtime]),
+        ]
         manifest = Manifest(
             version=base.version + 1 if base else 1,
             change=change,
@@ -140,13 +159,11 @@ class Draft:
             recipe=base.recipe if base else RECIPE,
             created=now(),
             replica=replica,
+            store=base.store if base else uuid4().hex[:12],
+            written=change.last_write or (base.written if base else 0),
             libraries={library: version(library) for library in LIBRARIES},
             blobs=self._blobs,
-            files=sum_files(
-                self.path,
-                [*table_files(table, table_version), *blobs, *filter(None, [encoder.folder, encoder.runtime])],
-                base.files if base else {},
-            ),
+            files=sum_files(self.path, needed, base.files if base else {}),
         )
         write_manifest(self.path, manifest)
         return manifest

@@ -41,12 +41,11 @@ class Changes:
         return Change(command, self.added, self.updated, len(self.removed))
 
 
-def find_changes(rows: Rows | None, items: Mapping[str, Item], catalog: Collection[str] = ()) -> Changes:
-    """Return the changes that add `items` to `rows`. Rows that are not in `items` stay.
+def find_changes(stored: CatalogState, items: Mapping[str, Item], catalog: Collection[str] = ()) -> Changes:
+    """Return the changes that add `items` to those of `stored`. Others stay.
 
     Items whose id is in `catalog` belong to the catalog. All other items are additions to it.
     """
-    stored = _contents(rows)
     upserts = [item for id_, item in items.items() if stored.get(id_) != content_of(item)]
     return _changes(stored, items, upserts, (), [CATALOG if item.id in catalog else ADDED for item in upserts])
 
@@ -57,22 +56,15 @@ def find_catalog_changes(rows: Rows | None, items: Mapping[str, Item]) -> Change
     Catalog rows that are not in `items` are removed. Rows added in addition to the catalog stay. Once a catalog lists
     an id, the row belongs to that catalog.
     """
-    stored = _contents(rows)
+    stored = state_of(rows)
     origin = {} if rows is None else dict(zip(rows.column("id"), rows.column("origin"), strict=True))
     upserts = [item for id_, item in items.items() if stored.get(id_) != content_of(item) or origin[id_] != CATALOG]
     gone = [id_ for id_, made in origin.items() if made == CATALOG and id_ not in items]
     return _changes(stored, items, upserts, gone, [CATALOG] * len(upserts))
 
 
-def _contents(rows: Rows | None) -> dict[str, tuple[str, ...]]:
-    """Return the values of CONTENT of every item, by id."""
-    if rows is None:
-        return {}
-    return dict(zip(rows.column("id"), zip(*(rows.column(name) for name in CONTENT), strict=True), strict=True))
-
-
 def _changes(
-    stored: Mapping[str, tuple[str, ...]],
+    stored: CatalogState,
     items: Mapping[str, Item],
     upserts: list[Item],
     removed: Sequence[str],

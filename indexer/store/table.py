@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shelfwise.indexer.errors import StoreError
 from shelfwise.indexer.rows import TEXT_COLUMNS, Rows, text_fields, with_text_columns
 from shelfwise.indexer.store.disk import remove
-from shelfwise.indexer.store.lance_manifest import manifest_name, require_own_paths
+from shelfwise.indexer.store.lance_manifest import files_of_version, require_own_paths
 
 VALUES_PER_LIST = 1000  # in SQL
 ROW_ID = "_rowid"  # LanceDB's row id: an updated row gets a new one, and a table never reuses one
@@ -44,26 +44,12 @@ class TableReader:
         with lance_errors(self._path):
             return _rows(self._table.take_row_ids(row_ids.tolist()).with_row_id().to_arrow())
 
-    def with_ids(self, ids: Sequence[str]) -> Rows:
-        """Return the stored rows with an item id in `ids`."""
-        with lance_errors(self._path):
-            parts = [self._query().where(where).to_arrow() for where in _among("id", ids) or ["false"]]
-            return _rows(pa.concat_tables(parts))[0]
-
     def with_digests(self, digests: set[str]) -> Rows:
         """Return the rows whose text digest is in `digests`."""
         with lance_errors(self._path):
             content = self._query().select(["text_digest", ROW_ID]).to_arrow()
             wanted = np.array([name in digests for name in content.column("text_digest").to_pylist()], bool)
             return self.take(_row_ids(content)[wanted])[0]
-
-    def values_among(self, column: str, values: Sequence[str]) -> set[str]:
-        """Return the values among `values` that occur in a text column."""
-        found = set[str]()
-        with lance_errors(self._path):
-            for where in _among(column, values):
-                found |= set(self._query().where(where).select([column]).to_arrow().column(column).to_pylist())
-        return found
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Return one text column of all rows, in stored order."""
@@ -98,9 +84,9 @@ class TableWriter:
             return _row_ids(_numbered(self._open(0)).select(["id", ROW_ID]).to_arrow().sort_by("id"))
 
     def data_files(self) -> list[str]:
-        """Return the files with rows and vectors, relative to the store."""
-        folder = self._path / f"{self.name}.lance" / "data"
-        return [file.relative_to(self._path).as_posix() for file in folder.iterdir()]
+        """Return the files with rows and vectors of the latest table version, relative to the store."""
+        needed = files_of_version(self._path, self.name, self.version)
+        return [name for name in needed if name.startswith(f"{self.name}.lance/data/")]
 
     def upsert(self, rows: Rows) -> None:
         """Insert rows, and replace stored rows with the same id."""
@@ -124,7 +110,7 @@ class TableWriter:
     def delete(self, ids: Sequence[str]) -> None:
         """Delete the rows with these ids."""
         with lance_errors(self._path):
-            for where in _among("id", ids):
+            for where in _conditions(ids):
                 self._open(0).delete(where)
 
     def _open(self, dimensions: int) -> Any:
@@ -167,22 +153,28 @@ def cleared_away(path: Path) -> StoreError:
     )
 
 
-def table_files(name: str, version: int) -> list[str]:
-    """Return the files and folders of a table version, relative to the store."""
-    folder = f"{name}.lance"
-    return [f"{folder}/data", f"{folder}/_deletions", f"{folder}/_versions/{manifest_name(version)}"]
+def in_small_files(row_ids: RowIds, tier: int) -> RowIds:
+    """Return the rows in files so many and small that they should be rewritten to one, the next time rows are added.
+
+    Files grow by sizes: `tier` files with fewer rows than a power of `tier` become one of the next size. A row is
+    therefore rewritten once for each size, as in a log-structured merge tree (O'Neil et al., 1996). The upper 32 bits
+    of a row id identify its file.
+    """
+    files, sizes = np.unique(row_ids >> np.uint64(32), return_counts=True)
+    chosen, limit = np.zeros(len(files), bool), tier
+    while limit <= tier * sizes.max(initial=0):
+        small = sizes < limit
+        if small.sum() - max(chosen.sum() - 1, 0) >= tier:
+            chosen = small
+        limit *= tier
+    return row_ids[np.isin(row_ids >> np.uint64(32), files[chosen])]
 
 
-def files_of(row_ids: RowIds) -> int:
-    """Return the number of files that hold these rows. The upper 32 bits of a row id identify its file."""
-    return len(np.unique(row_ids >> np.uint64(32)))
-
-
-def _among(column: str, values: Sequence[str]) -> list[str]:
-    """Return SQL conditions that together match `values` of a column."""
-    quoted = ["'" + value.replace("'", "''") + "'" for value in values]
+def _conditions(ids: Sequence[str]) -> list[str]:
+    """Return SQL conditions that together match some ids."""
+    quoted = ["'" + id_.replace("'", "''") + "'" for id_ in ids]
     parts = [quoted[start : start + VALUES_PER_LIST] for start in range(0, len(quoted), VALUES_PER_LIST)]
-    return [f"{column} IN ({', '.join(part)})" for part in parts]
+    return [f"id IN ({', '.join(part)})" for part in parts]
 
 
 def _numbered(table: Any) -> Any:

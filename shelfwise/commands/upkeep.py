@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shelfwise.commands.options import AS_JSON, DEVICE, STORE, Utf8
+from shelfwise.commands.options import AS_JSON, DEVICE, STORE, FiniteRange, Utf8
 from shelfwise.commands.terminal import ShelfwiseCommand, counted, print_json, progress_display, show_difference
 
 if TYPE_CHECKING:
@@ -307,12 +307,25 @@ def tune(store: Path, as_json: bool) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="File with lines of NAME read|write TOKEN; every client then needs a token.",
 )
+@click.option(
+    "--keep-days",
+    default=30.0,
+    show_default=True,
+    type=FiniteRange(min=0),
+    help="Days to keep versions and what can be undone; tagged versions stay.",
+)
+@click.option("--no-compact", is_flag=True, help="Keep every version, and all contents of the desk.")
 @DEVICE
-def serve(store: Path, host: str, port: int, token_file: Path | None, device: str) -> None:
+def serve(
+    store: Path, host: str, port: int, token_file: Path | None, keep_days: float, no_compact: bool, device: str
+) -> None:
     """Serve a store over HTTP: web pages and a JSON API.
 
     The API is described at /v1/openapi.json. Without --token-file the service is open to this machine only. To serve
     other machines (--host), a token file is required.
+
+    The service removes versions made by its own writes when they are not among the last 50, and others after
+    --keep-days days.
 
     \b
     Examples:
@@ -321,7 +334,7 @@ def serve(store: Path, host: str, port: int, token_file: Path | None, device: st
     """
     from shelfwise.service.server import serve as run
 
-    run(store, host, port, token_file, device)
+    run(store, host, port, token_file, device, None if no_compact else keep_days)
 
 
 @click.command(cls=ShelfwiseCommand)

@@ -22,10 +22,12 @@ from threadpoolctl import threadpool_limits
 
 from shelfwise.classifier.model.pipeline import CORES_FOR_EACH
 from shelfwise.indexer.errors import AbsentError, InputError, QueryError, ShelfwiseError
+from shelfwise.indexer.store.manifest import read_manifest
 from shelfwise.indexer.threads import usable_threads
 from shelfwise.service import api, pages
 from shelfwise.service.answers import Answer, Ask, answered
 from shelfwise.service.batching import ASKS_AT_ONCE, OVERLOADED, RETRY_AFTER, SERVER_BUSY, Batcher, OverloadError
+from shelfwise.service.compaction import KEEP_DAYS, Compaction
 from shelfwise.service.desk import Desk
 from shelfwise.service.guard import Guard
 from shelfwise.service.intake import Intake
@@ -66,17 +68,27 @@ log = logging.getLogger("shelfwise")
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of a service. `at_once` is the largest number of queries in a batch."""
+    """Settings of a service.
+
+    `at_once` is the largest number of queries in a batch. `keep_days` is how long versions and contents of the desk are
+    kept (None for ever).
+    """
 
     store: Path
     device: str = "auto"
     tokens: Tokens | None = None
     at_once: int = ASKS_AT_ONCE
+    keep_days: float | None = KEEP_DAYS
 
 
 def create_app(config: Config) -> FastAPI:
     """Create the service of a store. Raise ShelfwiseError when the store cannot be opened."""
     served, desk, metrics = Served(config.store, config.device), Desk(config.store), Metrics()
+    try:
+        desk.pair(read_manifest(config.store))
+    except BaseException:
+        desk.close()
+        raise
 
     def work(asks: list[Ask]) -> list[Answer]:
         metrics.together.observe(len(asks))
@@ -93,6 +105,10 @@ def create_app(config: Config) -> FastAPI:
             writer = Writer(written, served)
             writer.start()
             stack.callback(writer.stop)
+            if config.keep_days is not None:
+                compaction = Compaction(config.store, written, queue, config.keep_days)
+                compaction.start()
+                stack.callback(compaction.stop)
             intake = await stack.enter_async_context(Intake(queue))
             jobs = Jobs(config.store)
             stack.callback(jobs.close)

@@ -15,11 +15,14 @@ import orjson
 from filelock import FileLock, Timeout
 
 from shelfwise.indexer.errors import BusyError, StoreError
+from shelfwise.indexer.store.manifest import Manifest
 from shelfwise.indexer.store.names import DESK
+from shelfwise.indexer.store.pairing import PAIR, pair
 
-LAYOUT = 3  # of the tables; earlier layouts in LAYOUT_STEPS are migrated to it
+LAYOUT = 4  # of the tables; earlier layouts in LAYOUT_STEPS are migrated to it
 
-TABLES = """
+TABLES = f"""
+{PAIR}
 CREATE TABLE writes (
     number INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL,
     items TEXT NOT NULL, removed TEXT NOT NULL, undoes INTEGER,
@@ -38,7 +41,7 @@ CREATE INDEX reviews_by_value ON reviews (state, value DESC, id);
 """
 
 # SQL that migrates a layout to the next one.
-LAYOUT_STEPS = {2: "ALTER TABLE writes ADD COLUMN code TEXT NOT NULL DEFAULT '';"}
+LAYOUT_STEPS = {2: "ALTER TABLE writes ADD COLUMN code TEXT NOT NULL DEFAULT '';", 3: PAIR}
 
 
 class Desk:
@@ -46,6 +49,7 @@ class Desk:
 
     def __init__(self, store: Path) -> None:
         """Open the database. Raise StoreError when it is damaged, of an unknown layout, not writable or in use."""
+        self._store = store
         self._alone, self._held = threading.Lock(), FileLock(store / f"{DESK}.lock", timeout=0, thread_local=False)
         try:
             self._held.acquire()
@@ -94,6 +98,11 @@ class Desk:
                 f"layout {LAYOUT} or an earlier one",
                 "upgrade shelfwise",
             )
+
+    def pair(self, manifest: Manifest) -> None:
+        """Require that this is the desk of the store of `manifest`. Raise StoreError if it is of another one."""
+        with self.changing() as database:
+            pair(database, self._store, manifest)
 
     def add_function(self, function: Callable[..., float]) -> None:
         """Register a function of two values for use in SQL, by its name."""

@@ -137,6 +137,18 @@ class ReviewQueue:
         query = "SELECT id, listing FROM reviews WHERE state = ? AND id IN (SELECT value FROM json_each(?))"
         return {id_: Item(**orjson.loads(listing)) for id_, listing in self._desk.rows(query, OPEN, to_json(ids))}
 
+    def clear_contents(self, before: str) -> None:
+        """Delete the texts of reviews closed before a time, in ISO format. Who, when and the answer stay."""
+        lists = ("alternatives", "levels", "evidence", "prediction_set")
+        emptied = ", ".join(f"'$.{name}', json('[]')" for name in lists)
+        with self._desk.changing() as database:
+            database.execute(
+                f"UPDATE reviews SET listing = json_object('id', id, 'title', ''), "
+                f"decision = json_set(decision, {emptied}) "
+                "WHERE at < ? AND state NOT IN (?, ?) AND json_extract(listing, '$.title') != ''",
+                (before, OPEN, RESOLVED),
+            )
+
     def skip(self, id_: str, who: str) -> None:
         """Close a review without an answer. Raise QueryError when it is not open."""
         with self._desk.changing() as database:

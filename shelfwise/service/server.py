@@ -17,8 +17,11 @@ IDLE_SECONDS = 30  # until an idle connection is closed
 END_SECONDS = 20  # for running requests to finish at shutdown
 
 
-def serve(store: Path, host: str, port: int, token_file: Path | None, device: str) -> None:
-    """Serve a store until SIGTERM or SIGINT. Raise ShelfwiseError when the service cannot start."""
+def serve(store: Path, host: str, port: int, token_file: Path | None, device: str, keep_days: float | None) -> None:
+    """Serve a store until SIGTERM or SIGINT, keeping versions for `keep_days` days (None for ever).
+
+    Raise ShelfwiseError when the service cannot start.
+    """
     tokens = None if token_file is None else Tokens.read(token_file)
     if tokens is None and not is_loopback(host):
         raise InputError(
@@ -27,7 +30,7 @@ def serve(store: Path, host: str, port: int, token_file: Path | None, device: st
             "a token file",
             "pass one, or listen on a loopback address",
         )
-    app = create_app(Config(store, device, tokens))
+    app = create_app(Config(store, device, tokens, keep_days=keep_days))
     try:
         with socket.create_server((host, port), backlog=BACKLOG, family=_family(host)) as bound:
             logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

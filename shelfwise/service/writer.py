@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -10,14 +9,13 @@ from contextlib import suppress
 from shelfwise.classifier.changing import maintenance
 from shelfwise.indexer.errors import QueryError, ShelfwiseError
 from shelfwise.indexer.item import Item
-from shelfwise.indexer.store.manifest import read_manifest, versions_of
+from shelfwise.indexer.store.manifest import read_manifest
 from shelfwise.service.served import Served
 from shelfwise.service.writes import Write, WriteLog
 
 # Number of a write, and the loop and future of a request that waits for it.
 Waiter = tuple[int, asyncio.AbstractEventLoop, asyncio.Future[None]]
 
-MADE = re.compile(r"writes (\d+) to (\d+)")  # command of a version, naming its writes
 AGAIN = 1.0  # seconds before a retry when the store cannot be written, as when another writer holds it
 log = logging.getLogger("shelfwise")
 
@@ -90,17 +88,11 @@ class Writer:
 
         A failure or a kill can come after the commit to the store and before the update of the log.
         """
-        bases = [write.base for write in writes if write.base is not None]
-        if not bases:
-            return list(writes)
-        path, left = self._served.path, list(writes)
-        for version in versions_of(path):
-            if version > min(bases) and (made := MADE.fullmatch(read_manifest(path, version).change.command)):
-                first, last = map(int, made.groups())
-                there = [write.number for write in left if write.base is not None and first <= write.number <= last]
-                self._log.settle(there, version)
-                left = [write for write in left if write.number not in there]
-        return left
+        newest = read_manifest(self._served.path)
+        landed = [write.number for write in writes if write.number <= newest.written]
+        if landed:
+            self._log.settle(landed, newest.version)
+        return list(writes[len(landed) :])
 
     def _write(self, writes: Sequence[Write]) -> None:
         """Settle or refuse some writes. If several cannot be applied together, try each one alone."""

@@ -126,6 +126,17 @@ class WriteLog:
             )
             reopen(database, number, number)
 
+    def clear_contents(self, before: str) -> None:
+        """Delete the items of settled writes from before a time, in ISO format. Who, when and what stay."""
+        with self._desk.changing() as database:
+            numbers = "SELECT number FROM writes WHERE at < ?1 AND state != ?2 AND (items != '[]' OR removed != '[]')"
+            database.execute(f"DELETE FROM touched WHERE write IN ({numbers})", (before, WAITING))
+            database.execute(
+                "UPDATE writes SET items = '[]', removed = '[]', before = '[]', catalog = '[]' "
+                f"WHERE number IN ({numbers})",
+                (before, WAITING),
+            )
+
     def last(self, most: int = 50) -> list[Write]:
         """Return the last writes, the newest first."""
         return [
@@ -146,6 +157,13 @@ class WriteLog:
             if undone.state != DONE:
                 raise QueryError(
                     "not_done", f"write {number} is {undone.state}", "a write that is done", "choose another write"
+                )
+            if not undone.ids:
+                raise QueryError(
+                    "contents_deleted",
+                    f"the items of write {number} are no longer kept",
+                    "a newer write",
+                    "add the items again, or restore a backup",
                 )
             begun = database.execute("SELECT number FROM writes WHERE undoes = ? AND state = ?", (number, WAITING))
             if by := begun.fetchone():

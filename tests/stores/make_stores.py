@@ -2,7 +2,8 @@
 
     PYTHONPATH=CHECKOUT python make_stores.py FORMAT FOLDER
 
-FORMAT is 8 (commit a4f66db, version 0.3.0), 9 (commit 6474298, version 0.4.0) or 10 (commit 9c06b5a, version 0.5.0). The script writes two archives:
+FORMAT is 8 (commit a4f66db, version 0.3.0), 9 (commit 6474298, version 0.4.0) 10 (commit 9c06b5a, version 0.5.0)
+or 11 (commit d2d972a, version 0.6.0). The script writes two archives:
 `format-N-hashing.tar.xz` (several versions, two tags, a desk with reviews and waiting writes) and
 `format-N-finetuned.tar.xz` (a fine-tuned tiny transformer). Each has an `expected.json` with that version's answers.
 """
