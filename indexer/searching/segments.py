@@ -42,13 +42,15 @@ class Segment:
     """n rows sorted by id: their `texts`, and the `views` to search them by. Currently there is one view, of the texts.
 
     `alive` (n,) is true for the rows of the version, and false for rows that were removed or replaced since. `row_ids`
-    (n,) are LanceDB's row ids, or None for rows outside a table.
+    (n,) are LanceDB's row ids, or None for rows outside a table. `places` (n,) are the positions of their ids among
+    those of the segment that they were added to, None if unknown.
     """
 
     texts: pa.Table
     views: tuple[View, ...]
     alive: Mask
     row_ids: RowIds | None = None
+    places: NDArray[np.int64] | None = None
 
     @classmethod
     def of_rows(cls, rows: Rows, space: Space | None, row_ids: RowIds | None = None) -> "Segment":
@@ -69,9 +71,10 @@ class Segment:
         texts = pa.concat_tables([part.texts for part in parts])
         order = np.argsort(np.array(texts["id"].to_pylist(), object), kind="stable")
         row_ids = np.concatenate([part.row_ids for part in parts if part.row_ids is not None])[order]
+        places = np.concatenate([part.places for part in parts if part.places is not None])[order]
         kinds = zip(*(part.views for part in parts), strict=True)
         views = tuple(View.of_vectors(np.concatenate([view.vectors for view in kind])[order]) for kind in kinds)
-        return cls(texts.take(pa.array(order)).combine_chunks(), views, np.ones(len(order), bool), row_ids)
+        return cls(texts.take(pa.array(order)).combine_chunks(), views, np.ones(len(order), bool), row_ids, places)
 
     @classmethod
     def of_replica(cls, replica: Replica, device: str) -> "Segment":
@@ -107,7 +110,13 @@ class Segment:
             return self
         assert self.row_ids is not None
         views = tuple(View.of_vectors(view.vectors[chosen]) for view in self.views)
-        return Segment(self.texts.filter(pa.array(chosen)), views, self.alive[chosen], self.row_ids[chosen])
+        places = None if self.places is None else self.places[chosen]
+        return Segment(self.texts.filter(pa.array(chosen)), views, self.alive[chosen], self.row_ids[chosen], places)
+
+    def added_to(self, first: "Segment") -> "Segment":
+        """Return this segment with the places of its rows among those of `first`."""
+        ids = self.texts["id"].to_pylist()
+        return replace(self, places=np.array([first.place_of(id_) for id_ in ids], np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +256,8 @@ class Segments:
         ids = [id_ for part in others for id_ in part.texts["id"].to_pylist()]
         rank = np.empty(len(ids))
         rank[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(1, len(ids) + 1)
-        between = np.array([first.place_of(id_) for id_ in ids]) - 1 + rank / (len(ids) + 1)
+        known = [part.places if part.places is not None else part.added_to(first).places for part in others]
+        between = np.concatenate([places for places in known if places is not None]) - 1 + rank / (len(ids) + 1)
         return np.concatenate((np.arange(len(first), dtype=np.float64), between, [np.inf]))
 
 
@@ -281,7 +291,7 @@ def segments_of(
         wanted = wanted[~_is_among(wanted, np.sort(earlier.row_ids))]
     if len(wanted):
         rows, row_ids = snapshot.reader.take(wanted)
-        added.append(Segment.of_rows(rows, space, row_ids))
+        added.append(Segment.of_rows(rows, space, row_ids).added_to(base))
     return Segments((base, Segment.merged(added)))
 
 

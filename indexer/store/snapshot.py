@@ -7,7 +7,7 @@ the manifest names the current one. If a writer dies, the previous version stays
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
@@ -161,12 +161,17 @@ class Draft:
             replica=replica,
             store=base.store if base else uuid4().hex[:12],
             written=change.last_write or (base.written if base else 0),
-            libraries={library: version(library) for library in LIBRARIES},
+            libraries=_libraries(),
             blobs=self._blobs,
             files=sum_files(self.path, needed, base.files if base else {}),
         )
         write_manifest(self.path, manifest)
         return manifest
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    return {library: version(library) for library in LIBRARIES}
 
 
 def base_of(draft: Draft) -> Snapshot:

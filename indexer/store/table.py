@@ -156,17 +156,17 @@ def cleared_away(path: Path) -> StoreError:
 def in_small_files(row_ids: RowIds, tier: int) -> RowIds:
     """Return the rows in files so many and small that they should be rewritten to one, the next time rows are added.
 
-    Files grow by sizes: `tier` files with fewer rows than a power of `tier` become one of the next size. A row is
-    therefore rewritten once for each size, as in a log-structured merge tree (O'Neil et al., 1996). The upper 32 bits
-    of a row id identify its file.
+    `tier` files of a size, from one power of `tier` to the next, become one file of the next size. A row is therefore
+    rewritten about once for each size, as in a log-structured merge tree (O'Neil et al., 1996). The upper 32 bits of a
+    row id identify its file.
     """
     files, sizes = np.unique(row_ids >> np.uint64(32), return_counts=True)
-    chosen, limit = np.zeros(len(files), bool), tier
-    while limit <= tier * sizes.max(initial=0):
-        small = sizes < limit
-        if small.sum() - max(chosen.sum() - 1, 0) >= tier:
-            chosen = small
-        limit *= tier
+    chosen, least = np.zeros(len(files), bool), 1
+    while least <= sizes.max(initial=0):
+        alike = (least <= sizes) & (sizes < tier * least)
+        if alike.sum() + chosen.any() >= tier:  # smaller ones that were chosen become one of these
+            chosen |= alike
+        least *= tier
     return row_ids[np.isin(row_ids >> np.uint64(32), files[chosen])]
 
 
