@@ -27,7 +27,7 @@ from shelfwise.indexer.threads import usable_threads
 from shelfwise.service import api, pages
 from shelfwise.service.answers import Answer, Ask, answered
 from shelfwise.service.batching import ASKS_AT_ONCE, OVERLOADED, RETRY_AFTER, SERVER_BUSY, Batcher, OverloadError
-from shelfwise.service.compaction import KEEP_DAYS, Compaction
+from shelfwise.service.compaction import KEEP_DAYS, compacting
 from shelfwise.service.desk import Desk
 from shelfwise.service.guard import Guard
 from shelfwise.service.intake import Intake
@@ -83,12 +83,7 @@ class Config:
 
 def create_app(config: Config) -> FastAPI:
     """Create the service of a store. Raise ShelfwiseError when the store cannot be opened."""
-    served, desk, metrics = Served(config.store, config.device), Desk(config.store), Metrics()
-    try:
-        desk.pair(read_manifest(config.store))
-    except BaseException:
-        desk.close()
-        raise
+    served, desk, metrics = Served(config.store, config.device), _desk_of(config.store), Metrics()
 
     def work(asks: list[Ask]) -> list[Answer]:
         metrics.together.observe(len(asks))
@@ -106,9 +101,7 @@ def create_app(config: Config) -> FastAPI:
             writer.start()
             stack.callback(writer.stop)
             if config.keep_days is not None:
-                compaction = Compaction(config.store, written, queue, config.keep_days)
-                compaction.start()
-                stack.callback(compaction.stop)
+                stack.enter_context(compacting(config.store, written, queue, config.keep_days))
             intake = await stack.enter_async_context(Intake(queue))
             jobs = Jobs(config.store)
             stack.callback(jobs.close)
@@ -147,6 +140,17 @@ def create_app(config: Config) -> FastAPI:
     app.add_middleware(partial(Meter, metrics=metrics))
     app.add_middleware(partial(Guard, tokens=config.tokens))
     return app
+
+
+def _desk_of(store: Path) -> Desk:
+    """Open the desk of a store. Raise StoreError if it belongs to another one."""
+    desk = Desk(store)
+    try:
+        desk.pair(read_manifest(store))
+    except BaseException:
+        desk.close()
+        raise
+    return desk
 
 
 def healthz() -> Response:

@@ -2,6 +2,8 @@
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +19,17 @@ EACH = 50  # versions after which the next are removed
 WAKE_SECONDS = 5.0  # between two looks at the number of versions
 AGE_SECONDS = 3_600.0  # between two looks at their age
 log = logging.getLogger("shelfwise")
+
+
+@contextmanager
+def compacting(path: Path, written: WriteLog, queue: ReviewQueue, keep_days: float) -> Iterator[None]:
+    """Compact in the background while the block runs. See `Compaction`."""
+    compaction = Compaction(path, written, queue, keep_days)
+    compaction.start()
+    try:
+        yield
+    finally:
+        compaction.stop()
 
 
 class Compaction:
