@@ -12,7 +12,7 @@ from shelfwise.indexer.store.manifest import Manifest
 from shelfwise.indexer.store.names import DESK
 
 PAIR = "CREATE TABLE pair (store TEXT NOT NULL, since INTEGER NOT NULL);"  # one row, none before the first pairing
-_LAST = "SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = 'writes'"
+_LAST_WRITE = "SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = 'writes'"
 _INDEXED = (
     "SELECT COALESCE(MAX(number), 0) FROM writes WHERE state IN ('done', 'undone') AND number > ? AND version > base"
 )
@@ -21,7 +21,7 @@ _INDEXED = (
 def pair(database: sqlite3.Connection, path: Path, manifest: Manifest) -> None:
     """Give a desk the id of its store if it has none. Raise StoreError if it belongs to another store or state."""
     if database.execute("SELECT 1 FROM pair").fetchone() is None:
-        (last,) = database.execute(_LAST).fetchone()
+        (last,) = database.execute(_LAST_WRITE).fetchone()
         if last == 0:  # a new desk, perhaps of an old store: the numbers of an earlier desk are not given again
             database.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('writes', ?)", (manifest.written,))
         elif last < manifest.written:
@@ -38,7 +38,7 @@ def require_pair(database: sqlite3.Connection, path: Path, manifest: Manifest) -
     store, since = found
     if store != manifest.store:
         raise _other_desk(f"the desk {path / DESK} is of store {store}, and {path} is store {manifest.store}")
-    (last,) = database.execute(_LAST).fetchone()
+    (last,) = database.execute(_LAST_WRITE).fetchone()
     if last < manifest.written:
         raise _earlier_desk(path, last, manifest)
     (indexed,) = database.execute(_INDEXED, (since,)).fetchone()

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -317,7 +317,7 @@ def tune(store: Path, as_json: bool) -> None:
 @click.option("--no-compact", is_flag=True, help="Keep every version, and all contents of the desk.")
 @DEVICE
 def serve(
-    store: Path, host: str, port: int, token_file: Path | None, keep_days: float, no_compact: bool, device: str
+    store: Path, token_file: Path | None, keep_days: float, no_compact: bool, device: str, **address: Any
 ) -> None:
     """Serve a store over HTTP: web pages and a JSON API.
 
@@ -334,7 +334,7 @@ def serve(
     """
     from shelfwise.service.server import serve as run
 
-    run(store, host, port, token_file, device, None if no_compact else keep_days)
+    run(store, address["host"], address["port"], token_file, device, None if no_compact else keep_days)
 
 
 @click.command(cls=ShelfwiseCommand)

@@ -15,7 +15,7 @@ from shelfwise.service.writes import WriteLog
 
 KEEP_DAYS = 30  # default age of what is kept
 KEPT_WRITES = 50  # newest versions made by writes, to go back to
-EACH = 50  # versions after which the next are removed
+VERSIONS_EACH = 50  # versions after which the next are removed
 WAKE_SECONDS = 5.0  # between two looks at the number of versions
 AGE_SECONDS = 3_600.0  # between two looks at their age
 log = logging.getLogger("shelfwise")
@@ -74,7 +74,7 @@ class Compaction:
             self._age += WAKE_SECONDS
             try:
                 version = read_manifest(self._path).version
-                if version < self._seen + EACH and self._age < AGE_SECONDS:
+                if version < self._seen + VERSIONS_EACH and self._age < AGE_SECONDS:
                     continue
                 if removed := self.compact():
                     log.info("removed %d versions that are no longer needed", len(removed))
