@@ -273,17 +273,18 @@ def segments_of(
     `data_files` are the files whose rows the replica has. If `space` is None, the added rows have no view. Rows of
     `reuse`, an open version with the same replica and its segments, are not read again. Raise StoreError when damaged.
     """
-    assert base.row_ids is not None  # a replica knows them
+    replicated = base.row_ids
+    assert replicated is not None  # a replica knows them
     if len(base) == snapshot.manifest.rows and set(data_files) == set(snapshot.data_files):
         # No file was added since the replica was created, and no row was removed: the table need not be opened.
         return Segments((replace(base, alive=np.ones(len(base), bool)),))
     there = snapshot.reader.row_ids()
-    base = replace(base, alive=_is_among(base.row_ids, there))
+    base = replace(base, alive=_is_among(replicated, there))
     if base.alive.sum() == len(there):
         return Segments((base,))
     known = dict.fromkeys(data_files) | (reuse[0].data_files if reuse else {})
     verify_files(snapshot.path, {name: sums for name, sums in snapshot.data_files.items() if name not in known})
-    wanted, added = there[~_is_among(there, np.sort(base.row_ids))], list[Segment]()
+    wanted, added = there[~_is_among(there, np.sort(replicated))], list[Segment]()
     if reuse and len(reuse[1].parts) > 1:
         earlier = reuse[1].parts[1]
         assert earlier.row_ids is not None

@@ -99,9 +99,14 @@ def rollback(path: Path, named: str) -> Manifest:
         target = read_manifest(path, version)
         verify_files(path, target.files)
         change = replace(target.change, command=f"rollback to {version}", added=0, updated=0, removed=0)
-        own = {"store": last.store, "written": last.written}  # what the desk wrote since is undone on purpose
         manifest = replace(
-            target, version=last.version + 1, change=change, created=now(), written_by=__version__, **own
+            target,
+            version=last.version + 1,
+            change=change,
+            created=now(),
+            written_by=__version__,
+            store=last.store,
+            written=last.written,  # what the desk wrote since is undone on purpose
         )
         write_manifest(path, manifest)
         return manifest
