@@ -108,7 +108,7 @@ def _desk_problems(file: Path) -> list[str]:
     try:
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?{options}", uri=True)) as database:
             found = [line for (line,) in database.execute("PRAGMA integrity_check")]
-            if found == ["ok"] and database.execute("SELECT 1 FROM sqlite_master WHERE name = 'pair'").fetchone():
+            if found == ["ok"]:
                 require_pair(database, file.parent, read_manifest(file.parent))
     except sqlite3.Error as error:
         found = [str(error)]

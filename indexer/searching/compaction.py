@@ -10,11 +10,12 @@ from shelfwise.indexer.rows import Rows
 from shelfwise.indexer.searching.engine import recalled
 from shelfwise.indexer.searching.replica import SPACE_BLOB, make_replica, new_replica_name, open_replica, space_of
 from shelfwise.indexer.store.clearing import clear, forget_versions
-from shelfwise.indexer.store.disk import bytes_of, require_room, sum_files, vector_bytes
+from shelfwise.indexer.store.disk import bytes_of, remove, require_room, sum_files, vector_bytes
+from shelfwise.indexer.store.embedded import forget_embedded
 from shelfwise.indexer.store.history import tags_of
 from shelfwise.indexer.store.lance_manifest import files_of_version
 from shelfwise.indexer.store.manifest import Manifest, keep_manifest, versions_of, write_manifest
-from shelfwise.indexer.store.names import BLOBS, TABLE
+from shelfwise.indexer.store.names import BLOBS, ENCODERS, RUNTIMES, TABLE
 from shelfwise.indexer.store.snapshot import Snapshot, base_of, read_snapshot, writing
 from shelfwise.indexer.store.table import TableWriter
 
@@ -46,6 +47,8 @@ def compact(path: Path, keep: int) -> Cleared:
             keep_manifest(path, manifest)
         write_manifest(path, manifests[-1])
         forget_versions(path, set(there) - set(kept))
+        forget_embedded(path)
+        remove(path / f"{ENCODERS}.new", path / f"{RUNTIMES}.new")
         clear(path, manifests)
         return Cleared(tuple(kept), tuple(sorted(set(there) - set(kept))), before, bytes_of(path))
 

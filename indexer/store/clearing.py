@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from shelfwise.indexer.store.disk import remove, sync_folder
-from shelfwise.indexer.store.embedded import forget_embedded
 from shelfwise.indexer.store.history import tags_of
 from shelfwise.indexer.store.lance_manifest import manifest_name, newest_version
 from shelfwise.indexer.store.manifest import Manifest, forget_version, read_manifest, versions_of
@@ -20,11 +19,10 @@ def clear_versions(path: Path, is_needless: Callable[[Manifest], bool]) -> list[
     with writing(path):
         tagged = set(tags_of(path).values())
         manifests = [read_manifest(path, version) for version in versions_of(path)]
-        kept = [one for one in manifests[:-1] if one.version in tagged or not is_needless(one)] + manifests[-1:]
-        removed = [one.version for one in manifests if one not in kept]
+        removed = [one.version for one in manifests[:-1] if one.version not in tagged and is_needless(one)]
         if removed:
             forget_versions(path, removed)
-            clear(path, kept)
+            clear(path, [one for one in manifests if one.version not in removed])
         return removed
 
 
@@ -36,13 +34,7 @@ def forget_versions(path: Path, versions: Iterable[int]) -> None:
 
 
 def clear(path: Path, manifests: Sequence[Manifest]) -> None:
-    """Delete what none of these versions, all of the store, needs, and files of unfinished builds.
-
-    What is not of the store stays.
-    """
-    forget_embedded(path)
-    for begun in (ENCODERS, RUNTIMES):
-        remove(path / f"{begun}.new")
+    """Delete what none of these versions, all of the store, needs. What is not of the store stays."""
     tables = {f"{manifest.table}.lance" for manifest in manifests}
     blobs = {file for manifest in manifests for file in manifest.blobs.values()}
     encoders = {Path(manifest.encoder.folder).name for manifest in manifests}

@@ -28,13 +28,8 @@ from shelfwise.indexer.store.names import (
 LIMIT = 1 << 63  # numbers of a manifest are below this
 _WRITES = re.compile(r"writes [0-9]{1,18} to ([0-9]{1,18})")  # command of a version made by the service
 FORMAT = 12  # format of a store and its model; others are not read, see `migration`
-WRITERS = {
-    8: "0.3.0",
-    9: "0.4.0",
-    10: "0.5.0",
-    11: "0.6.0",
-    12: "0.7.0",
-}  # the first shelfwise version to write each format
+# The first shelfwise version to write each format.
+WRITERS = {8: "0.3.0", 9: "0.4.0", 10: "0.5.0", 11: "0.6.0", 12: "0.7.0"}
 
 
 @dataclass(frozen=True, slots=True)

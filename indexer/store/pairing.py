@@ -5,6 +5,7 @@ its version contains. The desk has the id, and the number of the write `since` w
 """
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from shelfwise.indexer.errors import StoreError
@@ -31,8 +32,8 @@ def pair(database: sqlite3.Connection, path: Path, manifest: Manifest) -> None:
 
 
 def require_pair(database: sqlite3.Connection, path: Path, manifest: Manifest) -> None:
-    """Raise StoreError if a desk belongs to another store, or to another state of it."""
-    found = database.execute("SELECT store, since FROM pair").fetchone()
+    """Raise StoreError if a desk belongs to another store, or to another state of it. One without an id fits any."""
+    found = database.execute("SELECT store, since FROM pair").fetchone() if _has_pair(database) else None
     if found is None:
         return
     store, since = found
@@ -49,10 +50,14 @@ def require_pair(database: sqlite3.Connection, path: Path, manifest: Manifest) -
 
 def rename_pair(file: Path, store: str) -> None:
     """Give the desk in `file`, a copy, the id of its new store. A desk without an id gets it when it is served."""
-    with sqlite3.connect(file, isolation_level=None) as database:
-        if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'pair'").fetchone():
+    with closing(sqlite3.connect(file, isolation_level=None)) as database:
+        if _has_pair(database):
             database.execute("UPDATE pair SET store = ?", (store,))
-    database.close()
+
+
+def _has_pair(database: sqlite3.Connection) -> bool:
+    """Return False for a desk of an earlier layout."""
+    return database.execute("SELECT 1 FROM sqlite_master WHERE name = 'pair'").fetchone() is not None
 
 
 def _earlier_desk(path: Path, last: int, manifest: Manifest) -> StoreError:

@@ -154,7 +154,7 @@ def cleared_away(path: Path) -> StoreError:
 
 
 def in_small_files(row_ids: RowIds, tier: int) -> RowIds:
-    """Return the rows in files so many and small that they should be rewritten to one, the next time rows are added.
+    """Return the rows of small files that should be rewritten to one file when rows are added next.
 
     `tier` files of a size, from one power of `tier` to the next, become one file of the next size. A row is therefore
     rewritten about once for each size, as in a log-structured merge tree (O'Neil et al., 1996). The upper 32 bits of a

@@ -250,6 +250,24 @@ def goal_options(command: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
+def keeping_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options for what a service keeps to a command, as one argument `keep_days` (None with --no-compact)."""
+
+    @click.option(
+        "--keep-days",
+        default=30.0,
+        show_default=True,
+        type=FiniteRange(min=0),
+        help="Days to keep versions and what can be undone; tagged versions stay.",
+    )
+    @click.option("--no-compact", is_flag=True, help="Keep every version, and all contents of the desk.")
+    @functools.wraps(command)
+    def wrapper(keep_days: float, no_compact: bool, **others: Any) -> None:
+        command(keep_days=None if no_compact else keep_days, **others)
+
+    return wrapper
+
+
 def limit_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options for limiting a release to a command, as one argument `limits` (None with --force)."""
 

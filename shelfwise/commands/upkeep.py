@@ -3,11 +3,11 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from shelfwise.commands.options import AS_JSON, DEVICE, STORE, FiniteRange, Utf8
+from shelfwise.commands.options import AS_JSON, DEVICE, STORE, Utf8, keeping_options
 from shelfwise.commands.terminal import ShelfwiseCommand, counted, print_json, progress_display, show_difference
 
 if TYPE_CHECKING:
@@ -307,18 +307,9 @@ def tune(store: Path, as_json: bool) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="File with lines of NAME read|write TOKEN; every client then needs a token.",
 )
-@click.option(
-    "--keep-days",
-    default=30.0,
-    show_default=True,
-    type=FiniteRange(min=0),
-    help="Days to keep versions and what can be undone; tagged versions stay.",
-)
-@click.option("--no-compact", is_flag=True, help="Keep every version, and all contents of the desk.")
+@keeping_options
 @DEVICE
-def serve(
-    store: Path, token_file: Path | None, keep_days: float, no_compact: bool, device: str, **address: Any
-) -> None:
+def serve(store: Path, host: str, port: int, token_file: Path | None, keep_days: float | None, device: str) -> None:
     """Serve a store over HTTP: web pages and a JSON API.
 
     The API is described at /v1/openapi.json. Without --token-file the service is open to this machine only. To serve
@@ -334,7 +325,7 @@ def serve(
     """
     from shelfwise.service.server import serve as run
 
-    run(store, address["host"], address["port"], token_file, device, None if no_compact else keep_days)
+    run(store, host, port, token_file, device, keep_days)
 
 
 @click.command(cls=ShelfwiseCommand)
